@@ -1,0 +1,1 @@
+"""Runs the stages of every method over one tile or many, with the same result."""

@@ -1,0 +1,1 @@
+"""Pictures in and out: upright, sRGB, alpha aside, 16 bit kept."""

@@ -1,0 +1,1 @@
+"""Other people's checkpoints, read once and turned into our format."""

@@ -1,0 +1,157 @@
+"""Every option of a run, described once: type, range, default and help text.
+
+The command line is generated from these classes, and the nodes and the web page read their ranges and help from them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from styleplugin.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Closed range of a number, with the step a slider should use."""
+
+    low: float
+    high: float
+    step: float = 1.0
+
+
+Method = Literal["wct", "adain"]
+KeepColor = Literal["off", "luminance", "lab"]
+Regularization = Literal["soft", "official", "identity"]
+
+MIN_TILE = 64
+TILE_MULTIPLE = 16
+
+
+def bounds_of(cls: type, name: str) -> Bounds | None:
+    """Return the range of a field of an options class, or None if it has none."""
+    for part in _annotation_parts(get_type_hints(cls, include_extras=True)[name]):
+        if isinstance(part, Bounds):
+            return part
+    return None
+
+
+def _annotation_parts(hint: Any) -> list[Any]:
+    parts: list[Any] = []
+    if get_origin(hint) is Annotated:
+        parts += hint.__metadata__
+    for inner in get_args(hint):
+        parts += _annotation_parts(inner)
+    return parts
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+class _Checked:
+    """Checks ranges and choices of a dataclass when it is made."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self), include_extras=True)
+        for f in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            option = "--" + f.name.replace("_", "-")
+            bounds = bounds_of(type(self), f.name)
+            if bounds is not None and value is not None:
+                _check_number(option, value, bounds)
+            choices = _choices(hints[f.name])
+            if choices and value not in choices:
+                raise UsageError(
+                    "SP102",
+                    f"{option} was {value!r}; it must be one of {', '.join(map(str, choices))}.",
+                    "Use one of these values.",
+                )
+
+
+def _check_number(option: str, value: Any, bounds: Bounds) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not bounds.low <= value <= bounds.high:
+        raise UsageError(
+            "SP101",
+            f"{option} was {value!r}; it must be a number from {bounds.low:g} to {bounds.high:g}.",
+            "Give a value in this range.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeOptions(_Checked):
+    """Options of every feed-forward method."""
+
+    strength: Annotated[float, Bounds(0, 1, step=0.05)] = 1.0
+    """0 keeps the content, 1 is the full effect."""
+    keep_color: KeepColor = "off"
+    """Keep the content's colors: off, luminance (only light and dark change), or lab (color statistics of the content)."""
+    style_scale: Annotated[float, Bounds(0.1, 4, step=0.05)] = 1.0
+    """Size of the style picture relative to itself; larger gives larger strokes."""
+    levels: tuple[int, ...] = (5, 4, 3, 2, 1)
+    """WCT only: levels to run, deepest first; fewer or shallower levels keep more of the content."""
+    regularization: Regularization = "soft"
+    """WCT only: rule for small eigenvalues; soft is reproducible, official and identity match other programs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions(_Checked):
+    """Where and in which pieces the work is done; none of it changes the picture."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    tile: str = "auto"
+    """Side of a tile in pixels (a multiple of 16), auto, or whole for the picture in one piece."""
+    memory_limit_mb: Annotated[int, Bounds(64, 1 << 22)] | None = None
+    """Most memory to plan for beside the program itself, in MB; by default half of what is free."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "tile", str(self.tile))
+        if self.tile in ("auto", "whole"):
+            return
+        if not self.tile.isdigit() or int(self.tile) < MIN_TILE or int(self.tile) % TILE_MULTIPLE:
+            raise UsageError(
+                "SP103",
+                f"--tile was {self.tile!r}; it must be auto, whole, or a multiple of {TILE_MULTIPLE} "
+                f"that is at least {MIN_TILE}.",
+                "For example --tile 512.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleWeight:
+    """One style of a mix."""
+
+    style: Any
+    """Path of a picture or style file, or anything `stylize` accepts as a style."""
+    weight: float = field(default=1.0)
+    """Share of this style; the weights of a mix are scaled to sum to 1."""
+
+
+def parse_style_weight(text: str) -> StyleWeight:
+    """Read `PATH` or `PATH:WEIGHT`, as given to `--style`.
+
+    Raises:
+        UsageError: SP104, the weight is negative or not a number.
+    """
+    path, colon, tail = text.rpartition(":")
+    if not colon or not path or "/" in tail or "\\" in tail or "." in tail and not _is_number(tail):
+        return StyleWeight(style=text)
+    if not _is_number(tail) or not math.isfinite(float(tail)) or float(tail) < 0:
+        raise UsageError(
+            "SP104",
+            f"--style {text!r} has the weight {tail!r}; a weight is a number of at least 0.",
+            "Write PATH:WEIGHT, for example painting.jpg:0.7.",
+        )
+    return StyleWeight(style=path, weight=float(tail))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

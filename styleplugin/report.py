@@ -1,0 +1,40 @@
+"""What a run did: settings, sizes, times and warnings, as plain data."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from styleplugin.errors import StylePluginWarning
+
+
+@dataclass
+class Report:
+    """A run's own account of itself; `to_json` is what `--report` writes."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Method, model and every option in use."""
+    model_sha256: str = ""
+    """Hash of the weights file."""
+    content_size: tuple[int, int] = (0, 0)
+    """(height, width) in pixels."""
+    style_sizes: list[tuple[int, int]] = field(default_factory=list)
+    """(height, width) of each style picture as encoded; (0, 0) where only a style file was given."""
+    device: str = ""
+    tile: int = 0
+    """Side of a tile in pixels; 0 means the whole picture was one tile."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall-clock seconds of each part of the run."""
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        """Record a warning here and raise it as `StylePluginWarning`."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+            warnings.warn(message, StylePluginWarning, stacklevel=3)
+
+    def to_json(self) -> str:
+        """Return the report as indented JSON text."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True)

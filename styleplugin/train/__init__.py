@@ -1,0 +1,1 @@
+"""The distillation trainer: recipes, data, teachers, tasks and one plain loop."""

@@ -1,0 +1,1 @@
+"""Pure tensor mathematics: moments, affine maps, WCT and AdaIN."""
