@@ -1,1 +1,60 @@
-"""Neural style transfer with small distilled models."""
+"""Neural style transfer with small distilled models, exact at any picture size.
+
+import styleplugin
+result = styleplugin.stylize("photo.jpg", "painting.jpg", method="wct", strength=0.8)
+result.save("out.png")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from styleplugin import errors
+    from styleplugin.errors import StylePluginError, StylePluginWarning
+    from styleplugin.options import EngineOptions, StyleWeight, StylizeOptions
+    from styleplugin.report import Report
+    from styleplugin.style import Style, mix_styles
+    from styleplugin.stylizer import Result, Stylizer, load, stylize
+    from styleplugin.zoo import list_models
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EngineOptions",
+    "Report",
+    "Result",
+    "Style",
+    "StylePluginError",
+    "StylePluginWarning",
+    "StyleWeight",
+    "StylizeOptions",
+    "Stylizer",
+    "errors",
+    "list_models",
+    "load",
+    "mix_styles",
+    "stylize",
+]
+
+# Names are fetched when they are first used, so that `styleplugin --help` does not wait for torch.
+_ROOMS = {
+    "errors": ("StylePluginError", "StylePluginWarning"),
+    "options": ("EngineOptions", "StyleWeight", "StylizeOptions"),
+    "report": ("Report",),
+    "style": ("Style", "mix_styles"),
+    "stylizer": ("Result", "Stylizer", "load", "stylize"),
+    "zoo": ("list_models",),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("styleplugin.errors")
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'styleplugin' has no attribute {name!r}")
+    return getattr(import_module(f"styleplugin.{_ROOM_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,14 +18,11 @@ class StylePluginError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, code: str, message: str, hint: str = "", details: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
+        super().__init__(f"{message} {hint}".strip())
         self.code = code
         self.message = message
         self.hint = hint
         self.details = details or {}
-
-    def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.code, self.message, self.hint, self.details)

@@ -82,12 +82,12 @@ def _check_number(option: str, value: Any, bounds: Bounds) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class StylizeOptions(_Checked):
-    """Options of every feed-forward method."""
+    """What the picture shall look like; for every feed-forward method."""
 
     strength: Annotated[float, Bounds(0, 1, step=0.05)] = 1.0
     """0 keeps the content, 1 is the full effect."""
     keep_color: KeepColor = "off"
-    """Keep the content's colors: off, luminance (only light and dark change), or lab (color statistics of the content)."""
+    """Colors: off (those of the style), luminance (the content's, only light and dark change), lab (its statistics)."""
     style_scale: Annotated[float, Bounds(0.1, 4, step=0.05)] = 1.0
     """Size of the style picture relative to itself; larger gives larger strokes."""
     levels: tuple[int, ...] = (5, 4, 3, 2, 1)
@@ -138,7 +138,7 @@ def parse_style_weight(text: str) -> StyleWeight:
         UsageError: SP104, the weight is negative or not a number.
     """
     path, colon, tail = text.rpartition(":")
-    if not colon or not path or "/" in tail or "\\" in tail or "." in tail and not _is_number(tail):
+    if not colon or not path or "/" in tail or "\\" in tail or ("." in tail and not _is_number(tail)):
         return StyleWeight(style=text)
     if not _is_number(tail) or not math.isfinite(float(tail)) or float(tail) < 0:
         raise UsageError(

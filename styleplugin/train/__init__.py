@@ -1,1 +1,7 @@
-"""The distillation trainer: recipes, data, teachers, tasks and one plain loop."""
+"""Training: from a recipe and pictures to the weights file of a pair."""
+
+from styleplugin.train.bundle import bundle
+from styleplugin.train.config import BundleRecipe, Recipe, read_recipe
+from styleplugin.train.runner import run
+
+__all__ = ["BundleRecipe", "Recipe", "bundle", "read_recipe", "run"]

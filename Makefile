@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine: `make stylize` and `make test`.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+SAMPLES := docs/images/samples
+
+.PHONY: help stylize test check environment clean
+
+help:
+	@echo "make stylize   make the environment and stylize a sample picture"
+	@echo "make test      make the environment and run all checks"
+	@echo "make clean     remove the environment"
+
+stylize: environment
+	$(BIN)/styleplugin stylize $(SAMPLES)/lake.jpg $(SAMPLES)/swirls.jpg -o out/lake-swirls.png --overwrite
+
+test: environment
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+	$(BIN)/pytest -q -n auto
+
+environment: $(VENV)/ready
+	@mkdir -p out
+
+# torch is pinned and comes first: left to itself, pip takes the newest build, with gigabytes of CUDA libraries.
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --group dev -e ".[cli,hub,train]"
+	touch $@
+
+clean:
+	rm -rf $(VENV)

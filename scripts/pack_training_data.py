@@ -1,0 +1,96 @@
+"""Re-encode the training pictures small enough to travel: scripts/pack_training_data.py SRC OUT.
+
+Writes photos-000.tar and paintings-000.tar of WebP files and an index.csv with the sha256 of each ORIGINAL file, so
+that the validation set stays the same. The quality is lowered step by step until everything fits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import tarfile
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from PIL import Image
+
+from styleplugin.train.sources import PictureFile, read_files
+
+KINDS = ("photos", "paintings")
+QUALITY_STEP = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--short-side", type=int, default=288, help="of the photos")
+    parser.add_argument("--paintings-short-side", type=int, default=256)
+    parser.add_argument("--quality", type=int, default=82)
+    parser.add_argument("--max-mb", type=float, default=42)
+    arguments = parser.parse_args()
+
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    sides = {"photos": arguments.short_side, "paintings": arguments.paintings_short_side}
+    files = {kind: list(read_files(arguments.source, kind)) for kind in KINDS}
+    quality = predict_quality(files, sides, arguments.quality, arguments.max_mb)
+    with ProcessPoolExecutor() as pool:
+        while True:
+            packed = {
+                kind: list(pool.map(partial(encode, side=sides[kind], quality=quality), files[kind], chunksize=16))
+                for kind in KINDS
+            }
+            size_mb = tar_mb(chain.from_iterable(packed.values()))
+            print(f"quality {quality}: {size_mb:.1f} MB", flush=True)
+            if size_mb <= arguments.max_mb:
+                break
+            quality -= 2
+    rows = [row for kind in KINDS for row in write_tar(arguments.out / f"{kind}-000.tar", files[kind], packed[kind])]
+    with (arguments.out / "index.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["tar", "file", "sha256", "split"])
+        writer.writerows(rows)
+
+
+def predict_quality(files: dict[str, list[PictureFile]], sides: dict[str, int], quality: int, max_mb: float) -> int:
+    """Find the quality at which every 20th picture takes its share of the space."""
+    while quality > QUALITY_STEP:
+        sample = [encode(f, side=sides[kind], quality=quality) for kind in KINDS for f in files[kind][::20]]
+        if 20 * tar_mb(sample) <= max_mb:
+            break
+        quality -= QUALITY_STEP
+    return quality
+
+
+def encode(file: PictureFile, *, side: int, quality: int) -> bytes:
+    image = Image.open(io.BytesIO(file.data)).convert("RGB")
+    scale = side / min(image.size)
+    if scale < 1:
+        image = image.resize([max(side, round(s * scale)) for s in image.size], Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=quality, method=4)
+    return buffer.getvalue()
+
+
+def tar_mb(packed: Iterable[bytes]) -> float:
+    """A tar has 512 bytes of header per file and fills it up to a multiple of 512."""
+    return sum(512 + (len(data) + 511) // 512 * 512 for data in packed) / 2**20
+
+
+def write_tar(path: Path, files: list[PictureFile], packed: list[bytes]) -> list[list[str]]:
+    rows = []
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for number, (file, data) in enumerate(zip(files, packed, strict=True)):
+            member = tarfile.TarInfo(f"{number:05}.webp")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+            rows.append([path.name, member.name, file.sha256, "validation" if file.is_validation else "training"])
+    return rows
+
+
+if __name__ == "__main__":
+    main()

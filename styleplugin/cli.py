@@ -1,0 +1,296 @@
+"""The command line, generated from the option classes. Only this room prints and exits."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tqdm import tqdm
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
+from tyro.extras import SubcommandApp
+
+from styleplugin.errors import Cancelled, StylePluginError, StylePluginWarning, UsageError
+from styleplugin.options import EngineOptions, Method, StylizeOptions, parse_style_weight
+
+if TYPE_CHECKING:
+    from styleplugin.engine.stream import OnStep
+
+# torch is imported inside the commands: --help must not wait for it.
+
+app = SubcommandApp()
+style_app = SubcommandApp()
+models_app = SubcommandApp()
+import_app = SubcommandApp()
+app.command(style_app, name="style")
+app.command(models_app, name="models")
+models_app.command(import_app, name="import")
+
+Output = Annotated[str, arg(aliases=["-o"])]
+
+_STYLIZE, _ENGINE = StylizeOptions(), EngineOptions()
+
+
+@app.command(name="stylize")
+def stylize_command(
+    content: Positional[str],
+    style_picture: Positional[str | None] = None,
+    /,
+    *,
+    output: Output,
+    style: UseAppendAction[tuple[str, ...]] = (),
+    method: Method | None = None,
+    model: str | None = None,
+    allow_unknown_model: bool = False,
+    mask: str | None = None,
+    options: OmitArgPrefixes[StylizeOptions] = _STYLIZE,
+    engine: OmitArgPrefixes[EngineOptions] = _ENGINE,
+    report: str | None = None,
+    overwrite: bool = False,
+    quality: int = 95,
+    quiet: bool = False,
+) -> None:
+    """Stylize a picture: CONTENT in the style of one or several pictures or style files.
+
+    Args:
+        content: The picture to stylize.
+        style_picture: The style: a picture, or a style file made by `style save`.
+        output: Where the result goes; the extension decides the format (.png, .jpg, .webp, .tif, .bmp).
+        style: A style with its weight, PATH:WEIGHT; give it several times to mix styles.
+        method: wct (the default) or adain.
+        model: Name or source of a model: cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION.
+        allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
+        mask: A picture that says where the style applies: white is stylized, black stays exactly as it is.
+        report: Write what the run did (settings, sizes, times, warnings) to this JSON file.
+        overwrite: Replace an existing output.
+        quality: 1 to 100, for JPEG and WebP.
+        quiet: Show neither progress nor result.
+    """
+    from styleplugin.files import atomic_write, check_target
+    from styleplugin.images.small import check_output
+    from styleplugin.stylizer import stylize
+
+    parts = [parse_style_weight(text) for text in [*([style_picture] if style_picture else []), *style]]
+    if not parts:
+        raise UsageError("SP109", "No style was given; one is needed.", "styleplugin stylize PHOTO PAINTING -o OUT.png")
+    inputs = [content, *(part.style for part in parts), *([mask] if mask else [])]
+    check_output(output, overwrite=overwrite, inputs=inputs)
+    if report:
+        check_target(report, overwrite=True)
+    with _progress(quiet) as on_step:
+        result = stylize(
+            content,
+            parts,
+            method=method,
+            model=model,
+            allow_unknown_model=allow_unknown_model,
+            mask=mask,
+            on_step=on_step,
+            **_values(options),
+            **_values(engine),
+        )
+    result.save(output, overwrite=overwrite, quality=quality)
+    if report:
+        with atomic_write(report) as file:
+            file.write(result.report.to_json().encode())
+    height, width = result.report.content_size
+    _say(f"{output}  {width} x {height}  {result.report.seconds['total']:.1f} s", quiet)
+
+
+@style_app.command(name="save")
+def style_save(
+    picture: Positional[str],
+    /,
+    *,
+    output: Output,
+    model: str | None = None,
+    allow_unknown_model: bool = False,
+    method: Method | None = None,
+    style_scale: float = 1.0,
+    engine: OmitArgPrefixes[EngineOptions] = _ENGINE,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Measure a style picture and save it as a small style file that needs no picture any more.
+
+    Args:
+        picture: The style picture.
+        output: Name of the style file, ending in .safetensors.
+        model: Model the style is for; it fits every model with the same encoders.
+        allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
+        method: wct (the default) or adain, where no model is named.
+        style_scale: Size of the style picture relative to itself; larger gives larger strokes.
+        overwrite: Replace an existing file.
+        quiet: Show neither progress nor result.
+    """
+    from styleplugin.files import check_target
+    from styleplugin.stylizer import choose_model, load
+
+    check_target(output, overwrite=overwrite)
+    StylizeOptions(style_scale=style_scale)
+    stylizer = load(
+        model or choose_model(method or "wct", ()), allow_unknown_model=allow_unknown_model, **_values(engine)
+    )
+    with _progress(quiet) as on_step:
+        prepared = stylizer.prepare(picture, style_scale=style_scale, on_step=on_step)
+    for note in prepared.warnings:
+        warnings.warn(note, StylePluginWarning, stacklevel=1)
+    prepared.save(output, overwrite=overwrite)
+    _say(f"{output}  {Path(output).stat().st_size / 1000:.0f} kB  for {prepared.model}", quiet)
+
+
+@models_app.command(name="list")
+def models_list() -> None:
+    """List the embedded models."""
+    from styleplugin.zoo import list_models
+
+    for entry in list_models():
+        print(f"{entry.name:16} {entry.method:8} {entry.description}")
+
+
+@models_app.command(name="info")
+def models_info(name: Positional[str], /) -> None:
+    """Show what is known about a model, as JSON.
+
+    Args:
+        name: Name, path or source.
+    """
+    from styleplugin.zoo import load
+
+    print(json.dumps(dataclasses.asdict(load(name)[1]), indent=2, sort_keys=True))
+
+
+@models_app.command(name="verify")
+def models_verify(name: Positional[str], /) -> None:
+    """Check a model's file: hash, header, values, and a run on a small picture.
+
+    Args:
+        name: Name, path or source.
+    """
+    from styleplugin.zoo import verify
+
+    info = verify(name)
+    print(f"{info.name}: {info.parameters:,} parameters, sha256 {info.sha256}: as it should be")
+
+
+@import_app.command(name="collaborative-distillation")
+def import_collaborative_distillation(
+    folder: Positional[str], /, *, output: Output, compact: bool = False, overwrite: bool = False
+) -> None:
+    """Convert the released Collaborative-Distillation students from your own clone of its repository.
+
+    Args:
+        folder: The clone.
+        output: Folder for the converted model.
+        compact: Remove channels that are always zero: the same pictures from a smaller, faster model.
+        overwrite: Replace an existing file.
+    """
+    from styleplugin.importers import collaborative_distillation as importer
+    from styleplugin.registry import save_model
+
+    model, metadata = importer.import_collaborative_distillation(folder, compact=compact)
+    path = Path(output) / f"cd-wct.released{'-compact' if compact else ''}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(path, model, license=metadata["license"], card=metadata.get("card"), overwrite=overwrite)
+    print(
+        f"{path}\nUse it with: styleplugin stylize PHOTO PAINTING -o OUT.png --allow-unknown-model --model file:{path}"
+    )
+
+
+@app.command(name="train")
+def train_command(
+    recipe: Positional[str],
+    /,
+    *,
+    out: str,
+    resume: bool = False,
+    teacher: str | None = None,
+    device: str = "auto",
+) -> None:
+    """Train the models of a recipe; an interrupted run goes on with --resume.
+
+    Args:
+        recipe: A recipe, for example recipes/cd-wct-level3.toml.
+        out: Folder of the run: checkpoints, logs, plots, contact sheets and the finished model.
+        resume: Go on with the run in the folder.
+        teacher: A full VGG-19 in place of the recipe's teacher: file:PATH or hub:OWNER/REPO@REVISION.
+        device: auto, cpu, cuda, cuda:1 or mps.
+    """
+    from styleplugin.train import run
+
+    run(Path(recipe), Path(out), resume=resume, teacher=teacher, device=device)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command and return the exit code: 0, or that of the error (see `styleplugin.errors`)."""
+    _stop_on_sigterm()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", StylePluginWarning)
+        warnings.showwarning = _show_warning
+        try:
+            app.cli(args=list(args), prog="styleplugin")
+        except StylePluginError as error:
+            return _fail(error)
+        except KeyboardInterrupt:
+            return _fail(Cancelled())
+        except BrokenPipeError:
+            # The reader of our output has gone, for example `head`; Python must not complain again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except Exception as error:  # the outermost layer: nothing else may reach the user
+            traceback.print_exc()
+            print(
+                f"styleplugin: unexpected {type(error).__name__}; please report it with the lines above.",
+                file=sys.stderr,
+            )
+            return 1
+    return 0
+
+
+def _fail(error: StylePluginError) -> int:
+    print(f"styleplugin: {error.code}: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, StylePluginWarning):
+        tqdm.write(f"styleplugin: warning: {message}", file=sys.stderr)
+
+
+def _stop_on_sigterm() -> None:
+    def stop(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Cancelled("Stopped by a signal.")
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _values(options: Any) -> dict[str, Any]:
+    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+
+
+def _say(text: str, quiet: bool) -> None:
+    if not quiet:
+        print(text)
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[OnStep]:
+    """Show a bar that the engine's `on_step` moves; none where standard error is no terminal."""
+    layout = "{desc:16}{bar} {percentage:3.0f}% [{elapsed}<{remaining}]"
+    with tqdm(total=1.0, disable=True if quiet else None, leave=False, bar_format=layout) as bar:
+
+        def on_step(done: float, total: float, stage: str) -> None:
+            bar.set_description_str(stage, refresh=False)
+            bar.update(done / total - bar.n if total else 0)
+
+        yield on_step

@@ -1,0 +1,57 @@
+"""Choosing a device, and what is known about devices."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from styleplugin.errors import ResourceError, UsageError
+
+TILES = {"cpu": 256, "cuda": 2048, "mps": 1024}
+"""Side in pixels of the fastest tile of 16-channel maps. On a CPU it is what stays in the second-level cache."""
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device for a name; auto takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        UsageError: SP106, not a device name.
+        ResourceError: SP510, the device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(
+            "SP106", f"--device was {name!r}; it must be auto, cpu, cuda, cuda:N or mps.", "For example --device cpu."
+        ) from None
+    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing or device.type not in TILES:
+        raise ResourceError("SP510", f"The device {name!r} is not available here.", "Use --device cpu or auto.")
+    return device
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that can be allocated on a device now, as far as it can be told."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 << 30
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that an allocation failed, on any device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)

@@ -1,0 +1,234 @@
+"""The layers of a network as operations on regions.
+
+An operation says which region of its input a region of its output needs, and computes exactly that region. At the edges
+of the picture the input is padded as the layer pads it; at the edges of a tile there is real context instead. So a tile
+costs no more than its own cells and the thinnest possible rim, and equals the whole picture's run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from styleplugin.engine.region import Region, Span
+from styleplugin.models.layers import Conv3x3, MaxPool2x2, Upsample2x
+from styleplugin.models.vgg import Preprocess
+from styleplugin.transforms.affine import AffineMap
+
+
+class Operation(Protocol):
+    """One step of a network on (N, C, H, W) tensors in channels-last memory."""
+
+    padding: Literal["reflect", "replicate"]
+    """How the input goes on beyond the picture."""
+    out_channels: int
+    macs: float
+    """Multiply-adds per cell of the output."""
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return (height, width) of the output for an input of (height, width)."""
+        ...
+
+    def need(self, span: Span) -> Span:
+        """Return the input rows (or columns) needed for these output rows (or columns); may reach over the edge."""
+        ...
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        """Compute an output region from exactly the input it needs."""
+        ...
+
+
+# PyTorch's own inductor uses this packing; it is not public, so everything works without it as well.
+_pack: Callable[..., Tensor] | None = getattr(getattr(torch._C, "_nn", None), "mkldnn_reorder_conv2d_weight", None)
+
+
+class Kernel:
+    """A convolution without padding, with bias and optional ReLU, prepared for the device that runs it.
+
+    On the CPU in float32 the weights are packed once into oneDNN's own order and the ReLU is fused.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, stride: int = 1, like: Tensor) -> None:
+        self._relu, self._stride = relu, stride
+        self._bias = bias.to(like)
+        self._weight = weight.to(like).contiguous(memory_format=torch.channels_last)
+        self._packed = None
+        if _pack and like.device.type == "cpu" and like.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+            self._packed = _pack(self._weight.to_mkldnn(), [0, 0], [stride, stride], [1, 1], 1, None)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._packed is not None:
+            strides, activation = [self._stride] * 2, "relu" if self._relu else "none"
+            return torch.ops.mkldnn._convolution_pointwise(
+                x, self._packed, self._bias, [0, 0], strides, [1, 1], 1, activation, [], ""
+            )
+        y = F.conv2d(x, self._weight, self._bias, self._stride)
+        return y.relu_() if self._relu else y
+
+
+class Convolution:
+    """3x3 convolution with reflection padding."""
+
+    padding: Literal["reflect", "replicate"] = "reflect"
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, like: Tensor) -> None:
+        self.out_channels = weight.shape[0]
+        self.macs = float(weight.numel())
+        self._kernel = Kernel(weight, bias, relu=relu, like=like)
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size
+
+    def need(self, span: Span) -> Span:
+        return Span(span.start - 1, span.stop + 1)
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        return self._kernel(x)
+
+
+class PictureConvolution(Convolution):
+    """3x3 convolution to three channels, computed in blocks of 2x2 pixels.
+
+    Three output channels leave most of a vector register empty. One 4x4 convolution of stride 2 with twelve outputs
+    (the 2x2 pixels of a block) does more multiply-adds but takes half the time.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, like: Tensor) -> None:
+        super().__init__(weight, bias, relu=relu, like=like)
+        out, channels = weight.shape[:2]
+        blocks = weight.new_zeros(out, 2, 2, channels, 4, 4)
+        for i in range(2):
+            for j in range(2):
+                blocks[:, i, j, :, i : i + 3, j : j + 3] = weight
+        self._blocks = Kernel(
+            blocks.reshape(4 * out, channels, 4, 4), bias.repeat_interleave(4), relu=relu, stride=2, like=like
+        )
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        height, width = region.size
+        if height % 2 or width % 2:
+            return super().run(x, region)
+        return F.pixel_shuffle(self._blocks(x), 2)
+
+
+class Pooling:
+    """2x2 max-pooling."""
+
+    padding: Literal["reflect", "replicate"] = "replicate"
+
+    def __init__(self, channels: int) -> None:
+        self.out_channels = channels
+        self.macs = 4.0 * channels
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size[0] // 2, size[1] // 2
+
+    def need(self, span: Span) -> Span:
+        return Span(2 * span.start, 2 * span.stop)
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        if x.device.type != "cpu":
+            return F.max_pool2d(x, 2)
+        # Twice as fast on the CPU as max_pool2d, which also finds indices.
+        rows = torch.maximum(x[:, :, 0::2], x[:, :, 1::2])
+        return torch.maximum(rows[:, :, :, 0::2], rows[:, :, :, 1::2])
+
+
+class UpsampledConvolution:
+    """Nearest upsampling by 2 and a 3x3 convolution in one: four 2x2 convolutions of the small grid.
+
+    A 3x3 window over doubled cells sees each cell once or twice; adding the weights that meet the same cell leaves 2x2
+    taps for each of the four positions inside a cell, 4/9 of the work. Reflection padding of the doubled grid repeats
+    its first cell, so the small grid is padded by replication.
+    """
+
+    padding: Literal["reflect", "replicate"] = "replicate"
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, like: Tensor) -> None:
+        self.out_channels, channels = weight.shape[:2]
+        self.macs = 4.0 * self.out_channels * channels
+        # taps[p][t] lists which of the three weights of an axis meet small cell t at position p of the pair.
+        taps = (((0,), (1, 2)), ((0, 1), (2,)))
+        phases = weight.new_zeros(2, 2, self.out_channels, channels, 2, 2)
+        for a in range(2):
+            for b in range(2):
+                for i in range(2):
+                    for j in range(2):
+                        window = weight[:, :, list(taps[a][i])][..., list(taps[b][j])]
+                        phases[a, b, :, :, i, j] = window.sum((2, 3))
+        self._kernel = Kernel(phases.reshape(-1, channels, 2, 2), bias.repeat(4), relu=relu, like=like)
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return 2 * size[0], 2 * size[1]
+
+    def need(self, span: Span) -> Span:
+        return Span((span.start - 1) // 2, span.stop // 2 + 1)
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        pairs = self._kernel(x)
+        k = self.out_channels
+        output = x.new_empty((x.shape[0], k, *region.size)).contiguous(memory_format=torch.channels_last)
+        for a in range(2):
+            rows_out, rows_in = _phase(region.rows, a)
+            for b in range(2):
+                cols_out, cols_in = _phase(region.cols, b)
+                phase = pairs[:, (2 * a + b) * k : (2 * a + b + 1) * k]
+                output[:, :, rows_out, cols_out] = phase[:, :, rows_in, cols_in]
+        return output
+
+
+def _phase(span: Span, a: int) -> tuple[slice, slice]:
+    """Return where the rows of position a (0 or 1) of each pair stand in the output span, and in the 2x2 windows."""
+    first, last = (span.start - a + 1) // 2, (span.stop - a + 1) // 2
+    # Window p lies between the small cells p - 1 and p; the first window of the span is the one after its first cell.
+    offset = a - ((span.start - 1) // 2 + 1)
+    return slice(2 * first + a - span.start, None, 2), slice(first + offset, last + offset)
+
+
+def compile_layers(layers: Iterable[nn.Module], like: Tensor, before: AffineMap | None = None) -> list[Operation]:
+    """Turn the layers of a model into operations for `like`'s device and dtype.
+
+    A per-position map in front of the first convolution (preprocessing, or `before`) is folded into it, and upsampling
+    merges with the convolution behind it.
+    """
+    operations: list[Operation] = []
+    upsample, channels = False, 0
+    for layer in layers:
+        if isinstance(layer, Preprocess):
+            before = AffineMap(layer.weight[:, :, 0, 0].to("cpu", torch.float64), layer.bias.to("cpu", torch.float64))
+        elif isinstance(layer, MaxPool2x2):
+            operations.append(Pooling(channels))
+        elif isinstance(layer, Upsample2x):
+            upsample = True
+        elif isinstance(layer, Conv3x3):
+            assert layer.bias is not None
+            weight, bias = layer.weight.detach().double().cpu(), layer.bias.detach().double().cpu()
+            if before is not None:
+                weight, bias = before.fold_into(weight, bias)
+                before = None
+            channels = weight.shape[0]
+            kind = UpsampledConvolution if upsample else PictureConvolution if channels == 3 else Convolution
+            operations.append(kind(weight, bias, relu=layer.relu, like=like))
+            upsample = False
+        else:
+            raise TypeError(f"no operation for a {type(layer).__name__}")
+    return operations
+
+
+def segments(operations: Sequence[Operation]) -> list[list[Operation]]:
+    """Split operations where the grid gets coarser or finer: after each pooling, before each upsampling.
+
+    Between two segments the map is small enough to be kept whole, so that rims do not grow through the network.
+    """
+    parts: list[list[Operation]] = [[]]
+    for operation in operations:
+        if isinstance(operation, UpsampledConvolution) and parts[-1]:
+            parts.append([])
+        parts[-1].append(operation)
+        if isinstance(operation, Pooling):
+            parts.append([])
+    return [part for part in parts if part]

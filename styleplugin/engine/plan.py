@@ -1,0 +1,80 @@
+"""The memory plan of a run, made before the first allocation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from styleplugin.engine.device import TILES, free_memory
+from styleplugin.errors import ResourceError
+from styleplugin.options import MIN_TILE, TILE_MULTIPLE, EngineOptions
+
+WHOLE = 0
+"""Tile side that means: the whole picture in one tile."""
+
+TILE_CHANNELS = 16
+"""A tile of side T holds T x T cells of this many channels; wider maps get smaller tiles of the same size in memory."""
+
+_KEPT_FLOATS = 12.0
+# Pictures that are in memory at once: content, the stage's input and its output, and the finished one; three channels.
+_PICTURE_FLOATS = 4 * 3.0
+# Live buffers of one tile, measured in full tiles of `TILE_CHANNELS`: input, padded input, output, oneDNN's scratch.
+_TILE_BUFFERS = 6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is cut up."""
+
+    device: torch.device
+    tile: int
+    """Side of a tile in pixels of a 16-channel map; 0 for the whole picture."""
+    keep_floats: float
+    """Feature maps of at most this many values per picture pixel are kept between passes; larger ones are computed twice."""
+
+    def side(self, load: float) -> float:
+        """Return the side of a tile, in output cells, for operations that hold `load` values per output cell."""
+        if self.tile == WHOLE:
+            return math.inf
+        return max(8, 2 * round(self.tile * math.sqrt(TILE_CHANNELS / load) / 2))
+
+    def halved(self) -> Plan | None:
+        """Return the plan to try after an allocation failed, or None below the smallest tile."""
+        tile = (self.tile or 2 * TILES[self.device.type]) // 2 // TILE_MULTIPLE * TILE_MULTIPLE
+        return Plan(self.device, tile, min(self.keep_floats, 4.0)) if tile >= MIN_TILE else None
+
+
+def make_plan(size: tuple[int, int], device: torch.device, options: EngineOptions, bytes_per_value: int = 4) -> Plan:
+    """Plan a run on a picture of (height, width).
+
+    Raises:
+        ResourceError: SP501, even the smallest tile needs more memory than there is.
+    """
+    if options.memory_limit_mb is not None:
+        budget = options.memory_limit_mb << 20
+    else:
+        budget = free_memory(device) // 2
+    pixels = size[0] * size[1]
+    tile = WHOLE if options.tile == "whole" else TILES[device.type] if options.tile == "auto" else int(options.tile)
+    keep = math.inf if tile == WHOLE else _KEPT_FLOATS
+    while True:
+        cells = tile * tile if tile else pixels
+        need = bytes_per_value * int(
+            pixels * (_PICTURE_FLOATS + min(keep, _KEPT_FLOATS)) + min(cells, pixels) * TILE_CHANNELS * _TILE_BUFFERS
+        )
+        if need <= budget:
+            return Plan(device, tile, keep)
+        if keep > 4:
+            keep = 4.0
+        elif options.tile == "auto" and tile > MIN_TILE:
+            tile = max(MIN_TILE, tile // 2 // TILE_MULTIPLE * TILE_MULTIPLE)
+        else:
+            raise ResourceError(
+                "SP501",
+                f"A picture of {size[1]} x {size[0]} needs about {need >> 20} MB, "
+                f"but {budget >> 20} MB are planned for.",
+                "Free memory, raise --memory-limit-mb, use --tile auto, or take a smaller picture.",
+                {"needed_mb": need >> 20, "budget_mb": budget >> 20},
+            )

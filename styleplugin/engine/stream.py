@@ -1,0 +1,162 @@
+"""The engine: drives stages over one tile or many.
+
+A stage is a coroutine on fields. It yields the features of a transform point; the engine measures them tile by tile and
+sends back the affine map that was solved from their moments. Whatever a stage returns is computed tile by tile in the
+same way. With one tile this is the plain run of the network, and nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Sequence
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from styleplugin.engine.fields import Canvas, Computed, Field
+from styleplugin.engine.plan import Plan
+from styleplugin.engine.region import Region, tiles
+from styleplugin.transforms.affine import AffineMap
+from styleplugin.transforms.moments import Moments
+
+OnStep = Callable[[float, float, str], None]
+"""Called after every tile with (done, total, name of the stage); raise `Cancelled` in it to stop the run."""
+
+
+class Stage(Protocol):
+    """An image-to-image step that is local except at its transform points."""
+
+    name: str
+    macs_per_pixel: float
+    """Multiply-adds per picture pixel, for the progress."""
+
+    def style_features(self, style: Field) -> list[Field]:
+        """Describe a style picture's features at each transform point; their moments are the style code."""
+        ...
+
+    def run(self, content: Field) -> Generator[Field, AffineMap, Field]:
+        """Yield the features at each transform point, receive the map for them, return the output."""
+        ...
+
+
+class Engine:
+    """Computes fields by tiles within a plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        picture_size: tuple[int, int],
+        total_macs: float = 0.0,
+        on_step: OnStep | None = None,
+        shuffle: random.Random | None = None,
+    ) -> None:
+        self._plan = plan
+        self._pixels = picture_size[0] * picture_size[1]
+        self._total, self._done = total_macs, 0.0
+        self._on_step = on_step
+        self._shuffle = shuffle
+        self.stage_name = ""
+
+    def run(
+        self, stage: Stage, content: Canvas, solve: Callable[[int, Moments], AffineMap], measure: Measure
+    ) -> Canvas:
+        """Run one stage on a picture.
+
+        Args:
+            stage: What to run.
+            content: (N, 3, H, W), sides multiples of the stage's stride.
+            solve: Called with the number of the transform point and the content's moments there.
+            measure: How moments are taken.
+        """
+        self.stage_name = stage.name
+        steps = stage.run(content)
+        features = next(steps)
+        point = 0
+        while True:
+            affine = solve(point, self.measure(features, measure))
+            try:
+                features = steps.send(affine)
+            except StopIteration as end:
+                return Canvas(self.complete(end.value))
+            point += 1
+
+    def measure(self, field: Field, measure: Measure) -> Moments:
+        """Return the moments of a field; the field is kept on the way if it is small."""
+        total = Moments.empty(field.channels, diagonal=measure.diagonal)
+        weights = measure.at(field.size)
+        kept = field.buffer() if isinstance(field, Computed) and self._worth_keeping(field) else None
+        for region in self._tiles(field):
+            values = field.read(region)
+            if kept is not None:
+                region.of(kept).copy_(values)
+            total = total + Moments.of(
+                values, None if weights is None else region.of(weights), diagonal=measure.diagonal
+            )
+            self._step(field, region)
+        if isinstance(field, Computed) and kept is not None:
+            field.keep(kept)
+        return total
+
+    def complete(self, field: Field) -> Tensor:
+        """Compute a whole field."""
+        if isinstance(field, Canvas):
+            return field.tensor
+        assert isinstance(field, Computed)
+        if field.kept is None:
+            output = field.buffer()
+            for region in self._tiles(field):
+                region.of(output).copy_(field.read(region))
+                self._step(field, region)
+            field.keep(output)
+        assert field.kept is not None
+        return field.kept
+
+    def _tiles(self, field: Field) -> Sequence[Region]:
+        """Make a field's source ready to be read, and return the field's tiles."""
+        self._settle(field)
+        load = field.load if isinstance(field, Computed) else field.channels
+        side = self._plan.side(load)
+        regions = list(tiles(field.size, int(min(side, max(field.size)))))
+        if self._shuffle is not None:
+            self._shuffle.shuffle(regions)
+        return regions
+
+    def _settle(self, field: Field) -> None:
+        source = field.source if isinstance(field, Computed) else None
+        if isinstance(source, Computed) and source.kept is None:
+            if self._worth_keeping(source):
+                self.complete(source)
+            else:
+                self._settle(source)
+
+    def _worth_keeping(self, field: Computed) -> bool:
+        if field.kept is not None:
+            return False
+        values = field.channels * field.size[0] * field.size[1]
+        return values <= self._plan.keep_floats * self._pixels
+
+    def _step(self, field: Field, region: Region) -> None:
+        if self._on_step is None:
+            return
+        if isinstance(field, Computed):
+            share = region.area / (field.size[0] * field.size[1])
+            self._done = min(self._total, self._done + field.macs * share)
+        self._on_step(self._done, self._total, self.stage_name)
+
+
+class Measure:
+    """How moments are taken: all of the covariance or variances only, and how much each pixel counts."""
+
+    def __init__(self, *, diagonal: bool = False, weights: Tensor | None = None) -> None:
+        """Keep the weights of the pixels, (1, 1, H, W), or None where all count alike."""
+        self.diagonal = diagonal
+        self._weights = weights
+
+    def at(self, size: tuple[int, int]) -> Tensor | None:
+        """Return the weights on a grid of (height, width): the mean weight of each cell's pixels."""
+        if self._weights is None:
+            return None
+        stride = self._weights.shape[2] // size[0]
+        return F.avg_pool2d(self._weights, stride) if stride > 1 else self._weights

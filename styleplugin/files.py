@@ -1,0 +1,118 @@
+"""Safe files: what may be opened, and writing that leaves either the old file or the new one, never a cut one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+from styleplugin.errors import InputImageError, OutputError, StylePluginError
+
+PathLike = str | os.PathLike[str]
+
+_LEFTOVER_AGE_S = 3600
+
+
+def check_regular_file(path: PathLike, error: type[StylePluginError] = InputImageError, code: str = "SP201") -> Path:
+    """Return the path if it leads to a regular file, without opening it (a FIFO would block).
+
+    Args:
+        path: File, or link to a file.
+        error: Class to raise, so that weights and styles report in their own family.
+        code: Code to raise it with.
+
+    Raises:
+        StylePluginError: of class `error`; missing, a dangling link, a directory, FIFO, socket or device.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError) as cause:
+        raise error(code, f"{str(path)!r} cannot be found or reached; a file is needed.", "Check the path.") from cause
+    if not stat.S_ISREG(mode):
+        raise error(code, f"{str(path)!r} is {_kind(mode)}; a regular file is needed.", "Give the path of a file.")
+    return Path(path)
+
+
+def check_target(path: PathLike, *, overwrite: bool) -> Path:
+    """Return the path if a file may be written there; meant to be called before long work starts.
+
+    Raises:
+        OutputError: SP601, the folder is missing or not writable; SP602, the file exists and `overwrite` is false;
+            SP603, the path leads to a directory, FIFO, socket or device, or holds a NUL.
+    """
+    target = Path(path)
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        mode = None
+    except ValueError as error:
+        raise OutputError("SP603", f"{str(path)!r} cannot be a file name.", "Choose another name.") from error
+    if mode is not None and not stat.S_ISREG(mode):
+        raise OutputError("SP603", f"{str(path)!r} is {_kind(mode)}; a file name is needed.", "Choose another name.")
+    if not _is_writable_folder(target.parent):
+        raise OutputError(
+            "SP601",
+            f"{str(path)!r} cannot be written; its folder must exist and be writable.",
+            "Create the folder, or choose another one.",
+        )
+    if mode is not None and not overwrite:
+        raise OutputError("SP602", f"{str(path)!r} exists; it is not replaced unless asked.", "Use --overwrite.")
+    return target
+
+
+@contextmanager
+def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
+    """Open a binary file that appears under its name, whole and on disk, only when the block ends without an error.
+
+    An existing file is replaced at the end; a link is replaced itself, and the file it leads to is not touched.
+
+    Raises:
+        OutputError: SP601 or SP603 as in `check_target`; SP604, the system refused to write (disk full, no permission).
+    """
+    target = check_target(path, overwrite=True)
+    _remove_leftovers(target.parent)
+    # Not made from the target's name, which may already have the longest length the file system takes.
+    temporary = target.with_name(f".styleplugin-{secrets.token_hex(8)}.part")
+    try:
+        with temporary.open("xb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(
+            "SP604",
+            f"{str(path)!r} could not be written: {error.strerror or error}.",
+            "Free some space, or choose another folder.",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@cache
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of killed runs; once per folder and process, since a batch writes thousands of files."""
+    newest = time.time() - _LEFTOVER_AGE_S
+    for leftover in folder.glob(".styleplugin-*.part"):
+        with suppress(OSError):
+            if leftover.stat().st_mtime < newest:
+                leftover.unlink()
+
+
+def _is_writable_folder(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        return False
+
+
+def _kind(mode: int) -> str:
+    return {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}.get(
+        stat.S_IFMT(mode), "a device"
+    )

@@ -1,0 +1,255 @@
+"""The one form in which pictures travel: `Picture`, made from whatever a caller has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from styleplugin.errors import MaskError, TensorInputError
+from styleplugin.images.color import luminance
+
+# Largest value of each accepted sample type, and the output depth it stands for. Floats are [0, 1] and count as 8 bits.
+_SAMPLE_TYPES = {
+    "bool": (1, 8),
+    "uint8": (255, 8),
+    "uint16": (65535, 16),
+    "int32": (65535, 16),
+    "float16": (1, 8),
+    "bfloat16": (1, 8),
+    "float32": (1, 8),
+    "float64": (1, 8),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An upright sRGB picture with its alpha aside; its memory belongs to nobody else."""
+
+    rgb: Tensor
+    """(1, 3, H, W) float32 in [0, 1]; pictures of 32 bits may go outside."""
+    alpha: Tensor | None = None
+    """(1, 1, H, W) float32 in [0, 1]; where it is 0, `rgb` holds the mean of the visible colors."""
+    bits: int = 8
+    """Depth of the source: 8, 16 or 32 (float); decides the depth of the output."""
+    name: str = ""
+    """File name for messages; empty for pictures made in memory."""
+    warnings: tuple[str, ...] = ()
+    """What was noticed while reading; the run lists it in its report."""
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.rgb.shape[-2]
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.rgb.shape[-1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+
+def to_picture(obj: Any) -> Picture:
+    """Turn a path, Pillow image, array or tensor into a picture; a `Picture` is returned as it is.
+
+    Args:
+        obj: Path of an image file; `PIL.Image.Image`; numpy array (H, W), (H, W, C) or (1, H, W, C); torch tensor
+            (C, H, W) or (1, C, H, W) on any device; C is 1, 3 or 4. Samples are uint8 (0..255), uint16 or int32
+            (0..65535), bool, or floating point in [0, 1].
+
+    Raises:
+        InputImageError: SP201-SP206, a file that cannot be read.
+        TensorInputError: SP211, a type that is not supported; SP212, a wrong shape; SP213, NaN or Inf; SP214, values
+            far outside the range of their type.
+    """
+    # Reading needs Picture in turn.
+    from styleplugin.images.small import from_pil, read_image
+
+    if isinstance(obj, Picture):
+        return obj
+    if isinstance(obj, (str, os.PathLike)):
+        return read_image(obj)
+    if isinstance(obj, Image.Image):
+        return from_pil(obj)
+    if isinstance(obj, np.ndarray):
+        _check_type(obj.dtype.name)
+        native = np.array(obj, dtype=obj.dtype.newbyteorder("="), order="C")
+        return _from_samples(torch.from_numpy(native), _channels_from_array)
+    if isinstance(obj, Tensor):
+        _check_type(str(obj.dtype).removeprefix("torch."))
+        return _from_samples(obj.detach().cpu(), _channels_from_tensor)
+    raise _type_error(type(obj).__name__)
+
+
+def from_channels(channels: Tensor, *, bits: int, name: str = "", warnings: tuple[str, ...] = ()) -> Picture:
+    """Set alpha aside, repeat gray, and hide the colors under alpha 0.
+
+    Args:
+        channels: (1, C, H, W) float32, C is 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA); becomes the picture's own.
+        bits: Depth of the source: 8, 16 or 32.
+        name: File name for messages.
+        warnings: What was noticed while reading.
+    """
+    count = channels.shape[1]
+    has_alpha = count in (2, 4)
+    color = channels[:, : count - has_alpha].expand(-1, 3, -1, -1)
+    if not has_alpha:
+        return Picture(color.contiguous(), None, bits, name, warnings)
+    alpha = channels[:, -1:].clamp(0, 1)
+    return Picture(_hide(color, alpha).contiguous(), alpha, bits, name, warnings)
+
+
+def to_array(picture: Picture, bits: int | None = None) -> np.ndarray:
+    """Return (H, W, 3) or, with alpha, (H, W, 4) samples, rounded and clamped.
+
+    Args:
+        picture: Any picture.
+        bits: 8 for uint8, 16 for uint16; by default 8 for pictures of 8 bits and 16 for all others.
+    """
+    deep = (bits or picture.bits) > 8
+    channels = picture.rgb if picture.alpha is None else torch.cat([picture.rgb, picture.alpha], dim=1)
+    scaled = channels[0].permute(1, 2, 0).clamp(0, 1).mul(65535 if deep else 255).round()
+    return np.ascontiguousarray(scaled.numpy().astype(np.uint16 if deep else np.uint8))
+
+
+def to_pil(picture: Picture) -> Image.Image:
+    """Return an 8-bit RGB or RGBA Pillow image."""
+    return Image.fromarray(to_array(picture, bits=8))
+
+
+def read_mask(obj: Any, size: tuple[int, int]) -> tuple[Tensor, tuple[str, ...]]:
+    """Read where the style applies.
+
+    Args:
+        obj: As for `to_picture`, or a tensor (H, W). Colors count by their luminance; transparent parts count as 0.
+        size: (height, width) of the picture the mask belongs to; a mask of another size is resized by area.
+
+    Returns:
+        (1, 1, H, W) float32 in [0, 1], and the warnings for the report.
+
+    Raises:
+        InputImageError: SP201-SP206, a file that cannot be read.
+        MaskError: SP220, NaN, Inf, or a type, shape or range that `to_picture` refuses.
+    """
+    try:
+        picture = to_picture(obj[None] if isinstance(obj, Tensor) and obj.ndim == 2 else obj)
+    except TensorInputError as error:
+        raise MaskError("SP220", f"The mask cannot be used: {error.message}", error.hint, error.details) from error
+    mask = luminance(picture.rgb).clamp(0, 1)
+    if picture.alpha is not None:
+        mask = mask * picture.alpha
+    if picture.size == tuple(size):
+        return mask, picture.warnings
+    resized = (
+        f"The mask is {picture.width} x {picture.height} and its picture {size[1]} x {size[0]}; the mask was resized."
+    )
+    return F.interpolate(mask, size=tuple(size), mode="area"), (*picture.warnings, resized)
+
+
+def check_finite(samples: Tensor, what: str) -> None:
+    """Refuse NaN and Inf.
+
+    Raises:
+        TensorInputError: SP213, with the count and the first index in the layout of `samples`.
+    """
+    broken = ~samples.isfinite()
+    count = int(broken.sum())
+    if count:
+        first = tuple(broken.nonzero()[0].tolist())
+        raise TensorInputError(
+            "SP213",
+            f"{what} holds {count} NaN or infinite values, the first at index {first}; all values must be finite.",
+            "Find out where they come from; replacing them would hide it.",
+            {"count": count, "first": list(first)},
+        )
+
+
+def _from_samples(samples: Tensor, arrange: Callable[[Tensor], Tensor]) -> Picture:
+    """Check values in the caller's layout, so that indices in messages are the caller's; then arrange and scale."""
+    largest, bits = _SAMPLE_TYPES[str(samples.dtype).removeprefix("torch.")]
+    channels = arrange(samples)
+    warnings: tuple[str, ...] = ()
+    if samples.is_floating_point():
+        check_finite(samples, "The picture")
+    if samples.is_floating_point() or samples.dtype == torch.int32:
+        warnings = _check_range(samples, largest)
+    channels = channels.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return from_channels(channels.div_(largest).clamp_(0, 1), bits=bits, warnings=warnings)
+
+
+def _check_type(name: str) -> None:
+    if name not in _SAMPLE_TYPES:
+        raise _type_error(name)
+
+
+def _type_error(name: str) -> TensorInputError:
+    return TensorInputError(
+        "SP211",
+        f"The picture is of type {name}; it must be a path, a Pillow image, or an array or tensor of "
+        f"{', '.join(_SAMPLE_TYPES)}.",
+        "Convert it first.",
+    )
+
+
+def _channels_from_array(samples: Tensor) -> Tensor:
+    """Arrange (H, W), (H, W, C) or (1, H, W, C) as (1, C, H, W)."""
+    given = tuple(samples.shape)
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    if samples.ndim == 4 and given[0] == 1:
+        samples = samples[0]
+    if samples.ndim != 3 or samples.shape[2] not in (1, 3, 4) or not samples.numel():
+        raise _shape_error("array", given, "(H, W), (H, W, C) or (1, H, W, C)")
+    return samples.permute(2, 0, 1)[None]
+
+
+def _channels_from_tensor(samples: Tensor) -> Tensor:
+    """Arrange (C, H, W) or (1, C, H, W) as (1, C, H, W)."""
+    given = tuple(samples.shape)
+    if samples.ndim == 3:
+        samples = samples[None]
+    if samples.ndim != 4 or samples.shape[0] != 1 or samples.shape[1] not in (1, 3, 4) or not samples.numel():
+        raise _shape_error("tensor", given, "(C, H, W) or (1, C, H, W)")
+    return samples
+
+
+def _shape_error(kind: str, given: tuple[int, ...], expected: str) -> TensorInputError:
+    return TensorInputError(
+        "SP212",
+        f"The {kind} has the shape {given}; a picture is {expected} with C = 1, 3 or 4 and at least one pixel.",
+        "Permute it, or give the pictures of a batch one by one.",
+        {"shape": list(given)},
+    )
+
+
+def _check_range(samples: Tensor, largest: int) -> tuple[str, ...]:
+    """Refuse values that mean another range; return a warning for values slightly outside."""
+    low, high = (float(value) for value in samples.aminmax())
+    if low >= 0 and high <= largest:
+        return ()
+    outside = f"The values of the picture go from {low:g} to {high:g}; they must lie in 0..{largest}."
+    if not samples.is_floating_point():
+        raise TensorInputError("SP214", outside, "Scale the values, or give floating point in 0..1.")
+    if high > 2:
+        raise TensorInputError("SP214", outside, "Divide by 255 if these are 8-bit values.")
+    if low < -0.5:
+        raise TensorInputError("SP214", outside, "Undo the normalization first; -1..1 becomes 0..1 by x / 2 + 0.5.")
+    return (f"The values of the picture went from {low:g} to {high:g} and were clamped to 0..1.",)
+
+
+def _hide(color: Tensor, alpha: Tensor) -> Tensor:
+    """Replace colors nobody can see, which may be anything, by the mean of the visible ones."""
+    weight = alpha.sum(dtype=torch.float64)
+    mean = (color * alpha).sum((2, 3), keepdim=True, dtype=torch.float64) / weight if weight > 0 else torch.tensor(0.5)
+    return torch.where(alpha > 0, color, mean.to(color))

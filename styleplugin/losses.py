@@ -1,0 +1,65 @@
+"""Losses of training and optimization: pure functions of images and features, always computed in float32.
+
+Source: Wang et al. 2020 (Collaborative Distillation), Huang and Belongie 2017 (AdaIN); weights and details in
+their official code. All are means over elements, so that their weights do not depend on sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+EPSILON = 1e-5
+"""Added to variances, in squared feature units."""
+
+
+def mse(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean squared difference of two tensors of one shape, float32."""
+    return F.mse_loss(a.float(), b.float())
+
+
+def feature_distance(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Sum `mse` over levels: perceptual and embedding loss.
+
+    Args:
+        features: One (N, C, H, W) per level.
+        targets: Of the same shapes.
+    """
+    return sum_of(mse(a, b) for a, b in zip(features, targets, strict=True))
+
+
+def mean_and_deviation(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation over positions, each (N, C), float32, unbiased and with `EPSILON`."""
+    flat = features.float().flatten(2)
+    return flat.mean(2), (flat.var(2) + EPSILON).sqrt()
+
+
+def style_distance(features: Sequence[Tensor], styles: Sequence[Tensor]) -> Tensor:
+    """Compare channel means and deviations level by level.
+
+    Args:
+        features: One (N, C, H, W) per level.
+        styles: One (N, C, h, w) per level; the sizes may differ.
+
+    Source: AdaIN, style loss; mean-reduced, to be weighted by 10 (the Lua original sums and weights by 0.01).
+    """
+    return sum_of(
+        mse(a, b)
+        for feature, style in zip(features, styles, strict=True)
+        for a, b in zip(mean_and_deviation(feature), mean_and_deviation(style), strict=True)
+    )
+
+
+def psnr(error: Tensor) -> Tensor:
+    """Turn mean squared errors of images in [0, 1] into decibels, elementwise."""
+    return -10 * error.clamp_min(1e-12).log10()
+
+
+def sum_of(terms) -> Tensor:
+    """Add tensors."""
+    first, *rest = terms
+    for term in rest:
+        first = first + term
+    return first

@@ -1,0 +1,81 @@
+"""What all methods share: the style code, the encoder-decoder stage, and the shape of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from styleplugin.engine.fields import Field, through
+from styleplugin.engine.operations import Operation, compile_layers
+from styleplugin.engine.stream import Stage
+from styleplugin.models.pairs import Pair
+from styleplugin.options import StylizeOptions
+from styleplugin.transforms.affine import AffineMap
+from styleplugin.transforms.moments import Moments, mix_moments
+
+StyleCode = tuple[tuple[Moments, ...], ...]
+"""A style without its picture: its moments for each stage and each transform point of the stage."""
+
+
+class EncoderDecoderStage:
+    """Encode, map the features, decode: one level of WCT, or all of AdaIN. One transform point."""
+
+    def __init__(self, pair: Pair, like: Tensor) -> None:
+        """Prepare a pair for the device and dtype of `like`."""
+        self.name = f"level {pair.level}"
+        self.level = pair.level
+        self.stride = pair.spec.encoder.stride
+        self._like = like
+        self._encoder: Sequence[Operation] = compile_layers(pair.encoder.layers(), like)
+        # The map folds into the first convolution of the decoder, which is compiled anew for each picture.
+        first, *rest = pair.decoder.layers()
+        self._first = first
+        self._rest: Sequence[Operation] = compile_layers(rest, like)
+        self.macs_per_pixel = _macs_per_pixel(self._encoder, self._rest)
+
+    def style_features(self, style: Field) -> list[Field]:
+        """Describe the features whose moments are the style code."""
+        return [through(style, self._encoder)]
+
+    def run(self, content: Field) -> Generator[Field, AffineMap, Field]:
+        """Yield the content's features, receive the map for them, return the picture."""
+        features = through(content, self._encoder)
+        affine = yield features
+        return through(features, [*compile_layers([self._first], self._like, affine), *self._rest])
+
+
+def _macs_per_pixel(*parts: Sequence[Operation]) -> float:
+    # Counted on a picture of 256 x 256, which every stride divides.
+    size, macs = (256, 256), 0.0
+    for operation in (op for part in parts for op in part):
+        size = operation.output_size(size)
+        macs += operation.macs * size[0] * size[1]
+    return macs / 256**2
+
+
+class Method:
+    """A method: its stages in the order they run, and how the map of a transform point is solved."""
+
+    name: ClassVar[str]
+    diagonal: ClassVar[bool]
+    """Whether variances are enough."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = list(stages)
+
+    def solve(self, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
+        """Return the full-strength map for one transform point."""
+        raise NotImplementedError
+
+    def selected(self, options: StylizeOptions) -> list[tuple[int, Stage]]:
+        """Return the stages to run for these options, each with its place in the style code."""
+        return list(enumerate(self.stages))
+
+
+def mix_codes(codes: Sequence[StyleCode], weights: Sequence[float]) -> StyleCode:
+    """Mix style codes of one model point by point; see `mix_moments`."""
+    return tuple(
+        tuple(mix_moments(points, weights) for points in zip(*stage, strict=True)) for stage in zip(*codes, strict=True)
+    )

@@ -1,0 +1,315 @@
+"""From a weights file to a model: known architectures, and the file format of encoder-decoder pairs.
+
+Files with our metadata are built as it says; files of other origin go to the first entry whose `detect` knows their
+tensor names. The architecture always comes from this list, never from code in a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from styleplugin.checkpoint import Weights, write_weights
+from styleplugin.errors import WeightsError
+from styleplugin.models.pairs import Pair, PairModel, PairSpec, pairing_id
+from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
+
+MAX_PARAMETERS = 40_000_000
+"""The largest model there is, the five teacher pairs, has 34 million."""
+TILE_MULTIPLE = 16
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What is known about a loaded model."""
+
+    name: str
+    architecture: str
+    method: str
+    levels: tuple[int, ...]
+    """Deepest first."""
+    parameters: int
+    license: str
+    sha256: str
+    """Of the weights file."""
+    tile_multiple: int = TILE_MULTIPLE
+    """Origins and sides of tiles are multiples of it."""
+    min_side: int
+    """Smallest picture side in pixels; reflection padding needs two feature cells."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One architecture."""
+
+    id: str
+    build: Callable[[Weights], tuple[nn.Module, ModelInfo]]
+    detect: Callable[[Mapping[str, Tensor]], bool] = lambda tensors: False
+    """Whether tensors without our metadata are of this architecture; by default files need the metadata."""
+
+
+class Registry:
+    """Architectures by id."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Add an architecture; ValueError if its id is taken."""
+        if entry.id in self._entries:
+            raise ValueError(f"The architecture {entry.id} is registered already.")
+        self._entries[entry.id] = entry
+
+    def find(self, weights: Weights) -> Entry:
+        """Return the entry that builds a file.
+
+        Raises:
+            WeightsError: SP309, no architecture of this version fits.
+        """
+        known = ", ".join(self._entries)
+        if weights.metadata:
+            architecture = weights.metadata.get("architecture")
+            if isinstance(architecture, str) and architecture in self._entries:
+                return self._entries[architecture]
+            raise WeightsError(
+                "SP309",
+                f"{weights.path.name} has the architecture {architecture!r}; this version knows {known}.",
+                "Update styleplugin, or use another file.",
+            )
+        for entry in self._entries.values():
+            if entry.detect(weights.tensors):
+                return entry
+        raise WeightsError(
+            "SP309",
+            f"{weights.path.name} has no styleplugin metadata and its tensor names fit none of {known}.",
+            "Convert it with styleplugin.importers, or train it with styleplugin.",
+        )
+
+
+ENTRIES = Registry()
+
+
+def has_keys(*names: str) -> Callable[[Mapping[str, Tensor]], bool]:
+    """Return a `detect` that asks for tensor names."""
+    return lambda tensors: all(name in tensors for name in names)
+
+
+def load_model(weights: Weights) -> tuple[nn.Module, ModelInfo]:
+    """Build the model of a file: on the CPU, in float32 whatever the file's precision, in evaluation mode, frozen.
+
+    Raises:
+        WeightsError: SP307 malformed metadata, SP309 unknown architecture, SP310 tensors missing, surplus or of
+            the wrong shape, SP311 too large, SP312 an encoder of another model, SP320 to SP323 impossible specs.
+    """
+    return ENTRIES.find(weights).build(weights)
+
+
+def describe(model: PairModel, *, name: str, architecture: str, license: str, sha256: str, **more: Any) -> ModelInfo:
+    """Return the descriptor of a pair model."""
+    return ModelInfo(
+        name=name,
+        architecture=architecture,
+        method=model.method,
+        levels=model.levels,
+        parameters=sum(p.numel() for p in model.parameters()),
+        license=license,
+        sha256=sha256,
+        min_side=2 * model.pair(model.levels[0]).spec.encoder.stride,
+        **more,
+    )
+
+
+def save_model(
+    path: str | Path,
+    model: PairModel,
+    *,
+    license: str,
+    card: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+    overwrite: bool = True,
+) -> str:
+    """Write a pair model, the file that is distributed.
+
+    Args:
+        path: Target.
+        model: Finite weights.
+        license: SPDX id or a sentence.
+        card: JSON data: teacher and its sha256, data set, steps, seed, metrics, ...
+        dtype: Precision on disk; float16 where the output stays within 1/255.
+        overwrite: Replace an existing file.
+
+    Returns:
+        The sha256 of the file.
+
+    Raises:
+        WeightsError: SP306, a value that is not finite or too large.
+        OutputError: SP601 to SP604, the file exists or cannot be written.
+    """
+    pairs = [model.pair(level) for level in model.levels]
+    metadata = {
+        "architecture": "vgg-pairs",
+        "method": model.method,
+        "pairs": [{**pair.spec.to_dict(), "pairing": pairing_id(pair.encoder)} for pair in pairs],
+        "license": license,
+        "card": dict(card or {}),
+    }
+    tensors = {key: value.to(dtype) for key, value in model.state_dict().items()}
+    return write_weights(path, tensors, metadata, overwrite=overwrite)
+
+
+def save_half(path: str | Path, half: Encoder | Decoder, *, pairing: str, card: Mapping[str, Any] | None = None) -> str:
+    """Write an encoder or a decoder that was trained separately.
+
+    Args:
+        path: Target.
+        half: Finite weights.
+        pairing: `pairing_id` of the encoder, or of the encoder this decoder was trained for.
+        card: JSON data.
+
+    Returns:
+        The sha256 of the file.
+    """
+    metadata = {
+        "architecture": "vgg-encoder" if isinstance(half, Encoder) else "vgg-decoder",
+        "spec": half.spec.to_dict(),
+        "pairing": pairing,
+        "card": dict(card or {}),
+    }
+    return write_weights(path, half.state_dict(), metadata)
+
+
+def join_halves(encoder: Weights, decoder: Weights) -> Pair:
+    """Assemble a pair from two files of `save_half`.
+
+    Raises:
+        WeightsError: SP312, the decoder was trained for another encoder; otherwise as `load_model`.
+    """
+    spec = PairSpec(encoder=_half_spec(encoder, "vgg-encoder"), decoder=_half_spec(decoder, "vgg-decoder"))
+    [pair] = blank_pairs([spec], encoder.path.name)
+    load_tensors(pair.encoder, encoder.tensors, encoder.path.name)
+    load_tensors(pair.decoder, decoder.tensors, decoder.path.name)
+    _check_pairing(pair, decoder.metadata.get("pairing"), decoder.path.name)
+    return pair
+
+
+@torch.random.fork_rng(devices=[])
+def blank_pairs(specs: list[PairSpec], where: str) -> list[Pair]:
+    """Build pairs with arbitrary values; the caller's random numbers stay as they are.
+
+    Raises:
+        WeightsError: SP311, more parameters than any model has; nothing was built.
+    """
+    parameters = sum(_parameters(spec) for spec in specs)
+    if parameters > MAX_PARAMETERS:
+        raise WeightsError(
+            "SP311",
+            f"{where} describes a network of {parameters} parameters; at most {MAX_PARAMETERS} are allowed.",
+            "The file is damaged or not made for styleplugin.",
+        )
+    return [Pair(spec) for spec in specs]
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Fill a module with exactly its tensors, as float32; put it into evaluation mode and freeze it.
+
+    Args:
+        module: Any module.
+        tensors: Its state dict, any floating-point type.
+        where: Name of the file, for the message.
+
+    Raises:
+        WeightsError: SP310, tensors are missing, surplus or of the wrong shape; at most 5 names of each are shown.
+    """
+    needed = module.state_dict()
+    problems = {
+        "missing": [name for name in needed if name not in tensors],
+        "surplus": [name for name in tensors if name not in needed],
+        "of the wrong shape": [
+            f"{name} {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
+            for name, value in needed.items()
+            if name in tensors and tensors[name].shape != value.shape
+        ],
+    }
+    if any(problems.values()):
+        lists = "; ".join(f"{kind}: {_shorten(names)}" for kind, names in problems.items() if names)
+        raise WeightsError(
+            "SP310",
+            f"{where} holds {len(tensors)} tensors where its network needs {len(needed)}; {lists}.",
+            "The file belongs to another network.",
+        )
+    module.load_state_dict({name: value.float() for name, value in tensors.items()})
+    module.eval().requires_grad_(False)
+
+
+def _build_pairs(weights: Weights) -> tuple[PairModel, ModelInfo]:
+    where = weights.path.name
+    metadata = weights.metadata
+    try:
+        if len(metadata["pairs"]) > 5:
+            raise ValueError("more than 5 pairs")
+        specs = [PairSpec.from_dict(data) for data in metadata["pairs"]]
+        ids = {data["level"]: data["pairing"] for data in metadata["pairs"]}
+        method, metrics = metadata["method"], dict(metadata.get("card", {}).get("metrics", {}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _malformed(where, error) from error
+    model = PairModel(method, blank_pairs(specs, where))
+    load_tensors(model, weights.tensors, where)
+    for level in model.levels:
+        _check_pairing(model.pair(level), ids.get(level), where)
+    return model, describe(
+        model,
+        name=weights.path.stem,
+        architecture="vgg-pairs",
+        license=str(metadata.get("license", "unknown")),
+        sha256=weights.sha256,
+        metrics=metrics,
+    )
+
+
+def _half_spec(weights: Weights, architecture: str) -> VGGSpec:
+    try:
+        if weights.metadata["architecture"] != architecture:
+            raise ValueError(f"the architecture is not {architecture}")
+        return VGGSpec.from_dict(weights.metadata["spec"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _malformed(weights.path.name, error) from error
+
+
+def _parameters(spec: PairSpec) -> int:
+    encoder = sum(9 * a * b + b for a, b in pairwise((3, *spec.encoder.widths)))
+    decoder = sum(9 * a * b + a for a, b in pairwise((3, *spec.decoder.widths)))
+    return encoder + decoder
+
+
+def _check_pairing(pair: Pair, expected: Any, where: str) -> None:
+    found = pairing_id(pair.encoder)
+    if found != expected:
+        raise WeightsError(
+            "SP312",
+            f"The level-{pair.level} decoder of {where} was trained for the encoder {expected}, not for {found}.",
+            "Use an encoder and a decoder of the same model; swapped halves give broken pictures.",
+        )
+
+
+def _malformed(where: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        "SP307",
+        f"The styleplugin metadata of {where} is incomplete or malformed ({type(error).__name__}: {error}).",
+        "Get the file again, or write it with styleplugin.",
+    )
+
+
+def _shorten(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
+
+
+ENTRIES.add(Entry(id="vgg-pairs", build=_build_pairs))

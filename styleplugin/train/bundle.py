@@ -1,0 +1,84 @@
+"""Several pairs in one file: what is distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleplugin.checkpoint import read_weights, write_weights
+from styleplugin.errors import UsageError
+from styleplugin.train.config import BundleRecipe, Recipe, read_recipe
+
+
+def bundle(files: Sequence[str | Path], out: str | Path, *, license: str, name: str = "") -> str:
+    """Pack the pairs of several files into one, in half precision but for the layers next to the picture.
+
+    The first convolution takes values up to 151 and the last one makes the pixels; they stay in float32.
+
+    Args:
+        files: pair.safetensors of one method, each level once.
+        out: Target.
+        license: Of the weights.
+        name: For the card; by default the name of the target.
+
+    Returns:
+        The sha256 of the file.
+
+    Raises:
+        UsageError: SP143, the files do not make one model.
+        WeightsError: A file cannot be read.
+    """
+    parts = sorted((read_weights(file, require_metadata=True) for file in files), key=lambda w: -_levels(w.metadata)[0])
+    methods = {part.metadata["method"] for part in parts}
+    levels = [level for part in parts for level in _levels(part.metadata)]
+    if len(methods) != 1 or len(set(levels)) < len(levels):
+        raise UsageError("SP143", f"The pairs have the methods {sorted(methods)} and levels {levels}, not one model.")
+    tensors = {key: _on_disk(key, value) for part in parts for key, value in part.tensors.items()}
+    metadata: dict[str, Any] = {
+        "architecture": "vgg-pairs",
+        "method": methods.pop(),
+        "pairs": [pair for part in parts for pair in part.metadata["pairs"]],
+        "license": license,
+        "card": {
+            "name": name or Path(out).stem,
+            "pairs": {str(_levels(part.metadata)[0]): part.metadata["card"] for part in parts},
+            "metrics": {f"level{_levels(part.metadata)[0]}": part.metadata["card"]["metrics"] for part in parts},
+        },
+    }
+    return write_weights(out, tensors, metadata)
+
+
+def run_bundle(recipe: BundleRecipe, folder: Path, out: Path, train: Callable[[Recipe, Path], Path]) -> Path:
+    """Train the pairs of a bundle that are not finished, each in a folder of its own, and pack them.
+
+    Args:
+        recipe: Which pairs.
+        folder: Its paths start here.
+        out: Folder of the run.
+        train: Trains one pair, or goes on with it.
+
+    Returns:
+        The weights file, named after the recipe.
+    """
+    files = []
+    for name in recipe.pairs:
+        part = read_recipe(folder / name)
+        if not isinstance(part, Recipe):
+            raise UsageError("SP143", f"{name} is a bundle itself.", "Name the recipes of single pairs.")
+        target = out / part.name / "pair.safetensors"
+        files.append(target if target.exists() else train(part, target.parent))
+    target = out / f"{recipe.name}.safetensors"
+    bundle(files, target, license=recipe.license, name=recipe.name)
+    return target
+
+
+def _levels(metadata: dict[str, Any]) -> list[int]:
+    return [pair["level"] for pair in metadata["pairs"]]
+
+
+def _on_disk(key: str, value: Tensor) -> Tensor:
+    return value.float() if ".conv1_1." in key else value.half()

@@ -1,0 +1,119 @@
+"""The three phases of a pair: which encoder meets which decoder, and which of them is trained.
+
+Source: Wang et al. 2020. Differs: the preprocessing is a constant here, in the official code it drifted.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
+from styleplugin.losses import feature_distance
+from styleplugin.models.vgg import Decoder, Encoder
+from styleplugin.train.teachers import Judge
+
+
+class Coder(nn.Module):
+    """An encoder and a decoder in training; `trained` is the part that learns, the rest is frozen."""
+
+    trained: nn.Module
+
+    def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return the features to decode, and the embedding loss if there is one.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1].
+            judged: The judge's features of the image, level 1 first.
+        """
+        raise NotImplementedError
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Return (N, 3, H, W), not clamped."""
+        raise NotImplementedError
+
+
+class TeacherDecoderCoder(Coder):
+    """The judge as encoder, a full-width decoder that learns."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.trained = decoder.requires_grad_(True)
+
+    def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, None]:
+        """Return the judge's deepest features."""
+        return judged[-1], None
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Run the full-width decoder."""
+        return self.trained(features)
+
+
+class StudentEncoderCoder(Coder):
+    """A small encoder and its linear embeddings that learn to speak to the frozen full-width decoder."""
+
+    def __init__(self, encoder: EmbeddedEncoder, teacher_decoder: Decoder) -> None:
+        super().__init__()
+        self.trained = encoder.requires_grad_(True)
+        self.teacher_decoder = teacher_decoder.eval().requires_grad_(False)
+
+    def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the deepest embedding; the loss compares all of them with the judge's features."""
+        embedded = self.trained.features(image)  # type: ignore[operator]
+        return embedded[-1], feature_distance(embedded, judged)
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Run the frozen full-width decoder."""
+        return self.teacher_decoder(features)
+
+
+class StudentDecoderCoder(Coder):
+    """The frozen small encoder, a small decoder that learns."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.trained = decoder.requires_grad_(True)
+
+    @torch.no_grad()
+    def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, None]:
+        """Return the small encoder's features."""
+        return self.encoder(image), None
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Run the small decoder."""
+        return self.trained(features)
+
+
+class DistillTask(nn.Module):
+    """A step of training: owns judge and coder, returns the losses.
+
+    Args:
+        judge: Frozen.
+        coder: One of the phases.
+        weights: Of the losses by name: pixel, perceptual, embedding, content, style.
+    """
+
+    needs_style = False
+
+    def __init__(self, judge: Judge, coder: Coder, weights: dict[str, float]) -> None:
+        super().__init__()
+        self.judge = judge
+        self.coder = coder
+        self.weights = weights
+
+    @torch.no_grad()
+    def judged(self, image: Tensor) -> list[Tensor]:
+        """Return the judge's features of an image, without gradients."""
+        return self.judge.features(image)
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """Encode and decode (N, 3, H, W) in [0, 1], for validation."""
+        features, _ = self.coder.encode(image, self.judged(image))
+        return self.coder.decode(features)
+
+    def weigh(self, parts: dict[str, Tensor | None]) -> dict[str, Tensor]:
+        """Add the weighted sum as "loss" to the named losses that there are."""
+        present = {name: value for name, value in parts.items() if value is not None}
+        return {"loss": torch.stack([self.weights[name] * value for name, value in present.items()]).sum()} | present

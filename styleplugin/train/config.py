@@ -1,0 +1,228 @@
+"""Recipes: every setting of a training run, read from TOML into frozen dataclasses."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from styleplugin.errors import UsageError
+from styleplugin.models.vgg import VGGSpec, student_spec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PHASES = ("teacher_decoder", "student_encoder", "student_decoder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which pictures, and what is cut from them."""
+
+    name: str = "unnamed"
+    """What the pictures are, for the model card."""
+    root: str = "../shared/data/train"
+    """Folder with tars and their index.csv, or with subfolders of pictures."""
+    content: str = "photos"
+    """How the names of the content tars or folders begin."""
+    style: str = "paintings"
+    """How the names of the style tars or folders begin; AdaIN only."""
+    short_side: int = 300
+    """Pictures are shrunk to it when they are read, pixels."""
+    crop: int = 256
+    """Side of a training crop, pixels, a multiple of 16; smaller pictures are enlarged to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherOptions:
+    """The judge: VGG-19, and the stand-in for its levels 4 and 5 where only its first layers are at hand."""
+
+    source: str = ""
+    """`file:PATH` or `hub:OWNER/REPO@REVISION/FILE` of a full VGG-19; empty for the two files below."""
+    root: str = "../shared/data/teachers"
+    """Folder of the two files."""
+    vgg: str = "vgg19_imagenet_conv1_1-conv3_4.safetensors"
+    """VGG-19 up to conv3_4 with the mean activations of each channel."""
+    vgg_sha256: str = "b9db7a3b4bcd19c0d89a78e4b76a5d7315f893ea4339770172598cae0040651a"
+    embeddings: str = "cd_vgg19_16x_wct.safetensors"
+    """Students whose linear embeddings judge relu4_1 and relu5_1."""
+    embeddings_sha256: str = "ad5108ecc38bac9b084914b2b4ff14d8b7326e067571ac433de37ee8dab1862e"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseOptions:
+    """One phase: what is trained is said by its name."""
+
+    steps: int
+    """Optimizer steps; 0 takes the weights of `init` as they are."""
+    batch: int = 16
+    """Crops per step."""
+    lr: float = 1e-3
+    """Peak learning rate of Adam: linear warm-up, then a cosine down to 2% of it.
+
+    The paper's constant 1e-4 is made for 1e5 steps; our runs are far shorter.
+    """
+    warmup: int = 100
+    """Steps of the warm-up."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    init: str = ""
+    """Weights to continue from: a file of this phase or a pair; empty starts anew."""
+    share: float = 1.0
+    """Share of the time in a time-boxed run."""
+    pixel: float = 1.0
+    """Weight of the pixel loss."""
+    perceptual: float = 1.0
+    """Weight of the feature loss of the output."""
+    embedding: float = 10.0
+    """Weight of the embedding loss; student encoders only."""
+    content: float = 1.0
+    """AdaIN: weight of the content loss."""
+    style: float = 10.0
+    """AdaIN: weight of the style loss."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.batch < 1 or self.lr <= 0 or self.clip <= 0 or (self.steps == 0 and not self.init):
+            raise UsageError(
+                "SP120",
+                f"A phase had {self.steps} steps, batch {self.batch}, lr {self.lr:g} and clip {self.clip:g}; "
+                "they must be positive, and steps may be 0 only with init.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Trains one pair."""
+
+    name: str
+    """Of the result, and of the run in logs."""
+    method: str = "wct"
+    """wct or adain."""
+    level: int
+    """1 to 5; AdaIN's is 4."""
+    widths: tuple[int, ...] = ()
+    """Channels of the student after each convolution; empty for the 16 times smaller student."""
+    teacher_widths: tuple[int, ...] = ()
+    """Channels of the teacher's decoder, in encoder order; empty mirrors the teacher, less is for small machines."""
+    importance: str = "l1"
+    """Which filters of the teacher the student starts from: l1 (largest norm) or activation (mean activation times
+    the norm of the outgoing filters)."""
+    seed: int = 0
+    """All random numbers follow from it, the phase and the step."""
+    precision: str = "bf16"
+    """bf16 (autocast), or fp32; losses are float32 in both."""
+    log_every: int = 50
+    """Steps between lines of the log."""
+    validate_every: int = 500
+    """Steps between validations with a contact sheet."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    data: DataOptions = field(default_factory=DataOptions)
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    teacher_decoder: PhaseOptions
+    """The full-width decoder, trained on the judge's features."""
+    student_encoder: PhaseOptions
+    """The small encoder, trained through that frozen decoder."""
+    student_decoder: PhaseOptions
+    """The small decoder, trained for the small encoder."""
+    license: str = "unknown"
+    """Of the weights, as far as the pictures and the teacher allow."""
+
+    def __post_init__(self) -> None:
+        if self.method not in ("wct", "adain") or self.level not in range(1, 6):
+            raise UsageError(
+                "SP121", f"The recipe has method {self.method!r} at level {self.level!r}; wct or adain at 1 to 5."
+            )
+        if self.precision not in ("bf16", "fp32") or self.importance not in ("l1", "activation"):
+            raise UsageError(
+                "SP122",
+                f"The recipe has precision {self.precision!r} and importance {self.importance!r}; "
+                "bf16 or fp32, and l1 or activation, are possible.",
+            )
+        if self.data.crop % 16 or self.data.crop < 32:
+            raise UsageError("SP123", f"The crop was {self.data.crop}; it must be a multiple of 16 from 32 on.")
+        if min(self.log_every, self.validate_every, self.checkpoint_every) < 1:
+            raise UsageError("SP124", "log_every, validate_every and checkpoint_every must be at least 1.")
+
+    @property
+    def student(self) -> VGGSpec:
+        """Spec of the small encoder and decoder; AdaIN's picture does not pass a last ReLU."""
+        final_relu = self.method == "wct"
+        if self.widths:
+            return VGGSpec(level=self.level, widths=self.widths, final_relu=final_relu)
+        return student_spec(self.level, final_relu=final_relu)
+
+    def phase(self, name: str) -> PhaseOptions:
+        """Return the options of a phase by its name."""
+        return getattr(self, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self) | {"widths": list(self.widths), "teacher_widths": list(self.teacher_widths)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleRecipe:
+    """Trains several pairs and packs them into one file."""
+
+    name: str
+    """Of the result."""
+    pairs: tuple[str, ...]
+    """Recipes of the pairs, paths relative to this recipe."""
+    license: str = "unknown"
+
+
+def read_recipe(path: str | Path) -> Recipe | BundleRecipe:
+    """Read a TOML recipe; `kind = "bundle"` marks one of several pairs.
+
+    Raises:
+        UsageError: SP125, the file cannot be read or is not TOML; SP126, a key is unknown, missing or of the wrong
+            type, named; SP120 to SP124, values out of range.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError("SP125", f"The recipe {path} cannot be read: {error}.") from error
+    kind = data.pop("kind", "pair")
+    kinds = {"pair": Recipe, "bundle": BundleRecipe}
+    if kind not in kinds:
+        raise UsageError("SP126", f"{path.name} has the kind {kind!r}; pair or bundle is needed.")
+    return _build(kinds[kind], data, path.name)
+
+
+def _build(cls: type, data: Any, where: str) -> Any:
+    """Fill a dataclass from a table, checking names and types."""
+    hints = get_type_hints(cls)
+    if not isinstance(data, dict):
+        raise UsageError("SP126", f"{where} must be a table of {cls.__name__}.")
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise UsageError(
+            "SP126", f"{where} has the unknown keys {', '.join(unknown)}.", f"Known are: {', '.join(hints)}."
+        )
+    missing = [f.name for f in fields(cls) if _is_required(f) and f.name not in data]
+    if missing:
+        raise UsageError("SP126", f"{where} lacks the keys {', '.join(missing)}.")
+    return cls(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in data.items()})
+
+
+def _is_required(entry: Any) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint):
+        return _build(hint, value, where)  # type: ignore[arg-type]
+    if hint is float and type(value) is int:
+        return float(value)
+    if getattr(hint, "__origin__", None) is tuple:
+        item = hint.__args__[0]
+        if isinstance(value, list) and all(type(v) is item for v in value):
+            return tuple(value)
+    elif type(value) is hint:
+        return value
+    raise UsageError("SP126", f"{where} was {value!r}; a value of type {hint} is needed.")

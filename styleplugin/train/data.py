@@ -1,0 +1,157 @@
+"""Training pictures in memory: one flat tensor of pixels, from which a batch of crops is a single gather.
+
+The crops of a step are a pure function of seed, phase and step. Nothing else is random in training, so a resumed run
+sees exactly the crops it would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from styleplugin.errors import StylePluginWarning, UsageError
+from styleplugin.train.sources import PictureFile, read_files
+
+MAX_BROKEN_SHARE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """Decoded pictures, one after the other."""
+
+    pixels: Tensor
+    """(P, 3) uint8, RGB, on the training device."""
+    places: Tensor
+    """(M, 3) int64 on the CPU: first pixel, height and width of each picture."""
+    fingerprint: str
+    """sha256 over the original files' hashes and the sizes, 16 hex digits."""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def to(self, device: torch.device) -> Pictures:
+        """Return the same pictures with their pixels on a device."""
+        return Pictures(pixels=self.pixels.to(device), places=self.places, fingerprint=self.fingerprint)
+
+    def random_crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
+        """Cut random crops of random pictures, each flipped with probability 1/2.
+
+        Args:
+            count: How many, N.
+            side: Of a crop, at most the shortest side of all pictures.
+            generator: On the CPU.
+
+        Returns:
+            (N, 3, side, side) float32 in [0, 1] on the device of the pixels, channels-last.
+        """
+        place = self.places[torch.randint(len(self), (count,), generator=generator)]
+        offset = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * (place[:, 1:] - side + 1)).long()
+        flip = torch.rand(count, generator=generator) < 0.5
+        return self._cut(place, offset, flip, side)
+
+    def center_crops(self, side: int, limit: int) -> Tensor:
+        """Cut the centers of the first pictures: (N, 3, side, side) as `random_crops`."""
+        place = self.places[:limit]
+        return self._cut(place, (place[:, 1:] - side) // 2, torch.zeros(len(place), dtype=torch.bool), side)
+
+    def _cut(self, place: Tensor, offset: Tensor, flip: Tensor, side: int) -> Tensor:
+        numbers = torch.cat([place, offset, flip[:, None]], 1).to(self.pixels.device, non_blocking=True)
+        base, _, width, top, left, flipped = numbers[:, :, None, None].unbind(1)
+        y = torch.arange(side, device=self.pixels.device)[None, :, None]
+        x = torch.arange(side, device=self.pixels.device)[None, None, :]
+        x = torch.where(flipped > 0, side - 1 - x, x)
+        crops = self.pixels[base + (top + y) * width + left + x]
+        return crops.permute(0, 3, 1, 2).float() / 255
+
+
+def step_generator(seed: int, phase: str, step: int) -> torch.Generator:
+    """Return the random numbers of one step, or of another purpose named by `phase`."""
+    digest = hashlib.sha256(f"{seed}/{phase}/{step}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def load_pictures(
+    root: str | Path, kind: str, *, short_side: int, smallest: int, validation: int = 256
+) -> tuple[Pictures, Pictures]:
+    """Read the training and the validation pictures of one kind.
+
+    Args:
+        root: Data folder, see `read_files`.
+        kind: Beginning of the names of tars or folders.
+        short_side: Larger pictures are shrunk to it, by an area average and bicubic interpolation.
+        smallest: Smaller pictures are enlarged to it.
+        validation: Most validation pictures to keep.
+
+    Returns:
+        Training and validation pictures, on the CPU. Where no file's hash makes it a validation picture, some of the
+        training pictures stand in, with a warning.
+
+    Raises:
+        UsageError: SP130, no such folder; SP131, no picture; SP132, over 1% of the files cannot be read.
+    """
+    broken: list[str] = []
+
+    def decode(file: PictureFile) -> tuple[PictureFile, np.ndarray] | None:
+        try:
+            return file, _decode(file.data, short_side, smallest)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            broken.append(file.name)
+            return None
+
+    # Pillow releases the interpreter while it decodes and scales.
+    with ThreadPoolExecutor() as pool:
+        decoded = [item for item in pool.map(decode, read_files(root, kind)) if item]
+    if not decoded:
+        raise UsageError("SP131", f"There is no readable picture {kind}* in {str(root)!r}.", "Give another folder.")
+    _report_broken(broken, len(decoded) + len(broken))
+    held_out = [item for item in decoded if item[0].is_validation][:validation]
+    training = [item for item in decoded if not item[0].is_validation]
+    if not held_out or not training:
+        warnings.warn(
+            f"{len(training)} training and {len(held_out)} validation pictures {kind}*: both sets are the same.",
+            StylePluginWarning,
+            stacklevel=2,
+        )
+        training = decoded
+        held_out = decoded[:validation]
+    return _pack(training), _pack(held_out)
+
+
+def _decode(data: bytes, short_side: int, smallest: int) -> np.ndarray:
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    shorter = min(image.size)
+    target = max(min(shorter, short_side), smallest)
+    if target != shorter:
+        size = tuple(max(target, round(side * target / shorter)) for side in image.size)
+        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
+    return np.asarray(image)
+
+
+def _report_broken(broken: list[str], total: int) -> None:
+    if not broken:
+        return
+    names = ", ".join(sorted(broken)[:5])
+    if len(broken) > MAX_BROKEN_SHARE * total:
+        raise UsageError("SP132", f"{len(broken)} of {total} pictures cannot be read, at most 1% may: {names}.")
+    warnings.warn(f"{len(broken)} broken pictures are left out: {names}.", StylePluginWarning, stacklevel=3)
+
+
+def _pack(items: Iterable[tuple[PictureFile, np.ndarray]]) -> Pictures:
+    pixels, places, digest, position = [], [], hashlib.sha256(), 0
+    for file, image in items:
+        height, width, _ = image.shape
+        pixels.append(torch.from_numpy(image.reshape(-1, 3).copy()))
+        places.append((position, height, width))
+        digest.update(f"{file.sha256} {height} {width}\n".encode())
+        position += height * width
+    return Pictures(pixels=torch.cat(pixels), places=torch.tensor(places), fingerprint=digest.hexdigest()[:16])

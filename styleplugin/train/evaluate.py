@@ -1,0 +1,59 @@
+"""How good a pair is: reconstruction in decibels and dead channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from styleplugin.errors import UsageError
+from styleplugin.images.small import read_image
+from styleplugin.losses import psnr
+from styleplugin.models.pairs import Pair
+from styleplugin.train.prune import dead_fraction
+from styleplugin.train.sources import SUFFIXES
+
+
+@torch.no_grad()
+def reconstruction_psnr(reconstruct: Callable[[Tensor], Tensor], images: Tensor, batch: int = 8) -> float:
+    """Return the mean over pictures of the PSNR between (N, 3, H, W) images and their clamped reconstructions."""
+    errors = [
+        (reconstruct(part).float().clamp(0, 1) - part).square().mean((1, 2, 3)) for part in images.split(batch)
+    ]
+    return psnr(torch.cat(errors)).mean().item()
+
+
+@torch.no_grad()
+def evaluate_pair(pair: Pair, images: Tensor) -> dict[str, float]:
+    """Return "psnr" in dB and the "dead" shares of encoder and decoder channels on (N, 3, H, W) images in float32."""
+    return {
+        "psnr": round(reconstruction_psnr(pair, images), 4),
+        "dead_encoder": dead_fraction(pair.encoder, images),
+        "dead_decoder": dead_fraction(pair.decoder, pair.encoder(images)),
+    }
+
+
+def sample_psnr(reconstruct: Callable[[Tensor], Tensor], folder: str | Path, side: int = 512) -> dict[str, float]:
+    """Return the reconstruction PSNR of each picture of a folder, by file name.
+
+    Args:
+        reconstruct: A pair or model; gets (1, 3, H, W).
+        folder: Of pictures, shrunk so that their longer side is `side`, then cut to multiples of 16.
+        side: In pixels.
+    """
+    paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise UsageError("SP131", f"There is no picture in {str(folder)!r}.", "Give another folder.")
+    return {path.name: reconstruction_psnr(reconstruct, _sample(path, side)) for path in paths}
+
+
+def _sample(path: Path, side: int) -> Tensor:
+    image = read_image(path).rgb
+    scale = side / max(image.shape[2:])
+    if scale < 1:
+        size = [round(n * scale) for n in image.shape[2:]]
+        image = torch.nn.functional.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
+    height, width = (n // 16 * 16 for n in image.shape[2:])
+    return image[..., :height, :width]

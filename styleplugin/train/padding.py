@@ -1,0 +1,43 @@
+"""Reflection padding for training on CUDA, where PyTorch's own leaves the channels-last layout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from styleplugin.models.layers import Conv3x3
+
+
+class _ReflectPad(torch.autograd.Function):
+    """Pad by 1 on each side; gradients of the border are added to the cells they were copied from."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = torch.cat([x[:, :, 1:2], x, x[:, :, -2:-1]], 2)
+        return torch.cat([x[..., 1:2], x, x[..., -2:-1]], 3)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (outer,) = gradients
+        rows = outer[:, :, 1:-1].clone()
+        rows[:, :, 1] += outer[:, :, 0]
+        rows[:, :, -2] += outer[:, :, -1]
+        inner = rows[..., 1:-1]
+        inner[..., 1] += rows[..., 0]
+        inner[..., -2] += rows[..., -1]
+        return inner
+
+
+class _PaddedConv3x3(Conv3x3):
+    def forward(self, input: Tensor) -> Tensor:
+        output = nn.Conv2d.forward(self, _ReflectPad.apply(input))  # type: ignore[arg-type]
+        return output.relu() if self.relu else output
+
+
+def pad_in_channels_last(module: nn.Module) -> None:
+    """Make all `Conv3x3` of a module pad in the layout of their input; parameters and results stay the same."""
+    for conv in module.modules():
+        if type(conv) is Conv3x3:
+            conv.__class__ = _PaddedConv3x3

@@ -1,0 +1,85 @@
+"""The results of the phases as files: full-width decoder (fp16), embedded small encoder, small decoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from styleplugin.checkpoint import TEACHER, Weights, read_weights, write_weights
+from styleplugin.errors import CheckpointError, UsageError
+from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
+from styleplugin.models.pairs import PairModel
+from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
+from styleplugin.registry import load_model, load_tensors
+
+DTYPES = {"teacher_decoder": torch.float16}
+"""Precision on disk; training goes on from the file's values, so that a resumed run equals an uninterrupted one."""
+
+
+def save_part(path: Path, phase: str, part: nn.Module, card: dict[str, Any]) -> None:
+    """Write the result of a phase.
+
+    Args:
+        path: Target.
+        phase: Name of the phase.
+        part: `Decoder` or `EmbeddedEncoder`.
+        card: JSON data.
+    """
+    coder = part.encoder if isinstance(part, EmbeddedEncoder) else part
+    metadata: dict[str, Any] = {"architecture": f"training-{phase}", "spec": coder.spec.to_dict(), "card": card}
+    if isinstance(part, EmbeddedEncoder):
+        metadata["embeddings"] = [embed.out_channels for embed in part.embeddings]
+    dtype = DTYPES.get(phase, torch.float32)
+    write_weights(path, {name: value.to(dtype) for name, value in part.state_dict().items()}, metadata)
+
+
+def load_part(path: str | Path, phase: str) -> tuple[Decoder | Encoder | EmbeddedEncoder, dict[str, Any]]:
+    """Read the result of a phase, or the matching half of a pair (an `Encoder` without embeddings).
+
+    Returns:
+        The part and its card.
+
+    Raises:
+        WeightsError: As `read_weights` and `load_model`.
+        UsageError: SP141, the file holds something else.
+    """
+    weights = read_weights(path, limits=TEACHER)
+    architecture = weights.metadata.get("architecture")
+    if architecture == f"training-{phase}":
+        return _build(weights, phase), weights.metadata["card"]
+    if architecture == "vgg-pairs" and phase != "teacher_decoder":
+        model, _ = load_model(weights)
+        assert isinstance(model, PairModel)
+        pair = model.pair(model.levels[0])
+        return (pair.encoder if phase == "student_encoder" else pair.decoder), weights.metadata["card"]
+    raise UsageError(
+        "SP141", f"{Path(path).name} holds {architecture!r}; a result of the phase {phase} or a pair is needed."
+    )
+
+
+def check_spec(part: Decoder | Encoder | EmbeddedEncoder, spec: VGGSpec, where: str) -> None:
+    """Raise CheckpointError SP805 if a part has other widths than the recipe wants."""
+    found = (part.encoder if isinstance(part, EmbeddedEncoder) else part).spec
+    if (found.level, found.widths) != (spec.level, spec.widths):
+        raise CheckpointError(
+            "SP805",
+            f"{where} has level {found.level} and the widths {list(found.widths)}, "
+            f"the recipe level {spec.level} and {list(spec.widths)}.",
+            "Give the result of a recipe with the same widths.",
+        )
+
+
+def _build(weights: Weights, phase: str) -> Decoder | EmbeddedEncoder:
+    spec = VGGSpec.from_dict(weights.metadata["spec"])
+    if phase == "student_encoder":
+        encoder = Encoder(spec)
+        own = (encoder.get_submodule(f"conv{k}_1").out_channels for k in range(1, spec.level + 1))
+        widths = zip(own, weights.metadata["embeddings"], strict=True)
+        part = EmbeddedEncoder(encoder, [nn.Conv2d(narrow, wide, 1) for narrow, wide in widths])
+    else:
+        part = Decoder(spec)
+    load_tensors(part, weights.tensors, weights.path.name)
+    return part

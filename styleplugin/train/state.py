@@ -1,0 +1,161 @@
+"""Checkpoints: everything a phase needs to go on as if it had never stopped, in one file, two of them kept.
+
+The random numbers of a step follow from seed, phase and step (`data.step_generator`), so weights, optimizer and step
+are the whole state. A file appears under its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from styleplugin.checkpoint import TEACHER, read_weights, write_weights
+from styleplugin.errors import CheckpointError, OutputError, StylePluginWarning, WeightsError
+
+VERSION = 1
+"""Of the state; raised when the trainer changes so that an old state would go on differently."""
+KEPT = 2
+MAX_FAILURES = 3
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a phase stands."""
+
+    step: int = 0
+    """Steps done."""
+    steps: int
+    """Steps planned."""
+    skipped: tuple[int, ...] = ()
+    """Steps left out because of a loss that was not finite."""
+
+
+class Checkpoints:
+    """The checkpoints of one phase.
+
+    Args:
+        folder: Where they lie.
+        phase: Name of the phase.
+        identity: JSON data that must be equal to go on: recipe and data fingerprint.
+    """
+
+    def __init__(self, folder: Path, phase: str, identity: dict[str, Any]) -> None:
+        self.folder = folder
+        self.phase = phase
+        self.identity = identity
+        self._failures = 0
+
+    def save(self, progress: Progress, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Write a checkpoint and remove the oldest.
+
+        Raises:
+            CheckpointError: SP804, the third failure to write in a row; before that only a warning.
+        """
+        metadata = {
+            "architecture": "training-state",
+            "version": VERSION,
+            "phase": self.phase,
+            "step": progress.step,
+            "steps": progress.steps,
+            "skipped": list(progress.skipped),
+            "identity": self.identity,
+        }
+        try:
+            write_weights(self._path(progress.step), _collect(module, optimizer), metadata)
+        except OutputError as error:
+            self._failures += 1
+            if self._failures == MAX_FAILURES:
+                raise CheckpointError("SP804", f"{MAX_FAILURES} checkpoints in a row failed: {error}") from error
+            warnings.warn(f"The checkpoint of step {progress.step} failed: {error}", StylePluginWarning, stacklevel=2)
+            return
+        self._failures = 0
+        for old in self._paths()[:-KEPT]:
+            old.unlink(missing_ok=True)
+
+    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+        """Fill module and optimizer from the newest whole checkpoint; None if there is no checkpoint.
+
+        Raises:
+            CheckpointError: SP801, of another recipe or other data, the keys are named; SP802, of another version;
+                SP803, all are damaged.
+        """
+        paths = self._paths()
+        for path in reversed(paths):
+            try:
+                weights = read_weights(path, limits=TEACHER, require_metadata=True)
+            except WeightsError as error:
+                warnings.warn(f"A checkpoint is passed over: {error}", StylePluginWarning, stacklevel=2)
+                continue
+            metadata = weights.metadata
+            if metadata.get("version") != VERSION:
+                raise CheckpointError(
+                    "SP802",
+                    f"{path.name} has version {metadata.get('version')} of the training state, {VERSION} is needed.",
+                    "Finish it with the version that began it, or start anew in another folder.",
+                )
+            check_identity(metadata["identity"], self.identity)
+            _distribute(weights.tensors, module, optimizer)
+            return Progress(step=metadata["step"], steps=metadata["steps"], skipped=tuple(metadata["skipped"]))
+        if paths:
+            raise CheckpointError("SP803", f"All checkpoints of {self.phase} are damaged.", "Start in another folder.")
+        return None
+
+    def clear(self) -> None:
+        """Remove all checkpoints, once the result of the phase is written."""
+        for path in self._paths():
+            path.unlink(missing_ok=True)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"{self.phase}-{step:08}.safetensors"
+
+    def _paths(self) -> list[Path]:
+        pattern = re.compile(rf"{self.phase}-\d+\.safetensors")
+        return sorted(path for path in self.folder.glob("*.safetensors") if pattern.fullmatch(path.name))
+
+
+def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raise CheckpointError SP801 if two nested dicts differ, naming the keys."""
+    a, b = _flatten(found), _flatten(expected)
+    keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    if keys:
+        raise CheckpointError(
+            "SP801",
+            f"The run was started with other settings: {', '.join(keys)}.",
+            "Resume with the recipe and data it was started with, or start anew in another folder.",
+            {"keys": keys},
+        )
+
+
+def _flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _collect(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in module.named_parameters():
+        tensors[f"weights.{name}"] = parameter
+        state = optimizer.state.get(parameter, {})
+        if state:
+            tensors[f"step.{name}"] = state["step"]
+            tensors |= {f"{moment}.{name}": state[moment] for moment in _MOMENTS}
+    return tensors
+
+
+@torch.no_grad()
+def _distribute(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for name, parameter in module.named_parameters():
+        parameter.copy_(tensors[f"weights.{name}"])
+        if f"step.{name}" in tensors:
+            step = tensors[f"step.{name}"].to(parameter.device)
+            moments = {m: torch.empty_like(parameter).copy_(tensors[f"{m}.{name}"]) for m in _MOMENTS}
+            optimizer.state[parameter] = {"step": step, **moments}

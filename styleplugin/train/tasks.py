@@ -1,0 +1,72 @@
+"""What a pair is trained for: reconstruction (WCT) or stylization (AdaIN). Each works in all three phases."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from styleplugin.losses import feature_distance, mse, style_distance
+from styleplugin.train.coders import DistillTask
+from styleplugin.transforms.adain import adain
+
+
+class ReconstructionTask(DistillTask):
+    """WCT: the picture must come back, as pixels and as the judge's features.
+
+    Source: Wang et al. 2020, collaboration loss.
+    """
+
+    def forward(self, content: Tensor) -> dict[str, Tensor]:
+        """Return "loss" and its parts for (N, 3, H, W) in [0, 1]."""
+        judged = self.judged(content)
+        features, embedding = self.coder.encode(content, judged)
+        output = self.coder.decode(features)
+        return self.weigh(
+            {
+                "pixel": mse(output, content),
+                "perceptual": feature_distance(self.judge.features(output), judged),
+                "embedding": embedding,
+            }
+        )
+
+
+class StylizationTask(DistillTask):
+    """AdaIN: the output must have the features of the transformed content and the statistics of the style.
+
+    With weights of pixel and perceptual loss, a quarter of the contents are also their own style and must come back:
+    AdaIN changes nothing then.
+
+    Source: Huang and Belongie 2017. Differs: the content target is made from the judge's features in all phases, so
+    that it does not move with the student; the reconstruction terms.
+    """
+
+    needs_style = True
+
+    def forward(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
+        """Return "loss" and its parts for contents and styles, each (N, 3, H, W) in [0, 1]."""
+        count = len(content)
+        images = torch.cat([content, style])
+        judged = self.judged(images)
+        styles = [feature[count:] for feature in judged]
+        target = adain(judged[-1][:count].float(), judged[-1][count:].float())
+        features, embedding = self.coder.encode(images, judged)
+        features = features.float()
+        own = count // 4 if self.weights["pixel"] or self.weights["perceptual"] else 0
+        output = self.coder.decode(torch.cat([adain(features[:count], features[count:]), features[:own]]))
+        seen = self.judge.features(output)
+        parts = {
+            "content": mse(seen[-1][:count], target),
+            "style": style_distance([feature[:count] for feature in seen], styles),
+            "embedding": embedding,
+        }
+        if own:
+            originals = [feature[:own] for feature in judged]
+            parts["pixel"] = mse(output[count:], content[:own])
+            parts["perceptual"] = feature_distance([feature[count:] for feature in seen], originals)
+        return self.weigh(parts)
+
+    @torch.no_grad()
+    def stylize(self, content: Tensor, style: Tensor) -> Tensor:
+        """Stylize contents with styles of the same number, for contact sheets."""
+        features = [self.coder.encode(image, self.judged(image))[0].float() for image in (content, style)]
+        return self.coder.decode(adain(*features))

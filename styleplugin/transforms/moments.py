@@ -1,0 +1,175 @@
+"""Moments: count, mean and scatter of features; they add up, and everything else is built on that.
+
+Source: Chan, Golub, LeVeque 1983 for the merging of means and scatters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from styleplugin.errors import NumericalError, TensorInputError, UsageError
+from styleplugin.transforms.eigen import square_root
+
+DEGENERATE_VARIANCE = 1e-5
+"""Variance of a feature under which it counts as constant, in squared feature units."""
+BLOCK = 1 << 16
+"""Positions that are summed in working precision; sums over more of them are merged in float64."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted moments of features; float64 on the CPU. `a + b` are the moments of both sets of positions."""
+
+    count: float
+    """Sum of the weights; without weights the number of positions."""
+    mean: Tensor
+    """(C,)."""
+    scatter: Tensor
+    """Sum of centered outer products, (C, C); or of centered squares, (C,), where only variances are kept."""
+
+    @classmethod
+    def of(cls, features: Tensor, weights: Tensor | None = None, *, diagonal: bool = False) -> Moments:
+        """Measure features.
+
+        The features are centered and multiplied in their own precision (at least float32) on their own device; what
+        comes out is float64 on the CPU, so that sums over many tiles lose nothing.
+
+        Args:
+            features: (N, C, H, W), floating point; all N pictures count as one set of positions.
+            weights: (N or 1, 1, H, W), not negative; how much each position counts.
+            diagonal: Keep variances only.
+
+        Raises:
+            TensorInputError: SP220, a shape that does not fit.
+        """
+        if features.dim() != 4:
+            raise TensorInputError("SP220", f"Features must be (N, C, H, W), not {tuple(features.shape)}.")
+        n, channels, height, width = features.shape
+        x = features.movedim(1, -1).reshape(-1, channels)
+        if x.dtype not in (torch.float32, torch.float64):
+            x = x.float()
+        if weights is None:
+            blocks = [(block, None) for block in x.split(BLOCK)]
+        else:
+            if weights.dim() != 4 or weights.shape[1:] != (1, height, width):
+                raise TensorInputError(
+                    "SP220", f"Weights must be (N, 1, {height}, {width}) like the features, not {tuple(weights.shape)}."
+                )
+            w = weights.to(x).expand(n, 1, height, width).reshape(-1, 1)
+            blocks = list(zip(x.split(BLOCK), w.split(BLOCK), strict=True))
+        total = cls.empty(channels, diagonal=diagonal)
+        for block, weight in blocks:
+            total = total + cls._of_block(block, weight, diagonal=diagonal)
+        return total
+
+    @classmethod
+    def _of_block(cls, x: Tensor, w: Tensor | None, *, diagonal: bool) -> Moments:
+        """Measure (n, C) positions with weights (n, 1)."""
+        if w is None:
+            count, mean = float(x.shape[0]), x.mean(0)
+            centered = x - mean
+            weighted = centered
+        else:
+            count = float(w.sum(dtype=torch.float64))
+            mean = (w * x).sum(0) / max(count, torch.finfo(x.dtype).tiny)
+            centered = x - mean
+            weighted = centered * w
+        scatter = (weighted * centered).sum(0) if diagonal else weighted.T @ centered
+        return cls(count, mean.to("cpu", torch.float64), scatter.to("cpu", torch.float64))
+
+    @classmethod
+    def empty(cls, channels: int, *, diagonal: bool = False) -> Moments:
+        """Return the moments of no positions at all: the zero of the addition."""
+        shape = (channels,) if diagonal else (channels, channels)
+        return cls(0.0, torch.zeros(channels, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64))
+
+    @property
+    def channels(self) -> int:
+        """Number of feature channels."""
+        return self.mean.numel()
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether only variances are kept."""
+        return self.scatter.dim() == 1
+
+    def __add__(self, other: Moments) -> Moments:
+        """Merge two disjoint sets of positions; order and grouping do not matter beyond rounding."""
+        if self.scatter.shape != other.scatter.shape:
+            raise TensorInputError(
+                "SP221", f"Moments of {self.channels} and {other.channels} channels or of different kinds do not add."
+            )
+        count = self.count + other.count
+        if not self.count or not other.count:
+            return self if self.count else other
+        step = other.mean - self.mean
+        between = step * step if self.is_diagonal else torch.outer(step, step)
+        return Moments(
+            count,
+            self.mean + step * (other.count / count),
+            self.scatter + other.scatter + between * (self.count * other.count / count),
+        )
+
+    def covariance(self, *, unbiased: bool = True) -> Tensor:
+        """Return the covariance (C, C), or the variances (C,); zeros where fewer than two positions were seen."""
+        divisor = self.count - 1 if unbiased else self.count
+        return self.scatter / divisor if divisor > 0 else torch.zeros_like(self.scatter)
+
+    @property
+    def variances(self) -> Tensor:
+        """Variances (C,)."""
+        covariance = self.covariance()
+        return covariance if self.is_diagonal else covariance.diagonal()
+
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether there is no contrast to transfer: one flat color, or a single position."""
+        return self.count < 2 or float(self.variances.max()) <= DEGENERATE_VARIANCE
+
+    def check_finite(self, what: str) -> Moments:
+        """Return self, or raise NumericalError SP701 if a value is not finite."""
+        if not (torch.isfinite(self.mean).all() and torch.isfinite(self.scatter).all()):
+            raise NumericalError(
+                "SP701", f"The moments of the {what} are not finite.", "Check the weights and the input."
+            )
+        return self
+
+
+def normalized_weights(weights: Sequence[float]) -> list[float]:
+    """Scale weights to sum to 1.
+
+    Raises:
+        UsageError: SP105, none, negative, not finite, or all zero.
+    """
+    total = float(sum(weights))
+    if not weights or not all(w >= 0 for w in weights) or not 0 < total < float("inf"):
+        raise UsageError(
+            "SP105",
+            f"The style weights were {list(weights)}; they must be numbers of at least 0, not all 0.",
+            "For example 0.7 and 0.3.",
+        )
+    return [w / total for w in weights]
+
+
+def mix_moments(parts: Sequence[Moments], weights: Sequence[float]) -> Moments:
+    """Mix styles: means by weight, covariances along their symmetric roots.
+
+    The whitening-coloring transform to the mixed moments is the weighted sum of the transforms to each style, which is
+    what blending colored features does (Li et al. 2017); for variances it blends standard deviations (Huang and
+    Belongie 2017). A single part with all the weight is returned as it is.
+    """
+    used = [(part, w) for part, w in zip(parts, normalized_weights(weights), strict=True) if w > 0]
+    if len(used) == 1:
+        return used[0][0]
+    if len({part.scatter.shape for part, _ in used}) > 1:
+        raise TensorInputError("SP221", "Styles of different models do not mix.", "Prepare all of them with one model.")
+    count = min(part.count for part, _ in used)
+    mean = sum(w * part.mean for part, w in used)
+    root = sum(w * square_root(part.covariance()) for part, w in used)
+    assert isinstance(mean, Tensor) and isinstance(root, Tensor)
+    covariance = root * root if root.dim() == 1 else root @ root
+    return Moments(count, mean, covariance * max(count - 1, 0))

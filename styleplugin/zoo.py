@@ -1,0 +1,252 @@
+"""Names of models: where the file of a name is and which sha256 it must have."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+# Importing an importer makes its architecture known to the registry.
+import styleplugin.importers.collaborative_distillation  # noqa: F401
+from styleplugin import hub
+from styleplugin.checkpoint import Weights, read_weights
+from styleplugin.errors import StylePluginWarning, WeightsError
+from styleplugin.files import atomic_write
+from styleplugin.registry import ModelInfo, load_model
+
+DEFAULT_MODELS = {"wct": "cd-wct.x16", "adain": "cd-adain.x16"}
+"""Model of each method when none is named."""
+
+INDEX = "index.json"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_SPELLINGS = "Write builtin:NAME, file:PATH or hub:OWNER/REPO@REVISION[:FILE]."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEntry:
+    """One line of the list of known models."""
+
+    name: str
+    file: str
+    """Name in the weights folder, without folders."""
+    sha256: str
+    license: str
+    method: str
+    description: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A weights file on this machine."""
+
+    path: Path
+    name: str
+    sha256: str | None
+    """What its content must be; None for a local file nothing is known about."""
+
+
+def weights_folder() -> Path:
+    """Return the folder of the embedded weights: in the package (wheel) or beside it (clone).
+
+    Raises:
+        WeightsError: SP316, there is none.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "weights", package.parent / "weights"):
+        if (folder / INDEX).is_file():
+            return folder
+    raise _missing_weights(INDEX)
+
+
+def list_models() -> list[ModelEntry]:
+    """Return the known models, by name.
+
+    Raises:
+        WeightsError: SP316, the embedded weights are missing or their list is damaged.
+    """
+    return _read_index(weights_folder())
+
+
+def file_in(folder: Path, name: str) -> Path:
+    """Return the file of a folder by its exact name, for names that come from a stranger.
+
+    Raises:
+        WeightsError: SP315, the name is not listed in this folder or leads out of it: parts of a path, drives,
+            other upper and lower case, NUL, links to other folders.
+    """
+    path = next((path for path in folder.iterdir() if path.name == name), None)
+    if path is None or not path.resolve().is_relative_to(folder.resolve()):
+        raise WeightsError(
+            "SP315", f"{name!r} is not the name of a file in the folder {folder.name}.", "Choose a listed name."
+        )
+    return path
+
+
+def resolve(source: str | Path, *, timeout_s: float = 60) -> Located:
+    """Find the file a user means; `hub:` sources are downloaded.
+
+    Args:
+        source: NAME, builtin:NAME, file:PATH, PATH.safetensors, or hub:OWNER/REPO@REVISION[:FILE][#SHA256].
+        timeout_s: Total time for a download.
+
+    Raises:
+        WeightsError: SP301 no such file, SP313 a Hub file of unknown content, SP314 unknown name, SP315 unsafe name,
+            SP316 the embedded weights are missing.
+        HubError: The download failed.
+    """
+    kind, colon, rest = str(source).partition(":")
+    if isinstance(source, Path):
+        return _local(source)
+    if colon and kind == "file":
+        return _local(Path(rest))
+    if colon and kind == "hub":
+        return _remote(source, timeout_s)
+    if colon and kind == "builtin":
+        return _embedded(rest)
+    if source.endswith(".safetensors"):
+        return _local(Path(source))
+    return _embedded(source)
+
+
+def load(source: str | Path, *, allow_unknown: bool = False, timeout_s: float = 60) -> tuple[nn.Module, ModelInfo]:
+    """Load a model: on the CPU, in float32, in evaluation mode.
+
+    Args:
+        source: As for `resolve`.
+        allow_unknown: Accept a local file that is not in the list of known models, with a warning.
+        timeout_s: Total time for a download.
+
+    Raises:
+        WeightsError: SP301 to SP323; SP313, the content is not what the list of known models says.
+        HubError: The download failed.
+    """
+    located = resolve(source, timeout_s=timeout_s)
+    weights = read_weights(located.path)
+    _check_known(located, weights, allow_unknown)
+    model, info = load_model(weights)
+    return model, replace(info, name=located.name)
+
+
+def verify(name: str) -> ModelInfo:
+    """Check an embedded model from its hash to a finite picture.
+
+    Raises:
+        WeightsError: As `load`; SP317, the network gives a non-finite picture.
+    """
+    model, info = load(f"builtin:{name}")
+    ramp = torch.linspace(0, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
+    with torch.inference_mode():
+        if not model(ramp).isfinite().all():
+            raise WeightsError("SP317", f"The model {name} gives a non-finite picture.", "Reinstall styleplugin.")
+    return info
+
+
+def add_to_index(source: Path, name: str, *, description: str = "", folder: Path | None = None) -> ModelEntry:
+    """Copy a finished weights file into the weights folder and list it; an entry of the same name is replaced.
+
+    Args:
+        source: A file that `load_model` accepts.
+        name: Its name, lower case: `METHOD-NAME.TAG`.
+        description: One sentence.
+        folder: Instead of `weights_folder()`.
+
+    Raises:
+        WeightsError: The file cannot be used; SP315, the name cannot be a file name.
+        OutputError: SP601 to SP604, the folder cannot be written.
+    """
+    if not _NAME.fullmatch(name):
+        raise WeightsError("SP315", f"{name!r} cannot name a model.", "Use lower-case letters, digits, '.', '_', '-'.")
+    folder = folder or weights_folder()
+    data = source.read_bytes()
+    _, info = load_model(read_weights(source))
+    entry = ModelEntry(
+        name=name,
+        file=f"{name}.safetensors",
+        sha256=info.sha256,
+        license=info.license,
+        method=info.method,
+        description=description,
+        metrics=info.metrics,
+    )
+    entries = [other for other in _read_index(folder) if other.name != name]
+    models = [asdict(other) for other in sorted([*entries, entry], key=lambda other: other.name)]
+    with atomic_write(folder / entry.file) as file:
+        file.write(data)
+    with atomic_write(folder / INDEX) as file:
+        file.write((json.dumps({"models": models}, indent=2) + "\n").encode())
+    return entry
+
+
+def _read_index(folder: Path) -> list[ModelEntry]:
+    try:
+        return [ModelEntry(**entry) for entry in json.loads((folder / INDEX).read_bytes())["models"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _missing_weights(INDEX) from error
+
+
+def _embedded(name: str) -> Located:
+    known = {entry.name: entry for entry in list_models()}
+    if name not in known:
+        raise _unknown_name(name, list(known))
+    entry, folder = known[name], weights_folder()
+    if not (folder / entry.file).is_file():
+        raise _missing_weights(entry.file)
+    return Located(path=file_in(folder, entry.file), name=name, sha256=entry.sha256)
+
+
+def _local(path: Path) -> Located:
+    return Located(path=path, name=path.stem, sha256=None)
+
+
+def _remote(text: str, timeout_s: float) -> Located:
+    source = hub.parse_source(text)
+    if source.sha256 is None:
+        raise WeightsError(
+            "SP313",
+            f"The content of {text} is not known; only files of known sha256 are downloaded.",
+            "Append # and the sha256 that the file's page on the Hub shows.",
+        )
+    path = hub.download(source, source.sha256, timeout_s=timeout_s)
+    return Located(path=path, name=f"{source.repo}/{Path(source.file).stem}", sha256=source.sha256)
+
+
+def _check_known(located: Located, weights: Weights, allow_unknown: bool) -> None:
+    if located.sha256 not in (None, weights.sha256):
+        raise WeightsError(
+            "SP313",
+            f"The file of the model {located.name} has the sha256 {weights.sha256}, not {located.sha256}.",
+            "It is damaged or was changed; reinstall styleplugin or download the file again.",
+        )
+    if located.sha256 or weights.sha256 in {entry.sha256 for entry in list_models()}:
+        return
+    if not allow_unknown:
+        raise WeightsError(
+            "SP313",
+            f"{located.path.name} is not in the list of known models.",
+            "If you trust it, admit it with --allow-unknown-model (in Python: allow_unknown=True).",
+        )
+    warnings.warn(f"{located.path.name} is not in the list of known models.", StylePluginWarning, stacklevel=3)
+
+
+def _unknown_name(name: str, known: list[str]) -> WeightsError:
+    if not _NAME.fullmatch(name):
+        return WeightsError("SP315", f"{name!r} cannot name a model.", _SPELLINGS)
+    close = get_close_matches(name, known, n=3)
+    hint = f"Did you mean {' or '.join(close)}?" if close else f"Known models: {', '.join(known) or 'none'}."
+    return WeightsError("SP314", f"There is no model {name!r}.", hint, {"known": known})
+
+
+def _missing_weights(file: str) -> WeightsError:
+    return WeightsError(
+        "SP316",
+        f"The embedded weights file {file} is missing or damaged.",
+        "Run pip install --force-reinstall --no-deps styleplugin, or in a clone git checkout weights.",
+    )

@@ -1,0 +1,66 @@
+"""Fixtures of the whole suite: tiny random networks, and the shared pictures and teachers where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from styleplugin.models.layers import Conv3x3
+from styleplugin.models.pairs import Pair, PairModel, PairSpec
+from styleplugin.models.vgg import VGGSpec, convs_of_level
+from styleplugin.registry import save_model
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def _make_pair(level: int, *, seed: int = 0, final_relu: bool = True) -> Pair:
+    """Build a random pair of widths 4 to 8 whose features neither vanish nor explode."""
+    widths = tuple(4 + index % 5 for index in range(len(convs_of_level(level))))
+    spec = VGGSpec(level=level, widths=widths, final_relu=final_relu)
+    pair = Pair(PairSpec(encoder=spec, decoder=spec))
+    generator = torch.Generator().manual_seed(seed)
+    pair.eval().requires_grad_(False)
+    for conv in pair.modules():
+        if isinstance(conv, Conv3x3):
+            # Pictures enter the first layer in [-124, 151]; it brings them near 1.
+            gain = 1 / 64 if conv is pair.encoder.get_submodule("conv1_1") else 1
+            conv.weight.normal_(0, gain * (2 / (9 * conv.in_channels)) ** 0.5, generator=generator)
+            conv.get_parameter("bias").uniform_(0, 0.1, generator=generator)
+    return pair
+
+
+@pytest.fixture(scope="session")
+def make_pair() -> Callable[..., Pair]:
+    """The function that builds random pairs: level, and `seed=`, `final_relu=`."""
+    return _make_pair
+
+
+@pytest.fixture
+def tiny_pair() -> Pair:
+    """A random level-3 pair."""
+    return _make_pair(3)
+
+
+@pytest.fixture
+def tiny_model() -> PairModel:
+    """A random WCT model of the levels 1 to 3."""
+    return PairModel("wct", [_make_pair(level, seed=level) for level in (1, 2, 3)])
+
+
+@pytest.fixture
+def tiny_weights(tmp_path: Path, tiny_model: PairModel) -> Path:
+    """The file of `tiny_model`."""
+    path = tmp_path / "tiny.safetensors"
+    save_model(path, tiny_model, license="MIT", card={"metrics": {"psnr": 12.5}})
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of shared pictures and teachers; the test is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the shared data in {SHARED}")
+    return SHARED

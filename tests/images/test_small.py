@@ -1,0 +1,548 @@
+from __future__ import annotations
+
+import io
+import os
+import socket
+import struct
+import warnings
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageOps
+
+from styleplugin.errors import ImageTooLargeError, InputImageError, OutputError, StylePluginWarning
+from styleplugin.images.picture import Picture, to_array, to_picture
+from styleplugin.images.profile import SRGB_PROFILE
+from styleplugin.images.small import check_output, from_pil, losses, read_image, write_image
+
+quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def scene(height: int = 24, width: int = 32, channels: int = 3) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    planes = [rows * 7 + 20, columns * 5 + 30, rows * 3 + columns * 2, np.full_like(rows, 255)]
+    return np.stack(planes[:channels], axis=-1).clip(0, 255).astype(np.uint8)
+
+
+def save(path: Path, image: Image.Image | np.ndarray, kind: str | None = None, **settings) -> Path:
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(path, kind, **settings)
+    return path
+
+
+def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in (header, *chunks, (b"IEND", b"")):
+        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return data
+
+
+def matrix_profile(red: tuple, green: tuple, blue: tuple, gamma: float) -> bytes:
+    """Make an ICC profile of three primaries (XYZ under D50) and a gamma."""
+
+    def xyz(*values: float) -> bytes:
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    text = b"desc\0\0\0\0" + struct.pack(">I", 2) + b"x\0" + bytes(78)
+    tags = {b"desc": text + bytes(-len(text) % 4), b"wtpt": xyz(0.9642, 1, 0.8249)}
+    tags |= {b"rXYZ": xyz(*red), b"gXYZ": xyz(*green), b"bXYZ": xyz(*blue)}
+    tags |= {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
+    table, body, offset = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for name, value in tags.items():
+        table += name + struct.pack(">II", offset + len(body), len(value))
+        body += value
+    header = struct.pack(">I4sI4s4s4s", offset + len(body), bytes(4), 0x02100000, b"mntr", b"RGB ", b"XYZ ")
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    return header + table + body
+
+
+ADOBE_RGB = matrix_profile((0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446), 2.2)
+
+
+@pytest.mark.parametrize("extension", [".png", ".bmp", ".tif", ".gif", ".ppm", ".webp"])
+def test_lossless_files_are_read_exactly(tmp_path, extension):
+    image = Image.fromarray(scene()).quantize(64).convert("RGB") if extension == ".gif" else Image.fromarray(scene())
+    path = save(tmp_path / f"x{extension}", image, **({"lossless": True} if extension == ".webp" else {}))
+    picture = read_image(path)
+    assert picture.name == path.name and picture.bits == 8 and picture.warnings == ()
+    np.testing.assert_array_equal(to_array(picture), np.asarray(image))
+
+
+def test_I01_empty_file(tmp_path):
+    path = tmp_path / "x.png"
+    path.touch()
+    with pytest.raises(InputImageError, match="is empty") as caught:
+        read_image(path)
+    assert caught.value.code == "SP202"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"hello", b"<html></html>", b"<svg xmlns='x'/>", b"%PDF-1.7\n", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"SIMPLE  =   T"],
+)
+@pytest.mark.parametrize("extension", [".png", ".txt", ""])
+def test_I02_other_files_are_refused_with_the_accepted_formats(tmp_path, content, extension):
+    path = tmp_path / f"x{extension}"
+    path.write_bytes(content * 50)
+    with pytest.raises(InputImageError, match="JPEG, PNG") as caught:
+        read_image(path)
+    assert caught.value.code == "SP203"
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("PNG", {}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("BMP", {}),
+        ("GIF", {}),
+        ("PPM", {}),
+    ],
+)
+def test_I03_a_file_cut_anywhere_is_refused_or_whole(tmp_path, kind, settings):
+    buffer = io.BytesIO()
+    Image.fromarray(scene()).save(buffer, kind, **settings)
+    data = buffer.getvalue()
+    path = tmp_path / "cut"
+    path.write_bytes(data)
+    whole = read_image(path).rgb
+    # GIF ends with a block terminator and a trailer; its pixels are whole without them.
+    needed = len(data) - 2 * (kind == "GIF")
+    for length in sorted({*range(1, needed, max(1, needed // 16)), *range(needed - 6, needed)}):
+        path.write_bytes(data[:length])
+        with pytest.raises(InputImageError):
+            read_image(path)
+    for length in range(needed, len(data)):
+        path.write_bytes(data[:length])
+        assert read_image(path).rgb.equal(whole)
+
+
+@quick
+@given(
+    kind=st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP"]),
+    place=st.floats(0, 1),
+    value=st.binary(min_size=1, max_size=4),
+)
+def test_I04_damaged_bytes_never_crash(tmp_path, kind, place, value):
+    buffer = io.BytesIO()
+    Image.fromarray(scene()).save(buffer, kind)
+    data = buffer.getvalue()
+    position = int(place * (len(data) - 1))
+    path = tmp_path / "bad"
+    path.write_bytes(data[:position] + value + data[position + len(value) :])
+    with suppress(InputImageError):
+        assert read_image(path, max_megapixels=1).rgb.isfinite().all()
+
+
+def test_I05_content_wins_over_the_extension(tmp_path):
+    path = save(tmp_path / "x.jpg", scene(), "PNG")
+    picture = read_image(path)
+    np.testing.assert_array_equal(to_array(picture), scene())
+    assert len(picture.warnings) == 1 and "PNG" in picture.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(60_000, 60_000), (20_000, 8_950), (2**31 - 1, 1), (2**31 - 1, 2**31 - 1)]
+)
+def test_I06_I09_a_bomb_is_refused_before_decoding(tmp_path, width, height):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(width, height, (b"IDAT", zlib.compress(bytes(100)))))
+    with pytest.raises(ImageTooLargeError) as caught:
+        read_image(path)
+    assert caught.value.code == "SP205" and "17" in caught.value.message
+
+
+def test_I06_the_limit_is_ours(tmp_path):
+    path = save(tmp_path / "x.png", scene())
+    with pytest.raises(ImageTooLargeError, match="32 x 24") as caught:
+        read_image(path, max_megapixels=0.0005)
+    assert caught.value.details["width"] == 32
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 5), (5, 0), (0, 0)])
+def test_I09_no_pixels(tmp_path, width, height):
+    path = tmp_path / "x.png"
+    path.write_bytes(png(width, height, (b"IDAT", zlib.compress(b""))))
+    with pytest.raises(InputImageError):
+        read_image(path)
+
+
+def test_I07_a_size_without_data_is_refused(tmp_path):
+    path = tmp_path / "hollow.png"
+    path.write_bytes(png(5000, 5000, (b"IDAT", zlib.compress(bytes(10)))))
+    with pytest.raises(InputImageError, match="cut short"):
+        read_image(path)
+
+
+def test_I08_a_text_bomb_is_refused_or_skipped(tmp_path):
+    text = (b"zTXt", b"key\0\0" + zlib.compress(bytes(20_000_000)))
+    path = tmp_path / "text.png"
+    path.write_bytes(png(1, 1, text, (b"IDAT", zlib.compress(bytes(4)))))
+    with suppress(InputImageError):
+        assert read_image(path).size == (1, 1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 2), (15, 15)])
+def test_I10_tiny_pictures(tmp_path, size):
+    assert read_image(save(tmp_path / "x.png", scene(*size))).size == size
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P"])
+def test_I13_gray_and_palette_become_rgb(tmp_path, mode):
+    image = Image.fromarray(scene()).convert(mode)
+    picture = read_image(save(tmp_path / "x.png", image))
+    np.testing.assert_array_equal(to_array(picture), np.asarray(image.convert("RGB")))
+
+
+def test_I13_alpha_is_kept_aside(tmp_path):
+    samples = scene(channels=4)
+    samples[:12, :, 3] = 100
+    for mode in ("RGBA", "LA"):
+        picture = read_image(save(tmp_path / f"{mode}.png", Image.fromarray(samples).convert(mode)))
+        assert picture.alpha is not None
+        np.testing.assert_array_equal(to_array(picture)[..., 3], samples[..., 3])
+
+
+def test_I13_transparent_palette_and_gray(tmp_path):
+    palette = Image.fromarray(scene()).quantize(16)
+    index = int(np.asarray(palette)[0, 0])
+    gray = Image.fromarray(scene()).convert("L")
+    value = int(np.asarray(gray)[0, 0])
+    for name, image, key in (("p.png", palette, index), ("p.gif", palette, index), ("l.png", gray, value)):
+        picture = read_image(save(tmp_path / name, image, transparency=key))
+        assert picture.alpha is not None and picture.warnings == ()
+        np.testing.assert_array_equal(picture.alpha[0, 0].numpy() == 0, np.asarray(image) == key)
+
+
+def test_I14_cmyk_without_a_profile_is_converted_with_a_warning(tmp_path):
+    image = Image.fromarray(scene()).convert("CMYK")
+    picture = read_image(save(tmp_path / "x.tif", image))
+    np.testing.assert_array_equal(to_array(picture), np.asarray(image.convert("RGB")))
+    assert "CMYK" in picture.warnings[0]
+    assert np.abs(to_array(read_image(save(tmp_path / "x.jpg", image, quality=100))).astype(int) - scene()).mean() < 3
+
+
+def test_I14_lab_is_converted_by_its_definition(tmp_path):
+    transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    lab = ImageCms.applyTransform(Image.fromarray(scene()), transform)
+    assert lab is not None
+    picture = read_image(save(tmp_path / "x.tif", lab))
+    # 8 bits of Lab are coarse in the dark.
+    assert np.abs(to_array(picture).astype(int) - scene()).mean() < 1.5
+
+
+def test_I15_gray_of_16_bits_keeps_every_value(tmp_path):
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    for name in ("x.png", "x.tif"):
+        picture = read_image(save(tmp_path / name, Image.fromarray(ramp)))
+        assert picture.bits == 16
+        np.testing.assert_array_equal(to_array(picture)[..., 1], ramp)
+
+
+def test_I15_integers_beyond_16_bits_are_refused(tmp_path):
+    path = save(tmp_path / "x.tif", Image.fromarray(np.array([[0, 70_000]], np.int32)))
+    with pytest.raises(InputImageError, match="70000"):
+        read_image(path)
+
+
+def test_I16_float_tiff_keeps_finite_values_and_refuses_others(tmp_path):
+    values = np.array([[-0.5, 0.25, 3]], np.float32)
+    picture = read_image(save(tmp_path / "x.tif", Image.fromarray(values)))
+    assert picture.bits == 32 and picture.rgb[0, 0, 0].tolist() == [-0.5, 0.25, 3]
+    assert "from -0.5 to 3" in picture.warnings[0]
+    values[0, 1] = np.nan
+    with pytest.raises(InputImageError, match=r"1 NaN.*\(0, 1\)"):
+        read_image(save(tmp_path / "y.tif", Image.fromarray(values)))
+
+
+@pytest.mark.parametrize("extension", [".gif", ".png", ".tif", ".webp"])
+def test_I17_the_first_of_several_frames_is_read_with_a_warning(tmp_path, extension):
+    frames = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (0, 255)]
+    path = save(tmp_path / f"x{extension}", frames[0], save_all=True, append_images=frames[1:])
+    picture = read_image(path)
+    assert picture.rgb.max() < 0.02
+    assert any("2 frames" in warning for warning in picture.warnings)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("extension", [".png", ".tif"])
+def test_I18_pictures_are_turned_upright(tmp_path, orientation, extension):
+    image = Image.fromarray(scene())
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / f"x{extension}", image, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(path.read_bytes()))))
+    picture = read_image(path)
+    np.testing.assert_array_equal(to_array(picture), expected)
+    assert (picture.size != image.size[::-1]) == (orientation > 4)
+    write_image(picture, tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as out:
+        assert 0x0112 not in out.getexif()
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12"]
+)
+def test_I18_broken_exif_never_stops_the_reading(tmp_path, exif):
+    path = save(tmp_path / "x.jpg", scene(), exif=exif)
+    picture = read_image(path)
+    assert picture.size == (24, 32)
+
+
+def test_I18_an_orientation_that_does_not_exist_is_ignored_with_a_warning(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 99
+    picture = read_image(save(tmp_path / "x.png", scene(), exif=exif))
+    np.testing.assert_array_equal(to_array(picture), scene())
+    assert "EXIF" in picture.warnings[0]
+
+
+def test_I19_srgb_profile_changes_nothing(tmp_path):
+    picture = read_image(save(tmp_path / "x.png", scene(), icc_profile=SRGB_PROFILE))
+    np.testing.assert_array_equal(to_array(picture), scene())
+    assert picture.warnings == ()
+
+
+def test_I19_adobe_rgb_is_converted(tmp_path):
+    green = np.full((4, 4, 4), 0, np.uint8)
+    green[..., :] = (100, 150, 100, 200)
+    for channels in (3, 4):
+        picture = read_image(save(tmp_path / "x.png", green[..., :channels], icc_profile=ADOBE_RGB))
+        # From the definitions of both color spaces: Adobe RGB (100, 150, 100) is sRGB (66.0, 151.4, 97.1).
+        np.testing.assert_allclose(to_array(picture)[0, 0, :3], (66.0, 151.4, 97.1), atol=1)
+        assert picture.warnings == ()
+    assert to_array(picture)[0, 0, 3] == 200
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_I19_garbage_profile_is_ignored_with_a_warning(tmp_path, mode):
+    image = Image.fromarray(scene()).convert(mode)
+    picture = read_image(save(tmp_path / "x.tif", image, icc_profile=b"garbage" * 30))
+    np.testing.assert_array_equal(to_array(picture), np.asarray(image.convert("RGB")))
+    assert any("profile" in warning for warning in picture.warnings)
+
+
+def test_I19_profile_of_a_deep_picture_is_not_applied_in_silence(tmp_path):
+    gray = Image.fromarray(np.full((4, 4), 30_000, np.uint16))
+    picture = read_image(save(tmp_path / "x.tif", gray, icc_profile=ADOBE_RGB))
+    assert any("profile" in warning for warning in picture.warnings)
+
+
+def test_I20_metadata_is_not_copied(tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "secret"
+    read = read_image(save(tmp_path / "x.jpg", scene(), exif=exif, comment=b"secret"))
+    for extension in (".png", ".jpg", ".webp", ".tif", ".bmp"):
+        write_image(read, tmp_path / f"out{extension}")
+        assert b"secret" not in (tmp_path / f"out{extension}").read_bytes()
+
+
+def test_I24_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "missing.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        for path in (tmp_path, tmp_path / "fifo.png", tmp_path / "link.png", tmp_path / "s", "/dev/zero", "a\0b", ""):
+            with pytest.raises(InputImageError) as caught:
+                read_image(path)
+            assert caught.value.code == "SP201"
+
+
+def test_I25_the_bytes_are_read_once(tmp_path, monkeypatch):
+    path = save(tmp_path / "x.png", scene())
+    reads = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: reads.append(self) or read_bytes(self))
+    read_image(path)
+    assert reads == [path]
+
+
+def test_I25_a_file_that_cannot_be_read_is_one_error(tmp_path, monkeypatch):
+    path = save(tmp_path / "x.png", scene())
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InputImageError, match="Permission denied"):
+        read_image(path)
+
+
+NAMES = [
+    "a b.png",
+    'it\'s "x".png',
+    "new\nline.png",
+    "\N{ARTIST PALETTE}.png",
+    "-rf.png",
+    "x" * 251 + ".png",
+    "\udcff.png",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+def test_I26_names_are_data(tmp_path, name):
+    write_image(to_picture(scene()), tmp_path / name)
+    np.testing.assert_array_equal(to_array(read_image(tmp_path / name)), scene())
+    (tmp_path / name).write_bytes(b"text")
+    with pytest.raises(InputImageError) as caught:
+        read_image(tmp_path / name)
+    assert "\n" not in caught.value.message
+    caught.value.message.encode()
+
+
+def test_I28_trailing_data_does_not_reach_the_output(tmp_path):
+    path = save(tmp_path / "x.png", scene())
+    path.write_bytes(path.read_bytes() + b"<script>payload</script>")
+    write_image(read_image(path), tmp_path / "out.png")
+    assert b"payload" not in (tmp_path / "out.png").read_bytes()
+
+
+def test_reading_raises_no_warnings_and_leaves_pillow_alone(tmp_path):
+    limit = Image.MAX_IMAGE_PIXELS
+    path = tmp_path / "large.png"
+    path.write_bytes(png(10_000, 9_000, (b"IDAT", zlib.compress(bytes(10)))))
+    filters = list(warnings.filters)
+    with pytest.raises(InputImageError):
+        read_image(path)
+    assert limit == Image.MAX_IMAGE_PIXELS and warnings.filters == filters
+
+
+def test_pillow_images_are_treated_like_files(tmp_path):
+    image = Image.fromarray(scene())
+    exif = image.getexif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "x.png", image, exif=exif)
+    with Image.open(path) as opened:
+        assert from_pil(opened).rgb.equal(read_image(path).rgb)
+    cut = io.BytesIO(path.read_bytes()[:100])
+    with pytest.raises(InputImageError):
+        from_pil(Image.open(cut))
+
+
+@pytest.mark.parametrize("extension", [".png", ".tif", ".bmp"])
+def test_D10_lossless_formats_come_back_equal(tmp_path, extension):
+    for channels in (3, 4) if extension != ".bmp" else (3,):
+        samples = scene(channels=channels)
+        samples[..., -1] = 77
+        path = tmp_path / f"{channels}{extension}"
+        write_image(to_picture(samples), path)
+        picture = read_image(path)
+        np.testing.assert_array_equal(to_array(picture), samples)
+        assert picture.warnings == ()
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg", ".webp", ".tif"])
+def test_outputs_say_that_they_are_srgb(tmp_path, extension):
+    write_image(to_picture(scene()), tmp_path / f"x{extension}")
+    with Image.open(tmp_path / f"x{extension}") as image:
+        assert image.info["icc_profile"] == SRGB_PROFILE
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".webp"])
+def test_quality_decides_the_size_of_lossy_files(tmp_path, extension):
+    picture = to_picture(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))
+    for quality in (50, 95):
+        write_image(picture, tmp_path / f"{quality}{extension}", quality=quality)
+    assert (tmp_path / f"50{extension}").stat().st_size < (tmp_path / f"95{extension}").stat().st_size
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg", ".webp", ".tif", ".bmp"])
+def test_noise_can_be_written_in_every_format(tmp_path, extension):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    write_image(to_picture(noise), tmp_path / f"x{extension}", quality=100)
+    assert read_image(tmp_path / f"x{extension}").size == (300, 400)
+
+
+def test_D02_missing_and_unusable_folders_are_found_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "missing" / "x.png", tmp_path / "file" / "x.png"):
+        with pytest.raises(OutputError) as caught:
+            check_output(path, overwrite=False)
+        assert caught.value.code == "SP601"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(OutputError, match="writable"):
+        check_output(tmp_path / "x.png", overwrite=False)
+
+
+def test_D03_an_existing_file_is_replaced_only_if_asked(tmp_path):
+    path = save(tmp_path / "x.png", scene())
+    before = path.read_bytes()
+    with pytest.raises(OutputError) as caught:
+        write_image(to_picture(scene()), path)
+    assert caught.value.code == "SP602" and path.read_bytes() == before
+    write_image(to_picture(scene() // 2), path, overwrite=True)
+    np.testing.assert_array_equal(to_array(read_image(path)), scene() // 2)
+
+
+def test_D04_an_input_is_never_the_output(tmp_path):
+    content = save(tmp_path / "x.png", scene())
+    (tmp_path / "soft.png").symlink_to(content)
+    (tmp_path / "hard.png").hardlink_to(content)
+    (tmp_path / "folder").mkdir()
+    for path in (content, tmp_path / "folder" / ".." / "x.png", tmp_path / "soft.png", tmp_path / "hard.png"):
+        with pytest.raises(OutputError) as caught:
+            check_output(path, overwrite=True, inputs=["missing.png", content])
+        assert caught.value.code == "SP607"
+    check_output(tmp_path / "y.png", overwrite=False, inputs=[content])
+
+
+def test_D08_unknown_extensions_are_refused(tmp_path):
+    for name in ("x", "x.gif", "x.exe", ".png"):
+        with pytest.raises(OutputError) as caught:
+            write_image(to_picture(scene()), tmp_path / name)
+        assert caught.value.code == "SP605"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".bmp"])
+def test_D08_alpha_is_put_on_white_and_said(tmp_path, extension):
+    samples = np.zeros((16, 16, 4), np.uint8)
+    samples[8:, :, 3] = 255
+    picture = to_picture(samples)
+    with pytest.warns(StylePluginWarning, match="white"):
+        write_image(picture, tmp_path / f"x{extension}")
+    array = to_array(read_image(tmp_path / f"x{extension}"))
+    assert array[:8].min() > 250 and array[8:].max() < 5
+    assert losses(picture, "x.png") == losses(picture, "x.webp") == ()
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".webp", ".tif", ".bmp"])
+def test_D08_losing_16_bits_is_said(tmp_path, extension):
+    with pytest.warns(StylePluginWarning, match="8 bits"):
+        write_image(to_picture(np.full((8, 8, 3), 30_000, np.uint16)), tmp_path / f"x{extension}")
+    assert read_image(tmp_path / f"x{extension}").bits == 8
+
+
+@pytest.mark.parametrize(("extension", "side"), [(".jpg", 65_501), (".webp", 16_384)])
+def test_D09_sides_too_long_for_the_format_are_refused(tmp_path, extension, side):
+    for size in ((side, 1), (1, side)):
+        with pytest.raises(OutputError, match=str(side)) as caught:
+            check_output(tmp_path / f"x{extension}", overwrite=False, size=size)
+        assert caught.value.code == "SP606"
+    check_output(tmp_path / f"x{extension}", overwrite=False, size=(side - 1, 1))
+    check_output(tmp_path / "x.png", overwrite=False, size=(side, 1))
+
+
+def test_D01_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
+    path = save(tmp_path / "x.png", scene())
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_image(Picture(to_picture(scene()).rgb / 2), path, overwrite=True)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

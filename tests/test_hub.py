@@ -1,0 +1,278 @@
+"""Robustness rows H01 to H07 and H10 to H12, against a fake hub on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+from styleplugin.errors import HubError, ResourceError
+from styleplugin.hub import HubSource, download, parse_source
+
+pytest.importorskip("huggingface_hub", reason="needs the extra styleplugin[hub]")
+
+REVISION = "0123456789abcdef" * 2 + "01234567"
+CONTENT = b"weights" * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+SOURCE = HubSource(repo="owner/repo", revision=REVISION)
+
+
+class FakeHub(ThreadingHTTPServer):
+    """Answers HEAD and GET as the hub does, and misbehaves on request."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.content = CONTENT
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.failures = sys.maxsize
+        """How many requests `status` and `headers` apply to."""
+        self.cut_bodies = 0
+        self.stall_at = ""
+        """HEAD, GET, or empty."""
+        self.released = Event()
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeHub
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self.answer(b"")
+
+    def do_GET(self) -> None:
+        self.answer(self.server.content)
+
+    def answer(self, body: bytes) -> None:
+        hub = self.server
+        hub.requests.append((self.command, self.path, dict(self.headers)))
+        if hub.stall_at == self.command:
+            hub.released.wait(20)
+        if hub.status != 200 and hub.failures > 0:
+            hub.failures -= 1
+            self.send_response(hub.status)
+            for name, value in {"Content-Length": "0", **hub.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", REVISION)
+        self.send_header("ETag", f'"{SHA256}"')
+        self.send_header("Content-Length", hub.headers.get("Content-Length", str(len(hub.content))))
+        self.end_headers()
+        if body and hub.cut_bodies > 0:
+            hub.cut_bodies -= 1
+            self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def fake_hub() -> Iterator[FakeHub]:
+    with FakeHub() as hub:
+        thread = Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield hub
+        hub.released.set()
+        hub.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def get(fake_hub: FakeHub, tmp_path: Path) -> Any:
+    def get(sha256: str = SHA256, source: HubSource = SOURCE, timeout_s: float = 30) -> Path:
+        return download(source, sha256, timeout_s=timeout_s, endpoint=fake_hub.url, cache_dir=tmp_path / "cache")
+
+    return get
+
+
+def code_of(get: Any, **options: Any) -> str:
+    with pytest.raises((HubError, ResourceError)) as caught:
+        get(**options)
+    return caught.value.code
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > len(CONTENT) // 4]
+
+
+def test_a_file_is_downloaded_once(get: Any, fake_hub: FakeHub) -> None:
+    assert get().read_bytes() == CONTENT
+    requests = len(fake_hub.requests)
+    assert get().read_bytes() == CONTENT
+    assert len(fake_hub.requests) == requests
+
+
+def test_H01_without_a_network_the_cache_is_used(get: Any, fake_hub: FakeHub, tmp_path: Path) -> None:
+    get()
+    fake_hub.status = 503
+    assert get().read_bytes() == CONTENT
+
+
+def test_H01_without_a_network_an_uncached_file_is_reported_within_5_seconds(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        start = time.monotonic()
+        with pytest.raises(HubError, match="file:PATH") as caught:
+            download(SOURCE, SHA256, endpoint=endpoint, cache_dir=tmp_path)
+    assert caught.value.code == "SP401"
+    assert time.monotonic() - start < 5
+
+
+def test_H01_a_cached_file_of_wrong_content_is_not_used(get: Any, fake_hub: FakeHub) -> None:
+    path = get()
+    path.resolve().write_bytes(CONTENT[::-1])
+    assert get().read_bytes() == CONTENT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stall_at", ["HEAD", "GET"])
+def test_H02_a_stalled_server_is_left_at_the_deadline(stall_at: str, get: Any, fake_hub: FakeHub) -> None:
+    fake_hub.stall_at = stall_at
+    start = time.monotonic()
+    assert code_of(get, timeout_s=1) == "SP402"
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.slow
+def test_H03_a_dropped_connection_is_retried(get: Any, fake_hub: FakeHub) -> None:
+    fake_hub.cut_bodies = 1
+    assert get().read_bytes() == CONTENT
+
+
+def test_H04_wrong_content_is_fetched_again_once_then_refused_and_removed(
+    get: Any, fake_hub: FakeHub, tmp_path: Path
+) -> None:
+    fake_hub.content = CONTENT[::-1]
+    assert code_of(get) == "SP405"
+    assert [method for method, _, _ in fake_hub.requests].count("GET") == 2
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        (404, "EntryNotFound", "SP404"),
+        (404, "RevisionNotFound", "SP404"),
+        (404, "RepoNotFound", "SP404"),
+        (403, "GatedRepo", "SP403"),
+        (401, "", "SP403"),
+        (403, "", "SP403"),
+        (429, "", "SP429"),
+        (500, "", "SP406"),
+        (503, "", "SP406"),
+    ],
+)
+def test_H05_answers_of_the_server_have_their_own_codes(
+    status: int, error: str, code: str, get: Any, fake_hub: FakeHub
+) -> None:
+    fake_hub.status = status
+    fake_hub.headers = {"X-Error-Code": error}
+    assert code_of(get) == code
+
+
+@pytest.mark.slow
+def test_H05_a_busy_server_is_given_the_time_it_asks_for(get: Any, fake_hub: FakeHub) -> None:
+    fake_hub.status, fake_hub.failures, fake_hub.headers = 429, 1, {"Retry-After": "1"}
+    assert get().read_bytes() == CONTENT
+    fake_hub.status, fake_hub.failures, fake_hub.headers = 429, 9, {"Retry-After": "600"}
+    other = HubSource(repo="owner/repo", revision=REVISION, file="other.safetensors")
+    assert code_of(get, source=other, timeout_s=0.5) == "SP402"
+
+
+def test_H06_only_commit_ids_are_asked_for(get: Any, fake_hub: FakeHub) -> None:
+    get()
+    assert {path for _, path, _ in fake_hub.requests} == {f"/owner/repo/resolve/{REVISION}/model.safetensors"}
+
+
+@pytest.mark.parametrize(
+    "target", ["http://127.0.0.2:1/x", "http://huggingface.co/x", "https://10.0.0.1/x", "https://hf.co.evil.example/x"]
+)
+def test_H07_redirects_out_of_the_hub_are_refused(target: str, get: Any, fake_hub: FakeHub) -> None:
+    fake_hub.status = 302
+    fake_hub.headers = {"Location": target, "X-Repo-Commit": REVISION, "ETag": f'"{SHA256}"'}
+    assert code_of(get) == "SP409"
+
+
+def test_H08_a_cache_that_cannot_be_written_is_reported(
+    get: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
+    assert code_of(get) == "SP510"
+
+
+def test_H10_the_token_stays_here(get: Any, fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    get()
+    assert fake_hub.requests
+    assert not any("authorization" in name.lower() for _, _, headers in fake_hub.requests for name in headers)
+    fake_hub.status = 401
+    other = HubSource(repo="owner/repo", revision=REVISION, file="other.safetensors")
+    with pytest.raises(HubError) as caught:
+        get(source=other)
+    assert "hf_secret" not in f"{caught.value} {caught.value.details}"
+
+
+def test_H11_files_larger_than_allowed_are_refused_before_the_download(get: Any, fake_hub: FakeHub) -> None:
+    fake_hub.headers = {"Content-Length": str(1 << 30)}
+    assert code_of(get) == "SP410"
+    assert {method for method, _, _ in fake_hub.requests} == {"HEAD"}
+
+
+def test_a_pinned_source_is_read() -> None:
+    assert parse_source(f"hub:a/b@{REVISION}") == HubSource(repo="a/b", revision=REVISION)
+    assert parse_source(f"hub:a/b.c-d@{REVISION}:x-1.y.safetensors#{SHA256}") == HubSource(
+        repo="a/b.c-d", revision=REVISION, file="x-1.y.safetensors", sha256=SHA256
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hub:a/b",
+        "hub:a/b@main",
+        f"hub:a@{REVISION}",
+        f"hub:../b@{REVISION}",
+        f"hub:a/b/c@{REVISION}",
+        f"hub:a/b@{REVISION}:../x.safetensors",
+        f"hub:a/b@{REVISION}:x/y.safetensors",
+        f"hub:a/b@{REVISION}:..\\x.safetensors",
+        f"hub:a/b@{REVISION}:x.pth",
+        f"hub:a/b@{REVISION}#00",
+        f"hub:a/b@{REVISION}\n",
+    ],
+)
+def test_H06_H12_branches_and_file_names_with_folders_are_refused(text: str) -> None:
+    with pytest.raises(HubError, match="pinned source") as caught:
+        parse_source(text)
+    assert caught.value.code == "SP407"
+
+
+def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(HubError, match=r"styleplugin\[hub\]") as caught:
+        download(SOURCE, SHA256)
+    assert caught.value.code == "SP408"

@@ -1,0 +1,192 @@
+"""Robustness rows W13, W15 and W18: names of models, and the files behind them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import styleplugin.zoo as zoo
+from styleplugin.checkpoint import read_weights
+from styleplugin.errors import HubError, StylePluginWarning, WeightsError
+from styleplugin.models.pairs import Pair, PairModel
+from styleplugin.registry import save_model
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_weights: Path) -> Path:
+    """A weights folder with the model `cd-wct.tiny`, in place of the embedded one."""
+    folder = tmp_path / "site" / "styleplugin" / "weights"
+    folder.mkdir(parents=True)
+    (folder / zoo.INDEX).write_text('{"models": []}')
+    monkeypatch.setattr(zoo, "__file__", str(folder.parent / "zoo.py"))
+    zoo.add_to_index(tiny_weights, "cd-wct.tiny", description="A random model.")
+    return folder
+
+
+def code_of(source: str | Path, **options: bool) -> str:
+    with pytest.raises((WeightsError, HubError)) as caught:
+        zoo.load(source, **options)  # type: ignore[arg-type]
+    return caught.value.code
+
+
+def test_a_listed_model_loads_by_its_name(weights: Path, tiny_model: PairModel) -> None:
+    [entry] = zoo.list_models()
+    assert (entry.name, entry.method, entry.license) == ("cd-wct.tiny", "wct", "MIT")
+    assert entry.metrics == {"psnr": 12.5}
+    for source in ("cd-wct.tiny", "builtin:cd-wct.tiny"):
+        model, info = zoo.load(source)
+        assert info.name == "cd-wct.tiny"
+        assert info.sha256 == entry.sha256
+        torch.testing.assert_close(model.state_dict(), tiny_model.state_dict())
+
+
+def test_adding_a_model_again_replaces_it(weights: Path, tmp_path: Path, make_pair: Callable[..., Pair]) -> None:
+    save_model(tmp_path / "other.safetensors", PairModel("adain", [make_pair(4)]), license="CC0-1.0")
+    zoo.add_to_index(tmp_path / "other.safetensors", "cd-wct.tiny")
+    [entry] = zoo.list_models()
+    assert (entry.method, entry.license) == ("adain", "CC0-1.0")
+    assert zoo.load("cd-wct.tiny")[1].levels == (4,)
+
+
+def test_verify_runs_a_listed_model(weights: Path) -> None:
+    assert zoo.verify("cd-wct.tiny").levels == (3, 2, 1)
+
+
+def test_verify_finds_a_network_that_overflows(weights: Path, tmp_path: Path, tiny_model: PairModel) -> None:
+    for parameter in tiny_model.parameters():
+        parameter.fill_(9999)
+    save_model(tmp_path / "w.safetensors", tiny_model, license="MIT")
+    zoo.add_to_index(tmp_path / "w.safetensors", "huge")
+    with pytest.raises(WeightsError) as caught:
+        zoo.verify("huge")
+    assert caught.value.code == "SP317"
+
+
+def test_a_known_file_loads_by_path_in_any_spelling(weights: Path) -> None:
+    path = weights / "cd-wct.tiny.safetensors"
+    for source in (path, str(path), f"file:{path}"):
+        assert zoo.load(source)[1].name == "cd-wct.tiny"
+
+
+def test_unknown_names_are_answered_with_close_ones(weights: Path) -> None:
+    with pytest.raises(WeightsError, match=r"Did you mean cd-wct\.tiny") as caught:
+        zoo.load("cd-wct.tinny")
+    assert caught.value.code == "SP314"
+    with pytest.raises(WeightsError, match=r"Known models: cd-wct\.tiny"):
+        zoo.load("zzz")
+
+
+def test_a_hub_id_without_its_prefix_is_answered_with_the_spellings(weights: Path) -> None:
+    with pytest.raises(WeightsError, match="hub:OWNER/REPO@REVISION"):
+        zoo.load("someone/some-model")
+
+
+def test_W13_a_listed_file_with_other_content_is_refused(weights: Path, tiny_model: PairModel) -> None:
+    save_model(weights / "cd-wct.tiny.safetensors", tiny_model, license="changed")
+    assert code_of("cd-wct.tiny") == "SP313"
+    assert code_of("cd-wct.tiny", allow_unknown=True) == "SP313"
+
+
+def test_W13_unknown_local_files_need_permission_and_warn(weights: Path, tmp_path: Path, tiny_model: PairModel) -> None:
+    path = tmp_path / "own.safetensors"
+    save_model(path, tiny_model, license="mine")
+    assert code_of(path) == "SP313"
+    with pytest.warns(StylePluginWarning, match="not in the list"):
+        _, info = zoo.load(path, allow_unknown=True)
+    assert info.license == "mine"
+
+
+def test_W13_hub_files_of_unknown_content_are_refused_without_a_request(weights: Path) -> None:
+    assert code_of(f"hub:a/b@{'0' * 40}", allow_unknown=True) == "SP313"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../x", "..", ".", "", "/etc/passwd", "C:\\x", "\\\\host\\x", "x\0", "a/b", "CD-WCT.tiny", "cd-wct.tiny "),
+        *("file", "~/x", "%2e%2e/x", "cd-wct.tiny/", "hub:../x@main", "con:"),
+    ],
+)
+def test_W15_names_that_could_leave_the_folder_are_refused(name: str, weights: Path) -> None:
+    assert code_of(f"builtin:{name}") in ("SP314", "SP315")
+    assert code_of(name) in ("SP314", "SP315", "SP407")
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "..", ".", "", "/etc/passwd", "C:\\x", "x\0", "sub/x", "X.SAFETENSORS", "link"]
+)
+def test_W15_a_folder_gives_only_its_own_files(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    (folder / "sub").mkdir(parents=True)
+    for path in (tmp_path / "x", folder / "x.safetensors", folder / "sub" / "x"):
+        path.write_text("x")
+    (folder / "link").symlink_to(tmp_path / "x")
+    assert zoo.file_in(folder, "x.safetensors").read_text() == "x"
+    with pytest.raises(WeightsError) as caught:
+        zoo.file_in(folder, name)
+    assert caught.value.code == "SP315"
+
+
+def test_W15_a_listed_file_may_not_lie_elsewhere(weights: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.safetensors"
+    shutil.move(weights / "cd-wct.tiny.safetensors", outside)
+    (weights / "cd-wct.tiny.safetensors").symlink_to(outside)
+    assert code_of("cd-wct.tiny") == "SP315"
+
+
+def test_W15_a_weights_folder_may_itself_be_a_link(weights: Path, tmp_path: Path) -> None:
+    weights.rename(tmp_path / "elsewhere")
+    weights.symlink_to(tmp_path / "elsewhere")
+    zoo.load("cd-wct.tiny")
+
+
+def test_W18_a_missing_file_is_named_with_the_command_that_helps(weights: Path) -> None:
+    (weights / "cd-wct.tiny.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"cd-wct\.tiny\.safetensors.*--force-reinstall") as caught:
+        zoo.load("cd-wct.tiny")
+    assert caught.value.code == "SP316"
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"models": 7}', '{"models": [{"name": "x"}]}'])
+def test_W18_a_missing_or_damaged_list_is_named(text: str | None, weights: Path) -> None:
+    (weights / zoo.INDEX).unlink()
+    if text is not None:
+        (weights / zoo.INDEX).write_text(text)
+    assert code_of("cd-wct.tiny") == "SP316"
+
+
+def test_the_folder_in_the_package_comes_before_the_one_beside_it(weights: Path) -> None:
+    beside = weights.parents[1] / "weights"
+    shutil.copytree(weights, beside)
+    assert zoo.weights_folder() == weights
+    (weights / zoo.INDEX).unlink()
+    assert zoo.weights_folder() == beside
+
+
+def test_every_embedded_model_is_listed_and_whole() -> None:
+    folder = zoo.weights_folder()
+    entries = zoo.list_models()
+    assert {entry.file for entry in entries} == {path.name for path in folder.glob("*.safetensors")}
+    for entry in entries:
+        assert read_weights(folder / entry.file, require_metadata=True).sha256 == entry.sha256
+    assert sum((folder / entry.file).stat().st_size for entry in entries) < 8_000_000
+
+
+def test_the_list_is_sorted_and_ends_with_a_newline(weights: Path, tiny_weights: Path) -> None:
+    zoo.add_to_index(tiny_weights, "a.first")
+    text = (weights / zoo.INDEX).read_text()
+    assert [model["name"] for model in json.loads(text)["models"]] == ["a.first", "cd-wct.tiny"]
+    assert text.endswith("]\n}\n")
+
+
+@pytest.mark.slow
+def test_the_zoo_is_imported_without_the_hub_client() -> None:
+    program = "import sys, styleplugin.zoo; sys.exit('huggingface_hub' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[1])
