@@ -47,7 +47,7 @@ class Limits:
     header_bytes: int
     file_bytes: int
     value: float = 1e4
-    """Largest absolute value. Trained weights stay far below (VGG-19's largest is under 300); more means damage."""
+    """Largest absolute value; released networks stay far below (the largest, 255, is their preprocessing)."""
 
 
 STUDENT = Limits(header_bytes=1 << 20, file_bytes=64 << 20)

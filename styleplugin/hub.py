@@ -83,7 +83,7 @@ def download(
         HubError: SP401 offline, SP402 deadline passed, SP403 access denied, SP404 no such repository, revision or file,
             SP405 other content than pinned, SP406 server error, SP408 client not installed, SP409 redirected away,
             SP410 larger than allowed, SP429 too many requests.
-        ResourceError: SP510, the cache folder cannot be written.
+        ResourceError: SP520, the cache folder cannot be written.
     """
     client = _client()
     where = {"endpoint": endpoint, "cache_dir": cache_dir, "token": None if endpoint is None else False}
@@ -210,7 +210,7 @@ def _explain(error: Exception, source: HubSource) -> HubError | ResourceError:
         return HubError("SP406", f"The Hub answered {status} to the request for {place}.", "Try again later.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
         return ResourceError(
-            "SP510",
+            "SP520",
             f"The download folder cannot be written: {error.strerror}.",
             "Free some space, or set HF_HOME to another folder.",
         )

@@ -221,7 +221,7 @@ def test_H08_a_cache_that_cannot_be_written_is_reported(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
-    assert code_of(get) == "SP510"
+    assert code_of(get) == "SP520"
 
 
 def test_H10_the_token_stays_here(get: Any, fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

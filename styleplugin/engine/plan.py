@@ -32,7 +32,7 @@ class Plan:
     tile: int
     """Side of a tile in pixels of a 16-channel map; 0 for the whole picture."""
     keep_floats: float
-    """Feature maps of at most this many values per picture pixel are kept between passes; larger ones are computed twice."""
+    """Feature maps of at most this many values per picture pixel are kept between passes; larger are made twice."""
 
     def side(self, load: float) -> float:
         """Return the side of a tile, in output cells, for operations that hold `load` values per output cell."""
@@ -52,10 +52,8 @@ def make_plan(size: tuple[int, int], device: torch.device, options: EngineOption
     Raises:
         ResourceError: SP501, even the smallest tile needs more memory than there is.
     """
-    if options.memory_limit_mb is not None:
-        budget = options.memory_limit_mb << 20
-    else:
-        budget = free_memory(device) // 2
+    limit = options.memory_limit_mb
+    budget = free_memory(device) // 2 if limit is None else limit << 20
     pixels = size[0] * size[1]
     tile = WHOLE if options.tile == "whole" else TILES[device.type] if options.tile == "auto" else int(options.tile)
     keep = math.inf if tile == WHOLE else _KEPT_FLOATS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from torch import Tensor
@@ -72,4 +73,4 @@ def _cut(length: int, side: int) -> list[Span]:
     count = -(-length // side)
     # Even bounds keep the 2x2 blocks of pooling, upsampling and the last convolution together.
     bounds = [min(length, (length * i // count + 1) // 2 * 2) for i in range(count)] + [length]
-    return [Span(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+    return [Span(a, b) for a, b in pairwise(bounds) if b > a]

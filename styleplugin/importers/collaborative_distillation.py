@@ -34,7 +34,7 @@ _LONGEST_LINK = 255
 class EmbeddedEncoder(nn.Module):
     """A student encoder with the 1x1 convolutions that map its features linearly to the teacher's channels."""
 
-    def __init__(self, encoder: Encoder, embeddings: Sequence[nn.Conv2d]) -> None:
+    def __init__(self, encoder: Encoder, embeddings: Sequence[nn.Module]) -> None:
         super().__init__()
         self.encoder = encoder
         self.embeddings = nn.ModuleList(embeddings)

@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from styleplugin.engine.device import is_out_of_memory, pick_device
+from styleplugin.engine.plan import WHOLE, Plan, make_plan
+from styleplugin.errors import ResourceError, UsageError
+from styleplugin.options import MIN_TILE, EngineOptions
+
+CPU = torch.device("cpu")
+
+
+def test_M01_less_memory_means_less_kept_and_then_smaller_tiles():
+    plans = [make_plan((4096, 4096), CPU, EngineOptions(memory_limit_mb=limit)) for limit in (4000, 1300, 1045)]
+    assert [plan.keep_floats for plan in plans] == [12, 4, 4]
+    assert plans[0].tile == plans[1].tile > plans[2].tile >= MIN_TILE
+
+
+def test_M03_a_picture_that_cannot_fit_is_refused_before_work_starts():
+    with pytest.raises(ResourceError, match="needs about .* MB, but 100 MB are planned for"):
+        make_plan((4096, 4096), CPU, EngineOptions(memory_limit_mb=100))
+    with pytest.raises(ResourceError, match="SP501|needs about"):
+        make_plan((4096, 4096), CPU, EngineOptions(memory_limit_mb=1000, tile="whole"))
+
+
+def test_tiles_are_as_asked_and_hold_the_same_memory_at_any_width():
+    assert make_plan((600, 600), CPU, EngineOptions(tile="whole")).tile == WHOLE
+    plan = make_plan((600, 600), CPU, EngineOptions(tile="512"))
+    assert plan.side(16) == 512
+    assert plan.side(64) == 256
+    assert plan.halved() == Plan(CPU, 256, 4.0)
+    assert Plan(CPU, MIN_TILE, 4.0).halved() is None
+
+
+def test_devices_are_checked():
+    assert pick_device("cpu") == CPU
+    with pytest.raises(UsageError, match="must be auto, cpu"):
+        pick_device("gpu")
+    with pytest.raises(ResourceError, match="not available"):
+        pick_device("cuda:99")
+
+
+def test_only_failed_allocations_count_as_out_of_memory():
+    assert is_out_of_memory(torch.OutOfMemoryError("x"))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 byte"))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))

@@ -1,0 +1,167 @@
+"""Tiles equal the whole picture: the promise everything else stands on."""
+
+import math
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from styleplugin.engine.fields import Canvas, Computed, extend, through
+from styleplugin.engine.operations import compile_layers
+from styleplugin.engine.plan import WHOLE, Plan
+from styleplugin.engine.region import Region, Span, tiles
+from styleplugin.engine.stream import Engine, Measure
+from styleplugin.errors import Cancelled
+from styleplugin.methods.adain import AdaIN
+from styleplugin.methods.wct import WCT
+from styleplugin.models.pairs import PairModel
+from styleplugin.options import StylizeOptions
+
+CPU = torch.device("cpu")
+OPTIONS = StylizeOptions()
+
+
+def picture(height: int, width: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 5, 6, generator=generator, dtype=dtype)
+    smooth = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
+    return 0.8 * smooth + 0.2 * torch.rand(1, 3, height, width, generator=generator, dtype=dtype)
+
+
+def stylized(method, content, style, tile, *, keep_floats=12.0, weights=None, order=None, on_step=None):
+    keep = math.inf if tile == WHOLE else keep_floats
+    total = sum(stage.macs_per_pixel for stage in method.stages) * content.shape[2] * content.shape[3]
+    engine = Engine(
+        Plan(CPU, tile, keep), picture_size=content.shape[2:], total_macs=total, on_step=on_step, shuffle=order
+    )
+    measure = Measure(diagonal=method.diagonal)
+    code = [[engine.measure(f, measure) for f in stage.style_features(Canvas(style))] for stage in method.stages]
+    measure = Measure(diagonal=method.diagonal, weights=weights)
+    output = Canvas(content)
+    for place, stage in enumerate(method.stages):
+        output = engine.run(stage, output, lambda p, m, place=place: method.solve(m, code[place][p], OPTIONS), measure)
+    return output.tensor
+
+
+@pytest.fixture(scope="module")
+def models(make_pair):
+    return {
+        "wct": PairModel("wct", [make_pair(level, seed=level) for level in (1, 2, 3, 4, 5)]),
+        "adain": PairModel("adain", [make_pair(4, final_relu=False)]),
+    }
+
+
+METHODS = {"wct": WCT, "adain": AdaIN}
+
+
+@pytest.mark.parametrize("name", ["wct", "adain"])
+@pytest.mark.parametrize("tile", [64, 128, 256, 512])
+def test_tiles_equal_the_whole_picture_in_float64(models, name, tile):
+    method = METHODS[name](models[name], torch.empty(0, dtype=torch.float64))
+    content, style = picture(208, 272), picture(96, 64, seed=1)
+    whole = stylized(method, content, style, WHOLE)
+    order = random.Random(tile)
+    tiled = stylized(method, content, style, tile, order=order)
+    assert_close(tiled, whole, rtol=0, atol=1e-8)
+    recomputed = stylized(method, content, style, tile, keep_floats=0, order=order)
+    assert_close(recomputed, whole, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["wct", "adain"])
+def test_tiles_equal_the_whole_picture_in_float32(models, name):
+    method = METHODS[name](models[name], torch.empty(0))
+    content, style = picture(208, 272, dtype=torch.float32), picture(96, 64, seed=1, dtype=torch.float32)
+    whole = stylized(method, content, style, WHOLE)
+    for tile in (64, 128):
+        assert_close(stylized(method, content, style, tile), whole, rtol=0, atol=2e-3)
+
+
+@settings(max_examples=12, deadline=None)
+@given(rows=st.integers(2, 9), cols=st.integers(2, 9), tile=st.sampled_from([64, 96, 128]), seed=st.integers(0, 99))
+def test_I11_any_size_gives_the_whole_picture(models, rows, cols, tile, seed):
+    method = METHODS["wct"](models["wct"], torch.empty(0, dtype=torch.float64))
+    content, style = picture(16 * rows, 16 * cols, seed), picture(32, 48, seed=1)
+    whole = stylized(method, content, style, WHOLE)
+    assert_close(stylized(method, content, style, tile, order=random.Random(seed)), whole, rtol=0, atol=1e-8)
+
+
+def test_weights_are_measured_alike_in_tiles(models):
+    method = METHODS["wct"](models["wct"], torch.empty(0, dtype=torch.float64))
+    content, style = picture(96, 128), picture(64, 64, seed=1)
+    weights = torch.linspace(0, 1, 128, dtype=torch.float64).expand(1, 1, 96, 128)
+    whole = stylized(method, content, style, WHOLE, weights=weights)
+    assert_close(stylized(method, content, style, 64, weights=weights), whole, rtol=0, atol=1e-8)
+    assert not torch.allclose(whole, stylized(method, content, style, WHOLE))
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
+def test_operations_equal_the_modules(make_pair, level):
+    pair = make_pair(level).double()
+    content = picture(64, 96)
+    like = torch.empty(0, dtype=torch.float64)
+    features = through(Canvas(content), compile_layers(pair.encoder.layers(), like))
+    engine = Engine(Plan(CPU, 64, 12.0), picture_size=(64, 96))
+    assert_close(engine.complete(features), pair.encoder(content))
+    decoded = through(features, compile_layers(pair.decoder.layers(), like))
+    assert_close(engine.complete(decoded), pair(content))
+
+
+def test_a_region_of_odd_bounds_is_computed_exactly(make_pair):
+    pair = make_pair(3).double()
+    content, like = picture(32, 48), torch.empty(0, dtype=torch.float64)
+    field = through(Canvas(content), [*compile_layers(pair.encoder.layers(), like)])
+    picture_field = through(field, compile_layers(pair.decoder.layers(), like))
+    whole = pair(content)
+    for region in (Region(Span(3, 8), Span(0, 1)), Region(Span(31, 32), Span(5, 48)), Region(Span(0, 32), Span(7, 10))):
+        assert_close(picture_field.read(region), region.of(whole))
+
+
+@given(height=st.integers(1, 300), width=st.integers(1, 300), side=st.integers(8, 128))
+def test_tiles_cover_every_cell_once(height, width, side):
+    seen = torch.zeros(1, 1, height, width)
+    for region in tiles((height, width), side):
+        assert max(region.size) <= side + 1
+        region.of(seen).add_(1)
+    assert bool((seen == 1).all())
+
+
+@given(height=st.integers(1, 70), width=st.integers(1, 70))
+def test_I10_extension_keeps_the_picture_and_reaches_the_multiple(height, width):
+    source = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width)
+    extended = extend(source, 16, 32)
+    assert extended.shape[2] % 16 == extended.shape[3] % 16 == 0
+    assert min(extended.shape[2:]) >= 32
+    assert torch.equal(extended[:, :, :height, :width], source)
+    assert extended.unique().numel() == height * width
+
+
+def test_a_kept_field_lets_its_source_go(make_pair):
+    pair = make_pair(3)
+    field = through(Canvas(picture(64, 64, dtype=torch.float32)), compile_layers(pair.encoder.layers(), torch.empty(0)))
+    assert isinstance(field, Computed)
+    Engine(Plan(CPU, 64, 12.0), picture_size=(64, 64)).measure(field, Measure())
+    assert field.kept is not None
+    assert field.source is None
+
+
+def test_M06_cancel_stops_at_the_next_tile_and_progress_grows(models):
+    method = METHODS["adain"](models["adain"], torch.empty(0))
+    content, style = picture(256, 256, dtype=torch.float32), picture(64, 64, dtype=torch.float32)
+    seen = []
+    stylized(method, content, style, 64, on_step=lambda done, total, stage: seen.append(done / total))
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(1, abs=0.05)
+    calls = 0
+
+    def stop(done: float, total: float, stage: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        stylized(method, content, style, 64, on_step=stop)
+    assert calls == 3
