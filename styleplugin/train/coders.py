@@ -1,6 +1,7 @@
 """The three phases of a pair: which encoder meets which decoder, and which of them is trained.
 
-Source: Wang et al. 2020. Differs: the preprocessing is a constant here, in the official code it drifted.
+Source: Wang et al. 2020. Differs: the preprocessing is a constant here, in the official code it drifted; decoders are
+trained without their last ReLU.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.losses import feature_distance
+from styleplugin.models.layers import Conv3x3
 from styleplugin.models.vgg import Decoder, Encoder
 from styleplugin.train.teachers import Judge
 
@@ -33,12 +35,23 @@ class Coder(nn.Module):
         raise NotImplementedError
 
 
+def open_end(decoder: Decoder) -> Decoder:
+    """Leave out the last ReLU of a WCT decoder in training: behind it, a black picture would have no gradient.
+
+    The files have it again. It only helps there, since no pixel should be negative.
+    """
+    last = decoder.layers()[-1]
+    assert isinstance(last, Conv3x3)
+    last.relu = False
+    return decoder
+
+
 class TeacherDecoderCoder(Coder):
     """The judge as encoder, a full-width decoder that learns."""
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
-        self.trained = decoder.requires_grad_(True)
+        self.trained = open_end(decoder).requires_grad_(True)
 
     def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, None]:
         """Return the judge's deepest features."""
@@ -55,7 +68,7 @@ class StudentEncoderCoder(Coder):
     def __init__(self, encoder: EmbeddedEncoder, teacher_decoder: Decoder) -> None:
         super().__init__()
         self.trained = encoder.requires_grad_(True)
-        self.teacher_decoder = teacher_decoder.eval().requires_grad_(False)
+        self.teacher_decoder = open_end(teacher_decoder).eval().requires_grad_(False)
 
     def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the deepest embedding; the loss compares all of them with the judge's features."""
@@ -73,7 +86,7 @@ class StudentDecoderCoder(Coder):
     def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()
         self.encoder = encoder.eval().requires_grad_(False)
-        self.trained = decoder.requires_grad_(True)
+        self.trained = open_end(decoder).requires_grad_(True)
 
     @torch.no_grad()
     def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, None]:

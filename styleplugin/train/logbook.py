@@ -70,7 +70,8 @@ class Logbook:
                 if points:
                     axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
             axes.set(title=phase, xlabel="step", yscale="log")
-            axes.legend(loc="upper right", fontsize="small")
+            if axes.lines:
+                axes.legend(loc="upper right", fontsize="small")
             points = [(row["step"], row["psnr"]) for row in rows if "psnr" in row]
             if points:
                 right = axes.twinx()

@@ -61,9 +61,12 @@ def load_part(path: str | Path, phase: str) -> tuple[Decoder | Encoder | Embedde
 
 
 def check_spec(part: Decoder | Encoder | EmbeddedEncoder, spec: VGGSpec, where: str) -> None:
-    """Raise CheckpointError SP805 if a part has other widths than the recipe wants."""
+    """Raise CheckpointError SP805 if a part is deeper than the recipe wants, or has other widths as far as it goes.
+
+    The entrance of a teacher's decoder is as wide as the judge's features; elsewhere a shallower part must match.
+    """
     found = (part.encoder if isinstance(part, EmbeddedEncoder) else part).spec
-    if (found.level, found.widths) != (spec.level, spec.widths):
+    if found.level > spec.level or found.widths != spec.widths[: len(found.widths)]:
         raise CheckpointError(
             "SP805",
             f"{where} has level {found.level} and the widths {list(found.widths)}, "

@@ -1,10 +1,10 @@
 """Students out of teachers: the most important filters of each layer, in their original order.
 
-What is removed is replaced by its mean: on normalized features every channel has mean 1, so the bias of the next
-layer takes over the sum of the removed inputs' weights.
+After a layer is cut, its filters are rescaled and shifted so that each channel, before the ReLU, has the mean and the
+deviation of the teacher's channel again: what the removed inputs added on average is not lost, and no channel dies.
 
 Source: Wang et al. 2020, L1-norm initialization; methods.md 3.6 and 6.6. Differs: the keep list of a layer is handed
-to the next one and to the embedding, the order of channels is kept, biases are corrected, and the decoder's first
+to the next one and to the embedding, the order of channels is kept, statistics are matched, and the decoder's first
 layer absorbs the embedding instead of choosing its own input channels.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styleplugin.models.layers import Conv3x3
@@ -27,74 +28,61 @@ def keep_channels(importance: Tensor, width: int) -> list[int]:
     return sorted(importance.topk(min(width, len(importance))).indices.tolist())
 
 
-def filter_importance(weight: Tensor, outgoing: Tensor | None, means: Tensor | None) -> Tensor:
+def filter_importance(kind: str, weight: Tensor, outgoing: Tensor | None, activations: Tensor) -> Tensor:
     """Rate the filters of a layer.
 
     Args:
+        kind: "l1", the norm of each filter, or "activation", mean activation times norm of the outgoing weights.
         weight: (C, I, 3, 3), the layer.
-        outgoing: (O, C, 3, 3), the next layer; None if there is none.
-        means: (C,), mean activations; None for the plain L1 norm of the filters.
+        outgoing: (O, C, 3, 3), the next layer; None if there is none, then "l1" is used.
+        activations: (N, C, H, W), after the ReLU.
 
     Returns:
-        (C,): the L1 norm of each filter, or mean activation times L1 norm of its outgoing weights.
+        (C,), larger is more important.
     """
-    if means is None or outgoing is None:
+    if kind == "l1" or outgoing is None:
         return weight.abs().sum((1, 2, 3))
-    return means * outgoing.abs().sum((0, 2, 3))
-
-
-def reinitialize(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw all 3x3 convolutions anew for ReLU networks, so that the size of signals is kept (He et al. 2015)."""
-    with torch.no_grad():
-        for conv in module.modules():
-            if isinstance(conv, Conv3x3):
-                conv.weight.normal_(0, (2 / (9 * conv.in_channels)) ** 0.5, generator=generator)
-                nn.init.zeros_(conv.get_parameter("bias"))
+    return activations.mean((0, 2, 3)) * outgoing.abs().sum((0, 2, 3))
 
 
 @torch.no_grad()
 def prune_encoder(
-    layers: Mapping[str, Tensor], spec: VGGSpec, importance: str, generator: torch.Generator
+    layers: Mapping[str, Tensor], spec: VGGSpec, importance: str, images: Tensor, generator: torch.Generator
 ) -> tuple[Encoder, Keeps]:
-    """Start a small encoder from the filters of a normalized teacher.
+    """Start a small encoder from the filters of a teacher.
 
     Args:
         layers: `conv1_1.weight`, `conv1_1.bias`, ... of the teacher, maybe only its first layers.
-        spec: The student, no wider than the teacher's layers.
-        importance: "l1" or "activation", see `filter_importance`.
+        spec: The student, no wider than the teacher where the teacher has a layer.
+        importance: See `filter_importance`.
+        images: (N, 3, H, W) in [0, 1]; statistics are measured on them.
         generator: For the layers that the teacher lacks, which are drawn at random.
 
     Returns:
         The encoder, and the keep lists of its layers that come from the teacher.
     """
-    encoder = Encoder(spec)
-    reinitialize(encoder, generator)
+    encoder = Encoder(spec).to(images.device)
     convs = convs_of_level(spec.level)
+    weights = [layers[f"conv{conv}.weight"].to(images) for conv in convs if f"conv{conv}.weight" in layers]
     keeps: Keeps = {}
-    inputs = list(range(3))
-    for index, (conv, width) in enumerate(zip(convs, spec.widths, strict=True)):
-        if f"conv{conv}.weight" not in layers:
-            break
-        weight, bias = layers[f"conv{conv}.weight"], layers[f"conv{conv}.bias"]
-        outgoing = layers.get(f"conv{convs[index + 1]}.weight") if index + 1 < len(convs) else None
-        means = torch.ones(len(bias)) if importance == "activation" else None
-        keeps[conv] = keep = keep_channels(filter_importance(weight, outgoing, means), width)
-        layer = encoder.get_submodule(f"conv{conv}")
-        if len(keep) == width:
-            _fill(layer, *select_filters(weight, bias, keep, inputs, torch.ones(weight.shape[1])))
-        inputs = keep
+    x = wide = images
+    for layer in encoder.layers():
+        if not isinstance(layer, Conv3x3):
+            x, wide = layer(x), layer(wide)
+        elif len(keeps) < len(weights):
+            index, conv = len(keeps), convs[len(keeps)]
+            before = convolve(wide, weights[index]) + layers[f"conv{conv}.bias"].to(images)[:, None, None]
+            wide = before.relu()
+            outgoing = weights[index + 1] if index + 1 < len(weights) else None
+            keep = keep_channels(filter_importance(importance, weights[index], outgoing, wide), layer.out_channels)
+            inputs = keeps[convs[index - 1]] if index else [0, 1, 2]
+            layer.weight.copy_(weights[index][keep][:, inputs])
+            match_statistics(layer, x, before[:, keep])
+            keeps[conv] = keep
+            x = layer(x)
+        else:
+            wide = x = _draw(layer, x, generator)
     return encoder, keeps
-
-
-def select_filters(
-    weight: Tensor, bias: Tensor, keep: Sequence[int], inputs: Sequence[int], means: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Cut a layer down to some filters and inputs; the bias takes over the means (I,) of the removed inputs."""
-    removed = torch.ones(weight.shape[1], dtype=torch.bool)
-    removed[list(inputs)] = False
-    rows = weight[list(keep)]
-    correction = (rows[:, removed].sum((2, 3)) * means[removed]).sum(1)
-    return rows[:, list(inputs)], bias[list(keep)] + correction
 
 
 @torch.no_grad()
@@ -103,74 +91,129 @@ def prune_decoder(teacher: Decoder, embedding: nn.Conv2d, spec: VGGSpec, importa
 
     Args:
         teacher: Wide decoder of the same level.
-        embedding: From the student's features to the teacher's; its first layer absorbs it, which is exact.
+        embedding: From the student's features to the teacher's; the first layer absorbs it, which is exact.
         spec: The small decoder.
-        importance: "l1" or "activation", see `filter_importance`.
-        features: (N, C, h, w), features of the student; mean activations are measured on them.
+        importance: See `filter_importance`.
+        features: (N, C, h, w), features of the student; statistics are measured on them.
     """
-    decoder = Decoder(spec)
-    layers = [layer for layer in teacher.layers() if isinstance(layer, Conv3x3)]
-    targets = [layer for layer in decoder.layers() if isinstance(layer, Conv3x3)]
-    means = _mean_activations(teacher, embedding(features))
-    inputs: list[int] = []
-    for index, (layer, target) in enumerate(zip(layers, targets, strict=True)):
-        weight, bias = layer.weight, layer.get_parameter("bias")
-        if index + 1 < len(layers):
-            outgoing, mean = layers[index + 1].weight, means[index] if importance == "activation" else None
-            keep = keep_channels(filter_importance(weight, outgoing, mean), target.out_channels)
+    decoder = Decoder(spec).to(features.device)
+    wide_layers = teacher.layers()
+    convs = [layer for layer in wide_layers if isinstance(layer, Conv3x3)]
+    x, wide = features, embedding(features)
+    keep: list[int] | None = None
+    for layer, wide_layer in zip(decoder.layers(), wide_layers, strict=True):
+        if not isinstance(layer, Conv3x3) or not isinstance(wide_layer, Conv3x3):
+            x, wide = layer(x), layer(wide)
+            continue
+        before = convolve(wide, wide_layer.weight) + wide_layer.get_parameter("bias")[:, None, None]
+        wide = before.relu()
+        following = convs.index(wide_layer) + 1
+        outgoing = convs[following].weight if following < len(convs) else None
+        rating = filter_importance(importance, wide_layer.weight, outgoing, wide)
+        inputs, keep = keep, keep_channels(rating, layer.out_channels)
+        weight = wide_layer.weight[keep]
+        if inputs is None:
+            layer.weight.copy_(torch.einsum("ochw,ci->oihw", weight, embedding.weight[:, :, 0, 0]))
         else:
-            keep = list(range(3))
-        if index == 0:
-            matrix, shift = embedding.weight[:, :, 0, 0], embedding.get_parameter("bias")
-            bias = bias + torch.einsum("ochw,c->o", weight, shift)
-            weight = torch.einsum("ochw,ci->oihw", weight, matrix)
-            _fill(target, weight[keep], bias[keep])
-        else:
-            _fill(target, *select_filters(weight, bias, keep, inputs, means[index - 1]))
-        inputs = keep
+            layer.weight.copy_(weight[:, inputs])
+        match_statistics(layer, x, before[:, keep])
+        x = layer(x)
     return decoder
 
 
 @torch.no_grad()
-def selection_embedding(keep: Sequence[int] | None, width: int, teacher_width: int) -> nn.Conv2d:
+def draw_decoder(spec: VGGSpec, features: Tensor, generator: torch.Generator) -> Decoder:
+    """Draw a decoder at random, every channel half open on the features; its first pictures are nearly gray.
+
+    Args:
+        spec: The decoder.
+        features: (N, C, h, w); statistics are measured on them.
+        generator: On the CPU.
+    """
+    decoder = Decoder(spec).to(features.device)
+    x = features
+    for layer in decoder.layers():
+        x = _draw(layer, x, generator) if isinstance(layer, Conv3x3) else layer(x)
+    last = decoder.layers()[-1]
+    assert isinstance(last, Conv3x3)
+    last.weight.mul_(0.1)
+    last.get_parameter("bias").mul_(0.1).add_(0.5)
+    return decoder
+
+
+def _draw(layer: Conv3x3, x: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw a layer at random and return its output.
+
+    Source: Krähenbühl et al. 2016, data-dependent initialization: deep networks without normalization layers learn
+    faster when every channel begins with mean 0 and deviation 1.
+    """
+    layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
+    standard = torch.tensor([-1.0, 1.0], device=x.device)[:, None, None, None] * 2**-0.5
+    match_statistics(layer, x, standard.expand(2, layer.out_channels, 1, 1))
+    return layer(x)
+
+
+@torch.no_grad()
+def match_statistics(layer: Conv3x3, x: Tensor, target: Tensor) -> None:
+    """Rescale and shift the filters so that each channel has the target's mean and deviation before the ReLU.
+
+    Args:
+        layer: Its weight is set, its bias is overwritten.
+        x: (N, I, H, W), its input.
+        target: (M, C, h, w), of any number of positions.
+    """
+    output = convolve(x, layer.weight)
+    spread, wanted = (t.transpose(0, 1).flatten(1).std(1) for t in (output, target))
+    scale = wanted / spread.clamp_min(1e-12)
+    layer.weight.mul_(scale[:, None, None, None])
+    layer.get_parameter("bias").copy_(target.mean((0, 2, 3)) - scale * output.mean((0, 2, 3)))
+
+
+def convolve(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve (N, I, H, W) with (C, I, 3, 3), reflection padding, no bias, no ReLU."""
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight)
+
+
+@torch.no_grad()
+def selection_embedding(keep: Sequence[int], teacher_width: int) -> nn.Conv2d:
     """Start an embedding: kept channels go where they came from, the others get their mean, 1.
 
     Args:
-        keep: Keep list of the layer; None if the student's channels do not come from the teacher.
-        width: Channels of the student.
-        teacher_width: Channels of the teacher.
+        keep: Keep list of the layer.
+        teacher_width: Channels of the teacher, normalized.
 
     Returns:
         A 1x1 convolution.
 
     Source: methods.md 6.6, item 6.
     """
-    embedding = nn.Conv2d(width, teacher_width, 1)
-    nn.init.zeros_(embedding.weight)
+    embedding = nn.Conv2d(len(keep), teacher_width, 1)
     bias = embedding.get_parameter("bias")
+    nn.init.zeros_(embedding.weight)
     nn.init.ones_(bias)
-    for channel, place in enumerate(keep or ()):
-        embedding.weight[place, channel] = 1
-        bias[place] = 0
+    bias[list(keep)] = 0
+    embedding.weight[list(keep), list(range(len(keep)))] = 1
     return embedding
 
 
 @torch.no_grad()
-def fit_embedding(features: Tensor, targets: Tensor, ridge: float = 1e-3) -> nn.Conv2d:
+def fit_embedding(features: Tensor, targets: Tensor, *, ridge: float = 1e-2, positions: int = 1 << 16) -> nn.Conv2d:
     """Solve for the 1x1 convolution from features (N, c, H, W) to targets (N, C, H, W) with least squares, in float64.
 
     Args:
         features: Of the student.
         targets: Of the teacher.
         ridge: Added to the covariance, relative to its mean diagonal, so that dead channels do no harm.
+        positions: Most positions to use, evenly spread.
     """
-    x, y = (t.double().transpose(0, 1).flatten(1) for t in (features, targets))
+    step = max(1, features[:, 0].numel() // positions)
+    x, y = (t.transpose(0, 1).flatten(1)[:, ::step].double() for t in (features, targets))
     x_mean, y_mean = x.mean(1), y.mean(1)
     x, y = x - x_mean[:, None], y - y_mean[:, None]
     covariance = x @ x.T / x.shape[1]
     covariance.diagonal().add_(ridge * covariance.diagonal().mean() + 1e-12)
     matrix = torch.linalg.solve(covariance, x @ y.T / x.shape[1]).T
-    embedding = nn.Conv2d(len(x), len(y), 1)
+    embedding = nn.Conv2d(len(x), len(y), 1, device=features.device)
     embedding.weight.copy_(matrix[:, :, None, None])
     embedding.get_parameter("bias").copy_(y_mean - matrix @ x_mean)
     return embedding
@@ -187,43 +230,24 @@ def revive(network: Encoder | Decoder, inputs: Tensor) -> int:
     Returns:
         The number of channels revived.
     """
-    revived = 0
-    x = inputs
+    revived, x = 0, inputs
     for layer in network.layers():
         output = layer(x)
-        if isinstance(layer, Conv3x3) and layer.relu:
-            dead = output.amax((0, 2, 3)) <= 0
-            if dead.any():
-                before = nn.functional.conv2d(nn.functional.pad(x, (1, 1, 1, 1), mode="reflect"), layer.weight[dead])
-                layer.get_parameter("bias")[dead] = -before.mean((0, 2, 3))
-                revived += int(dead.sum())
-                output = layer(x)
+        if isinstance(layer, Conv3x3) and layer.relu and (dead := output.amax((0, 2, 3)) <= 0).any():
+            layer.get_parameter("bias")[dead] = -convolve(x, layer.weight[dead]).mean((0, 2, 3))
+            revived += int(dead.sum())
+            output = layer(x)
         x = output
     return revived
 
 
 @torch.no_grad()
 def dead_fraction(network: Encoder | Decoder, inputs: Tensor) -> float:
-    """Return the share of ReLU channels that are zero on all inputs, of the layers before the picture."""
+    """Return the share of hidden channels that are zero on all inputs, (N, 3, H, W) images or (N, C, h, w) features."""
     dead, total, x = 0, 0, inputs
     for layer in network.layers():
         x = layer(x)
-        if isinstance(layer, Conv3x3) and layer.relu and layer.out_channels != 3:
+        if isinstance(layer, Conv3x3) and layer.out_channels != 3:
             dead += int((x.amax((0, 2, 3)) <= 0).sum())
             total += layer.out_channels
     return dead / max(total, 1)
-
-
-def _mean_activations(decoder: Decoder, features: Tensor) -> list[Tensor]:
-    means, x = [], features
-    for layer in decoder.layers():
-        x = layer(x)
-        if isinstance(layer, Conv3x3):
-            means.append(x.mean((0, 2, 3)))
-    return means
-
-
-def _fill(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
-    assert isinstance(layer, Conv3x3)
-    layer.weight.copy_(weight)
-    layer.get_parameter("bias").copy_(bias)

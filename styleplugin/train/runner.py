@@ -44,7 +44,9 @@ from styleplugin.train.tasks import ReconstructionTask, StylizationTask
 from styleplugin.train.teachers import Judge, build_judge
 
 PROBES = 64
-"""Pictures for dead channels, starting values and validation."""
+"""Pictures for dead channels and validation."""
+STARTING = 16
+"""Pictures for starting values."""
 SHEET = 8
 """Columns of a contact sheet."""
 PROBE_SECONDS = 4.0
@@ -152,9 +154,9 @@ class Run:
         data = recipe.data
         self.content, self.held_out = self._load(data.content)
         self.style, self.style_held_out = self._load(data.style) if recipe.method == "adain" else (None, None)
-        self.probes = self.content.center_crops(data.crop, PROBES).cpu()
+        self.probes = self.content.center_crops(data.crop, PROBES)
         self.validation = self.held_out.center_crops(data.crop, PROBES)
-        self.judge = build_judge(recipe.teacher, recipe.level, self.probes)
+        self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
         self.identity = _identity(recipe.to_dict()) | {
             "pictures": [p.fingerprint for p in (self.content, self.style) if p]
         }
@@ -246,13 +248,13 @@ class Run:
     def _coder(self, phase: str) -> Coder:
         """Build a phase from the files of the phases before it."""
         if phase == "teacher_decoder":
-            return TeacherDecoderCoder(start_teacher_decoder(self.recipe, self.judge.cpu()))
+            return TeacherDecoderCoder(start_teacher_decoder(self.recipe, self.judge, self.probes[:STARTING]))
         if phase == "student_encoder":
-            encoder = start_student_encoder(self.recipe, self.judge.cpu(), self.probes)
+            encoder = start_student_encoder(self.recipe, self.judge, self.probes[:STARTING])
             return StudentEncoderCoder(encoder, self._teacher_decoder())
         encoder, _ = load_part(self._result("student_encoder"), "student_encoder")
         assert isinstance(encoder, EmbeddedEncoder)
-        decoder = start_student_decoder(self.recipe, encoder, self._teacher_decoder, self.probes)
+        decoder = start_student_decoder(self.recipe, encoder, self._teacher_decoder, self.probes[:STARTING])
         return StudentDecoderCoder(encoder.encoder, decoder)
 
     def _teacher_decoder(self) -> Decoder:
@@ -265,8 +267,7 @@ class Run:
         kind = StylizationTask if self.recipe.method == "adain" else ReconstructionTask
         task = kind(self.judge, coder, {name: getattr(options, name) for name in names})
         task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.device.type == "cuda":
-            pad_in_channels_last(task)
+        pad_in_channels_last(task)
         return task
 
     def _validate(self, phase: str, task: DistillTask, coder: Coder, step: int, steps: int) -> None:
@@ -282,7 +283,7 @@ class Run:
             row["dead"] = round(dead_fraction(network, inputs), 4)
             # Later than half way a channel that wakes up has no time left to learn something useful.
             if step <= steps // 2:
-                network, inputs = self._student(coder, self.probes.to(self.device))
+                network, inputs = self._student(coder, self.probes)
                 row["revived"] = revive(network, inputs)
         self.log.write(phase=phase, step=step, **row)
         self.log.sheet(f"{phase}-{step:06}", rows)

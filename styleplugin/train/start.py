@@ -8,19 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
-from styleplugin.models.layers import Conv3x3
-from styleplugin.models.vgg import TEACHER_WIDTHS, CONVS, Decoder, Encoder, VGGSpec, convs_of_level
+from styleplugin.models.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.train.config import Recipe
 from styleplugin.train.data import step_generator
 from styleplugin.train.parts import check_spec, load_part
-from styleplugin.train.prune import (
-    fit_embedding,
-    prune_decoder,
-    prune_encoder,
-    reinitialize,
-    revive,
-    selection_embedding,
-)
+from styleplugin.train.prune import draw_decoder, fit_embedding, prune_decoder, prune_encoder, selection_embedding
 from styleplugin.train.teachers import Judge
 
 
@@ -34,71 +26,63 @@ def teacher_decoder_spec(recipe: Recipe, judge: Judge) -> VGGSpec:
     )
 
 
-def start_teacher_decoder(recipe: Recipe, judge: Judge) -> Decoder:
-    """Draw a decoder whose first pictures are gray, so that no pixel starts behind the last ReLU."""
+@torch.no_grad()
+def start_teacher_decoder(recipe: Recipe, judge: Judge, images: Tensor) -> Decoder:
+    """Draw a full-width decoder, or take that of an earlier run.
+
+    Args:
+        recipe: The run.
+        judge: On the device of the images.
+        images: (N, 3, H, W) in [0, 1]; statistics are measured on them, here and below.
+    """
     spec = teacher_decoder_spec(recipe, judge)
     if init := recipe.teacher_decoder.init:
         part, _ = load_part(init, "teacher_decoder")
         check_spec(part, spec, init)
         assert isinstance(part, Decoder)
         return part
-    decoder = Decoder(spec)
-    reinitialize(decoder, step_generator(recipe.seed, "start teacher_decoder", 0))
-    last = decoder.layers()[-1]
-    assert isinstance(last, Conv3x3)
-    with torch.no_grad():
-        last.weight.mul_(0.1)
-        last.get_parameter("bias").fill_(0.5)
-    return decoder
+    return draw_decoder(spec, judge(images), step_generator(recipe.seed, "start teacher_decoder", 0))
 
 
+@torch.no_grad()
 def start_student_encoder(recipe: Recipe, judge: Judge, images: Tensor) -> EmbeddedEncoder:
-    """Prune the teacher, or take the encoder of an earlier run; the embeddings follow from the keep lists.
+    """Prune the teacher, or take the encoder of an earlier run.
 
-    Args:
-        recipe: The run.
-        judge: On the CPU.
-        images: (N, 3, H, W) in [0, 1] on the CPU; dead channels are woken up on them, and embeddings that cannot
-            follow from keep lists are fitted.
+    The embeddings follow from the keep lists; those that cannot are fitted.
     """
     spec = recipe.student
+    keeps = {}
     if init := recipe.student_encoder.init:
-        part, _ = load_part(init, "student_encoder")
-        check_spec(part, spec, init)
-        if isinstance(part, EmbeddedEncoder):
-            return part
-        assert isinstance(part, Encoder)
-        encoder, keeps = part, {}
+        encoder, _ = load_part(init, "student_encoder")
+        check_spec(encoder, spec, init)
+        if isinstance(encoder, EmbeddedEncoder):
+            return encoder
+        assert isinstance(encoder, Encoder)
+        encoder.to(images.device)
     else:
         generator = step_generator(recipe.seed, "start student_encoder", 0)
-        encoder, keeps = prune_encoder(judge.layers, spec, recipe.importance, generator)
-        revive(encoder, images)
-    embeddings = []
-    with torch.no_grad():
-        students, teachers = encoder.features(images), judge.features(images)
-    for k, (student, teacher) in enumerate(zip(students, teachers, strict=True), 1):
-        keep = keeps.get(f"{k}_1")
-        if keep is None:
-            embeddings.append(fit_embedding(student, teacher))
-        else:
-            embeddings.append(selection_embedding(keep, student.shape[1], teacher.shape[1]))
+        encoder, keeps = prune_encoder(judge.layers, spec, recipe.importance, images, generator)
+    features = zip(encoder.features(images), judge.features(images), strict=True)
+    embeddings = [
+        selection_embedding(keeps[f"{k}_1"], teacher.shape[1]) if f"{k}_1" in keeps else fit_embedding(student, teacher)
+        for k, (student, teacher) in enumerate(features, 1)
+    ]
     return EmbeddedEncoder(encoder, embeddings)
 
 
+@torch.no_grad()
 def start_student_decoder(
     recipe: Recipe, encoder: EmbeddedEncoder, teacher_decoder: Callable[[], Decoder], images: Tensor
 ) -> Decoder:
-    """Prune the teacher decoder behind the encoder's embedding, or take the decoder of an earlier run."""
+    """Prune the full-width decoder behind the encoder's embedding, or take the decoder of an earlier run."""
     spec = recipe.student
     if init := recipe.student_decoder.init:
         part, _ = load_part(init, "student_decoder")
         check_spec(part, spec, init)
         assert isinstance(part, Decoder)
         return part
-    with torch.no_grad():
-        features = encoder.encoder(images)
+    encoder.to(images.device)
     embedding = encoder.embeddings[-1]
     assert isinstance(embedding, nn.Conv2d)
-    decoder = prune_decoder(teacher_decoder(), embedding, spec, recipe.importance, features)
-    revive(decoder, features)
-    return decoder
+    teacher = teacher_decoder().to(images.device)
+    return prune_decoder(teacher, embedding, spec, recipe.importance, encoder.encoder(images))

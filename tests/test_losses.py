@@ -1,0 +1,58 @@
+import math
+
+import pytest
+import torch
+
+from styleplugin.losses import feature_distance, mean_and_deviation, mse, psnr, style_distance
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_mse_is_the_mean_over_all_elements():
+    a, b = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
+    torch.testing.assert_close(mse(a, b), (a - b).square().mean())
+
+
+def test_mse_of_half_precision_is_summed_in_float32():
+    a, b = random(2, 8, 32, 32).bfloat16(), random(2, 8, 32, 32, seed=1).bfloat16()
+    result = mse(a, b)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, (a.float() - b.float()).square().mean(), rtol=1e-2, atol=0)
+
+
+def test_mse_has_the_gradients_of_the_formula():
+    a, b = (random(2, 3, 4, 5, seed=seed).double().requires_grad_() for seed in (0, 1))
+    ours = torch.autograd.grad(mse(a, b), (a, b))
+    exact = torch.autograd.grad((a - b).square().mean(), (a, b))
+    torch.testing.assert_close(ours, exact, rtol=1e-5, atol=1e-8)
+
+
+def test_feature_distance_adds_levels():
+    a, b = [random(1, 2, 4, 4), random(1, 3, 2, 2)], [random(1, 2, 4, 4, seed=1), random(1, 3, 2, 2, seed=2)]
+    torch.testing.assert_close(feature_distance(a, b), mse(a[0], b[0]) + mse(a[1], b[1]))
+
+
+def test_levels_must_match():
+    with pytest.raises(ValueError):
+        feature_distance([random(1, 2, 4, 4)], [])
+
+
+def test_deviation_is_unbiased():
+    features = random(2, 3, 5, 7)
+    mean, deviation = mean_and_deviation(features)
+    torch.testing.assert_close(mean, features.mean((2, 3)))
+    torch.testing.assert_close(deviation, (features.var((2, 3)) + 1e-5).sqrt())
+
+
+def test_style_distance_ignores_where_things_are_and_sizes():
+    features = random(1, 4, 6, 6)
+    assert style_distance([features], [features.flip(3)]).item() < 1e-10
+    assert style_distance([features], [features.repeat(1, 1, 200, 1)]).item() < 1e-3
+    assert style_distance([features], [features + 1]).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_psnr_of_a_hundredth_is_20_db():
+    torch.testing.assert_close(psnr(torch.tensor([0.01, 1.0])), torch.tensor([20.0, 0.0]))
+    assert math.isfinite(psnr(torch.tensor(0.0)))

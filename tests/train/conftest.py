@@ -1,0 +1,95 @@
+"""A teacher, pictures and a recipe so small that a whole training takes seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from styleplugin.models.vgg import CONVS, convs_of_level
+from styleplugin.train.config import DataOptions, PhaseOptions, Recipe, TeacherOptions
+
+WIDTHS = (8, 8, 8, 8, 8, 8, 8, 8, 8)
+
+
+def make_vgg(level: int, widths: tuple[int, ...] = WIDTHS) -> dict[str, torch.Tensor]:
+    """Draw a teacher in the layout of VGG-19, on its scale."""
+    generator = torch.Generator().manual_seed(0)
+    tensors, channels = {}, 3
+    for conv, width in zip(convs_of_level(level), widths, strict=False):
+        gain = 1 / 64 if conv == "1_1" else 1
+        weight = torch.randn(width, channels, 3, 3, generator=generator) * gain * (2 / (9 * channels)) ** 0.5
+        tensors |= {f"conv{conv}.weight": weight, f"conv{conv}.bias": torch.full((width,), 0.1)}
+        channels = width
+    assert list(tensors)[-1] == f"conv{CONVS[len(convs_of_level(level)) - 1]}.bias"
+    return tensors
+
+
+def picture(seed: int, height: int = 40, width: int = 48) -> bytes:
+    """Draw a smooth colored pattern as a PNG file."""
+    phase = np.random.default_rng(seed).uniform(0, 6, (3, 3))
+    y, x = np.mgrid[0:height, 0:width] / 8
+    waves = [np.sin(a + x * b / 3) * np.cos(c + y) for a, b, c in phase]
+    buffer = io.BytesIO()
+    Image.fromarray(np.uint8(127 + 120 * np.stack(waves, 2))).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher up to conv4_1."""
+    path = tmp_path_factory.mktemp("teacher") / "vgg.safetensors"
+    save_file(make_vgg(4), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 training and 4 validation pictures, each as photos and as paintings."""
+    root = tmp_path_factory.mktemp("data")
+    for kind, first in (("photos", 0), ("paintings", 10_000)):
+        (root / kind).mkdir()
+        left = {True: 4, False: 12}
+        for seed in range(first, first + 10_000):
+            data = picture(seed)
+            held_out = hashlib.sha256(data).hexdigest().startswith("0")
+            if left[held_out]:
+                left[held_out] -= 1
+                (root / kind / f"{seed}.png").write_bytes(data)
+            if not any(left.values()):
+                break
+    return root
+
+
+def make_recipe(data: Path, vgg: Path, *, method: str = "wct", level: int = 2, **changes: object) -> Recipe:
+    """Build a recipe of a few steps."""
+    phase = PhaseOptions(steps=6, batch=2, warmup=2)
+    settings: dict[str, object] = {
+        "name": "tiny",
+        "method": method,
+        "level": level,
+        "widths": (4,) * len(convs_of_level(level)),
+        "precision": "fp32",
+        "log_every": 2,
+        "validate_every": 4,
+        "checkpoint_every": 2,
+        "data": DataOptions(root=str(data), short_side=40, crop=32),
+        "teacher": TeacherOptions(source=f"file:{vgg}"),
+        "teacher_decoder": phase,
+        "student_encoder": phase,
+        "student_decoder": phase,
+        "license": "MIT",
+    }
+    return Recipe(**(settings | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def recipe(data_folder: Path, vgg_file: Path) -> Recipe:
+    """A level-2 WCT recipe."""
+    return make_recipe(data_folder, vgg_file)
