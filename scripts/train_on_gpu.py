@@ -58,7 +58,7 @@ def train_all(arguments: argparse.Namespace) -> None:
         seconds = min(float(own or 1e9), end - time.monotonic())
         command = [sys.executable, __file__, *sys.argv[1:], "--one", name, "--seconds", str(seconds)]
         with (arguments.out / f"{name}.log").open("w") as log:
-            processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603
+            processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     report = begin
     while running := [process for process in processes.values() if process.poll() is None]:
         time.sleep(1)
@@ -138,7 +138,8 @@ def pack(out: Path, jobs: list[str], target: Path) -> None:
 
 def last_sheets(folder: Path) -> list[Path]:
     sheets = sorted((folder / "sheets").glob("*.jpg"))
-    return [[s for s in sheets if s.name.startswith(phase)][-1] for phase in {s.name.rpartition("-")[0] for s in sheets}]
+    newest = {sheet.name.rpartition("-")[0]: sheet for sheet in sheets}
+    return list(newest.values())
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ class Stylizer:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.info = info
+        self.model = model
         self.options = options or EngineOptions()
         self.device = pick_device(self.options.device)
         self._like = torch.empty(0, device=self.device, dtype=dtype)

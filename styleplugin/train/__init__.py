@@ -1,6 +1,6 @@
 """Training: from a recipe and pictures to the weights file of a pair."""
 
-from styleplugin.train.bundle import bundle
+from styleplugin.train.bundles import bundle
 from styleplugin.train.config import BundleRecipe, Recipe, read_recipe
 from styleplugin.train.runner import run
 

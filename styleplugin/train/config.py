@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from styleplugin.errors import UsageError
 from styleplugin.models.vgg import VGGSpec, student_spec
@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-PHASES = ("teacher_decoder", "student_encoder", "student_decoder")
+PHASES = ("teacher_decoder", "student_encoder", "student_decoder", "student_pair")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +57,13 @@ class PhaseOptions:
     """One phase: what is trained is said by its name."""
 
     steps: int
-    """Optimizer steps; 0 takes the weights of `init` as they are."""
+    """Optimizer steps; 0 takes the weights the phase starts from as they are."""
     batch: int = 16
     """Crops per step."""
-    lr: float = 1e-3
-    """Peak learning rate of Adam: linear warm-up, then a cosine down to 2% of it.
+    lr: float = 0.03
+    """Peak length of a step relative to the weights (see `muon`): linear warm-up, then a cosine down to 2% of it.
 
-    The paper's constant 1e-4 is made for 1e5 steps; our runs are far shorter.
+    The paper's Adam at a constant 1e-4 is made for 1e5 steps; our runs are far shorter.
     """
     warmup: int = 100
     """Steps of the warm-up."""
@@ -85,11 +85,11 @@ class PhaseOptions:
     """AdaIN: weight of the style loss."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.batch < 1 or self.lr <= 0 or self.clip <= 0 or (self.steps == 0 and not self.init):
+        if self.steps < 0 or self.batch < 1 or self.lr <= 0 or self.clip <= 0:
             raise UsageError(
                 "SP120",
                 f"A phase had {self.steps} steps, batch {self.batch}, lr {self.lr:g} and clip {self.clip:g}; "
-                "they must be positive, and steps may be 0 only with init.",
+                "they must be positive, only steps may be 0.",
             )
 
 
@@ -128,6 +128,8 @@ class Recipe:
     """The small encoder, trained through that frozen decoder."""
     student_decoder: PhaseOptions
     """The small decoder, trained for the small encoder."""
+    student_pair: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
+    """Both together, with the embedding loss that keeps the encoder's features the teacher's."""
     license: str = "unknown"
     """Of the weights, as far as the pictures and the teacher allow."""
 
@@ -219,8 +221,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _build(hint, value, where)  # type: ignore[arg-type]
     if hint is float and type(value) is int:
         return float(value)
-    if getattr(hint, "__origin__", None) is tuple:
-        item = hint.__args__[0]
+    if get_origin(hint) is tuple:
+        item = get_args(hint)[0]
         if isinstance(value, list) and all(type(v) is item for v in value):
             return tuple(value)
     elif type(value) is hint:

@@ -132,7 +132,7 @@ def _decode(data: bytes, short_side: int, smallest: int) -> np.ndarray:
     shorter = min(image.size)
     target = max(min(shorter, short_side), smallest)
     if target != shorter:
-        size = tuple(max(target, round(side * target / shorter)) for side in image.size)
+        size = [max(target, round(side * target / shorter)) for side in image.size]
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
     return np.asarray(image)
 

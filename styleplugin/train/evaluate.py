@@ -19,9 +19,7 @@ from styleplugin.train.sources import SUFFIXES
 @torch.no_grad()
 def reconstruction_psnr(reconstruct: Callable[[Tensor], Tensor], images: Tensor, batch: int = 8) -> float:
     """Return the mean over pictures of the PSNR between (N, 3, H, W) images and their clamped reconstructions."""
-    errors = [
-        (reconstruct(part).float().clamp(0, 1) - part).square().mean((1, 2, 3)) for part in images.split(batch)
-    ]
+    errors = [(reconstruct(part).float().clamp(0, 1) - part).square().mean((1, 2, 3)) for part in images.split(batch)]
     return psnr(torch.cat(errors)).mean().item()
 
 

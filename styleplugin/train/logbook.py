@@ -62,7 +62,9 @@ class Logbook:
         for row in self.rows():
             if "phase" in row:
                 phases.setdefault(row["phase"], []).append(row)
-        figure = Figure(figsize=(5 * len(phases), 4), layout="constrained")
+        figure = Figure(figsize=(5 * len(phases), 4))
+        # Matplotlib's automatic layouts draw the figure three times over.
+        figure.subplots_adjust(left=0.06, right=0.94, wspace=0.5)
         canvas = FigureCanvasAgg(figure)
         for axes, (phase, rows) in zip(figure.subplots(1, len(phases), squeeze=False)[0], phases.items(), strict=True):
             for name in ("loss", "pixel", "perceptual", "embedding", "content", "style"):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from styleplugin.errors import Cancelled, NumericalError
 from styleplugin.train.config import PhaseOptions
+from styleplugin.train.muon import Muon
 from styleplugin.train.state import Checkpoints, Progress
 
 MAX_SKIPPED = 3
@@ -60,7 +61,7 @@ class Stepper:
         self.options = options
         self.autocast = autocast
         self.parameters = list(trained.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=options.lr, fused=True)
+        self.optimizer = Muon(self.parameters, lr=options.lr)
 
     def step(self, batch: dict[str, Tensor], lr: float) -> dict[str, Tensor]:
         """Train on one batch; return the losses and whether the step was skipped, as scalars on the device."""
@@ -70,12 +71,10 @@ class Stepper:
             losses = self.task(**batch)
         losses["loss"].backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
-        skipped = (~norm.isfinite()).float()
-        # The fused optimizer leaves everything as it is where this is 1, as it does for a gradient scaler.
-        self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
-        self.optimizer.step()
+        skipped = ~norm.isfinite()
+        self.optimizer.step(skipped)
         self.optimizer.zero_grad(set_to_none=True)
-        return {name: value.detach() for name, value in losses.items()} | {"skipped": skipped}
+        return {name: value.detach() for name, value in losses.items()} | {"skipped": skipped.float()}
 
 
 def learning_rate(options: PhaseOptions, step: int, steps: int) -> float:

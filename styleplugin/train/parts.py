@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from styleplugin.registry import load_model, load_tensors
 
 DTYPES = {"teacher_decoder": torch.float16}
 """Precision on disk; training goes on from the file's values, so that a resumed run equals an uninterrupted one."""
+_HALVES = ("encoder", "decoder")
 
 
 def save_part(path: Path, phase: str, part: nn.Module, card: dict[str, Any]) -> None:
@@ -25,19 +27,26 @@ def save_part(path: Path, phase: str, part: nn.Module, card: dict[str, Any]) -> 
     Args:
         path: Target.
         phase: Name of the phase.
-        part: `Decoder` or `EmbeddedEncoder`.
+        part: `Decoder`, `EmbeddedEncoder`, or both as "decoder" and "encoder" of a `ModuleDict`.
         card: JSON data.
     """
-    coder = part.encoder if isinstance(part, EmbeddedEncoder) else part
+    embedded = part["encoder"] if isinstance(part, nn.ModuleDict) else part
+    coder = embedded.encoder if isinstance(embedded, EmbeddedEncoder) else embedded
+    assert isinstance(coder, Encoder | Decoder)
     metadata: dict[str, Any] = {"architecture": f"training-{phase}", "spec": coder.spec.to_dict(), "card": card}
-    if isinstance(part, EmbeddedEncoder):
-        metadata["embeddings"] = [embed.out_channels for embed in part.embeddings]
+    if isinstance(embedded, EmbeddedEncoder):
+        metadata["embeddings"] = [embed.out_channels for embed in embedded.embeddings]
     dtype = DTYPES.get(phase, torch.float32)
     write_weights(path, {name: value.to(dtype) for name, value in part.state_dict().items()}, metadata)
 
 
-def load_part(path: str | Path, phase: str) -> tuple[Decoder | Encoder | EmbeddedEncoder, dict[str, Any]]:
-    """Read the result of a phase, or the matching half of a pair (an `Encoder` without embeddings).
+Part = Decoder | Encoder | EmbeddedEncoder
+
+
+def load_part(path: str | Path, phase: str) -> tuple[Part, dict[str, Any]]:
+    """Read the result of a phase, or the matching half of a result of "student_pair" or of a finished pair.
+
+    The half of a finished pair is an `Encoder`, without embeddings.
 
     Returns:
         The part and its card.
@@ -50,6 +59,11 @@ def load_part(path: str | Path, phase: str) -> tuple[Decoder | Encoder | Embedde
     architecture = weights.metadata.get("architecture")
     if architecture == f"training-{phase}":
         return _build(weights, phase), weights.metadata["card"]
+    half = phase.removeprefix("student_")
+    if architecture == "training-student_pair" and half in _HALVES:
+        prefix = f"{half}."
+        tensors = {key.removeprefix(prefix): t for key, t in weights.tensors.items() if key.startswith(prefix)}
+        return _build(replace(weights, tensors=tensors), phase), weights.metadata["card"]
     if architecture == "vgg-pairs" and phase != "teacher_decoder":
         model, _ = load_model(weights)
         assert isinstance(model, PairModel)
@@ -60,7 +74,12 @@ def load_part(path: str | Path, phase: str) -> tuple[Decoder | Encoder | Embedde
     )
 
 
-def check_spec(part: Decoder | Encoder | EmbeddedEncoder, spec: VGGSpec, where: str) -> None:
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Read the card of a phase's result."""
+    return read_weights(path, limits=TEACHER).metadata["card"]
+
+
+def check_spec(part: Part, spec: VGGSpec, where: str) -> None:
     """Raise CheckpointError SP805 if a part is deeper than the recipe wants, or has other widths as far as it goes.
 
     The entrance of a teacher's decoder is as wide as the judge's features; elsewhere a shallower part must match.
@@ -79,7 +98,7 @@ def _build(weights: Weights, phase: str) -> Decoder | EmbeddedEncoder:
     spec = VGGSpec.from_dict(weights.metadata["spec"])
     if phase == "student_encoder":
         encoder = Encoder(spec)
-        own = (encoder.get_submodule(f"conv{k}_1").out_channels for k in range(1, spec.level + 1))
+        own = (len(encoder.get_parameter(f"conv{k}_1.bias")) for k in range(1, spec.level + 1))
         widths = zip(own, weights.metadata["embeddings"], strict=True)
         part = EmbeddedEncoder(encoder, [nn.Conv2d(narrow, wide, 1) for narrow, wide in widths])
     else:

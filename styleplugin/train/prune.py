@@ -1,7 +1,8 @@
 """Students out of teachers: the most important filters of each layer, in their original order.
 
 After a layer is cut, its filters are rescaled and shifted so that each channel, before the ReLU, has the mean and the
-deviation of the teacher's channel again: what the removed inputs added on average is not lost, and no channel dies.
+deviation of the teacher's channel again: what the removed inputs added on average is not lost. A channel that would be
+dead all the same is half opened.
 
 Source: Wang et al. 2020, L1-norm initialization; methods.md 3.6 and 6.6. Differs: the keep list of a layer is handed
 to the next one and to the embedding, the order of channels is kept, statistics are matched, and the decoder's first
@@ -21,6 +22,9 @@ from styleplugin.models.vgg import Decoder, Encoder, VGGSpec, convs_of_level
 
 Keeps = dict[str, list[int]]
 """Channels of the teacher that a student's layer keeps, by convolution "1_1" ..., in ascending order."""
+
+MAX_GAIN = 10.0
+"""A filter that hardly sees anything on the measured pictures is not amplified by more."""
 
 
 def keep_channels(importance: Tensor, width: int) -> list[int]:
@@ -157,6 +161,8 @@ def _draw(layer: Conv3x3, x: Tensor, generator: torch.Generator) -> Tensor:
 def match_statistics(layer: Conv3x3, x: Tensor, target: Tensor) -> None:
     """Rescale and shift the filters so that each channel has the target's mean and deviation before the ReLU.
 
+    A channel whose ReLU would then be closed everywhere gets mean 0 instead.
+
     Args:
         layer: Its weight is set, its bias is overwritten.
         x: (N, I, H, W), its input.
@@ -164,9 +170,13 @@ def match_statistics(layer: Conv3x3, x: Tensor, target: Tensor) -> None:
     """
     output = convolve(x, layer.weight)
     spread, wanted = (t.transpose(0, 1).flatten(1).std(1) for t in (output, target))
-    scale = wanted / spread.clamp_min(1e-12)
+    scale = (wanted / spread.clamp_min(1e-12)).clamp_max(MAX_GAIN)
+    middle = scale * output.mean((0, 2, 3))
+    shift = target.mean((0, 2, 3)) - middle
+    if layer.relu:
+        shift = torch.where(scale * output.amax((0, 2, 3)) + shift <= 0, -middle, shift)
     layer.weight.mul_(scale[:, None, None, None])
-    layer.get_parameter("bias").copy_(target.mean((0, 2, 3)) - scale * output.mean((0, 2, 3)))
+    layer.get_parameter("bias").copy_(shift)
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:

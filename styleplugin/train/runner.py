@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from styleplugin.errors import UsageError
 from styleplugin.files import atomic_write
@@ -21,12 +20,13 @@ from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.models.pairs import Pair, PairModel, PairSpec
 from styleplugin.models.vgg import Decoder
 from styleplugin.registry import load_tensors, save_model
-from styleplugin.train.bundle import run_bundle
+from styleplugin.train.bundles import run_bundle
 from styleplugin.train.coders import (
     Coder,
     DistillTask,
     StudentDecoderCoder,
     StudentEncoderCoder,
+    StudentPairCoder,
     TeacherDecoderCoder,
 )
 from styleplugin.train.config import PHASES, BundleRecipe, PhaseOptions, Recipe, read_recipe
@@ -36,12 +36,12 @@ from styleplugin.train.lock import locked
 from styleplugin.train.logbook import Logbook
 from styleplugin.train.loop import Rhythm, Stepper, fit, measure_speed
 from styleplugin.train.padding import pad_in_channels_last
-from styleplugin.train.parts import load_part, save_part
+from styleplugin.train.parts import load_part, read_card, save_part
 from styleplugin.train.prune import dead_fraction, revive
 from styleplugin.train.start import start_student_decoder, start_student_encoder, start_teacher_decoder
 from styleplugin.train.state import Checkpoints, Progress, check_identity
 from styleplugin.train.tasks import ReconstructionTask, StylizationTask
-from styleplugin.train.teachers import Judge, build_judge
+from styleplugin.train.teachers import build_judge
 
 PROBES = 64
 """Pictures for dead channels and validation."""
@@ -143,11 +143,9 @@ class Run:
     ) -> None:
         from accelerate import Accelerator
 
-        mixed = "bf16" if recipe.precision == "bf16" else "no"
         self.recipe = recipe
         self.out = out
-        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
-        self.device = self.accelerator.device
+        self.device = Accelerator(cpu=device == "cpu").device
         self.log = Logbook(out, on_event)
         self.end = time.monotonic() + seconds if seconds else math.inf
         self.steps_done: dict[str, int] = {}
@@ -160,6 +158,10 @@ class Run:
         self.identity = _identity(recipe.to_dict()) | {
             "pictures": [p.fingerprint for p in (self.content, self.style) if p]
         }
+
+    def _autocast(self) -> torch.autocast:
+        # Accelerate's own has one precision for the whole process; the pairs of a bundle may differ.
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def _load(self, kind: str) -> tuple[Pictures, Pictures]:
         data = self.recipe.data
@@ -175,9 +177,7 @@ class Run:
         pair = self._pair()
         metrics = evaluate_pair(pair, self.validation.cpu())
         self.log.write(event="evaluated", **metrics)
-        save_model(
-            target, PairModel(self.recipe.method, [pair]), license=self.recipe.license, card=self._card(metrics)
-        )
+        save_model(target, PairModel(self.recipe.method, [pair]), license=self.recipe.license, card=self._card(metrics))
         return target
 
     def _result(self, phase: str) -> Path:
@@ -186,8 +186,7 @@ class Run:
     def _phase(self, phase: str) -> None:
         path, options = self._result(phase), self.recipe.phase(phase)
         if path.exists():
-            _, card = load_part(path, phase)
-            self.steps_done[phase] = card["steps"]
+            self.steps_done[phase] = read_card(path)["steps"]
             return
         coder = self._coder(phase)
         progress = Progress(steps=options.steps)
@@ -199,17 +198,17 @@ class Run:
 
     def _fit(self, phase: str, options: PhaseOptions, coder: Coder) -> Progress:
         task = self._task(coder, options)
-        stepper = Stepper(task, coder.trained, options, self.accelerator.autocast)
+        stepper = Stepper(task, coder.trained, options, self._autocast)
         checkpoints = self._checkpoints(phase)
         progress = checkpoints.restore(coder.trained, stepper.optimizer)
         begin = time.monotonic()
         if progress is None:
             progress = Progress(steps=self._planned_steps(phase, options, stepper))
-            stepper = Stepper(task, coder.trained, options, self.accelerator.autocast)
+            stepper = Stepper(task, coder.trained, options, self._autocast)
         self.log.rewind(phase, progress.step)
         self.log.write(event="phase", phase=phase, step=progress.step, steps=progress.steps, device=str(self.device))
-        last = phase == PHASES[-1]
-        progress = fit(
+        steps = progress.steps
+        return fit(
             stepper,
             lambda step: self._batch(phase, options.batch, step),
             progress=progress,
@@ -220,15 +219,15 @@ class Run:
                 checkpoint=self.recipe.checkpoint_every,
             ),
             on_log=lambda row: self.log.write(phase=phase, **row),
-            on_validate=lambda step: self._validate(phase, task, coder, step, progress.steps),
+            on_validate=lambda step: self._validate(phase, task, coder, step, steps),
             on_skip=lambda step: self._keep_batch(phase, options.batch, step),
-            deadline=self.end if last else begin + 1.3 * self._budget(phase),
+            deadline=min(self.end, begin + 1.3 * self._budget(phase)),
         )
-        return progress
 
     def _budget(self, phase: str) -> float:
         """Return the seconds of a phase: its share of what is left."""
-        shares = [self.recipe.phase(name).share for name in PHASES[PHASES.index(phase) :]]
+        ahead = (self.recipe.phase(name) for name in PHASES[PHASES.index(phase) :])
+        shares = [options.share for options in ahead if options.steps]
         return (self.end - time.monotonic()) * shares[0] / sum(shares)
 
     def _planned_steps(self, phase: str, options: PhaseOptions, stepper: Stepper) -> int:
@@ -254,6 +253,10 @@ class Run:
             return StudentEncoderCoder(encoder, self._teacher_decoder())
         encoder, _ = load_part(self._result("student_encoder"), "student_encoder")
         assert isinstance(encoder, EmbeddedEncoder)
+        if phase == "student_pair":
+            decoder, _ = load_part(self._result("student_decoder"), "student_decoder")
+            assert isinstance(decoder, Decoder)
+            return StudentPairCoder(encoder, decoder)
         decoder = start_student_decoder(self.recipe, encoder, self._teacher_decoder, self.probes[:STARTING])
         return StudentDecoderCoder(encoder.encoder, decoder)
 
@@ -271,7 +274,7 @@ class Run:
         return task
 
     def _validate(self, phase: str, task: DistillTask, coder: Coder, step: int, steps: int) -> None:
-        with self.accelerator.autocast():
+        with self._autocast():
             value = reconstruction_psnr(task.reconstruct, self.validation, 16)
             row: dict[str, Any] = {"psnr": round(value, 3)}
             rows = [self.validation[:SHEET], task.reconstruct(self.validation[:SHEET])]
@@ -295,6 +298,8 @@ class Run:
         """Return the student in training and what it sees."""
         if isinstance(coder, StudentDecoderCoder):
             return coder.trained, coder.encoder(images)
+        if isinstance(coder, StudentPairCoder):
+            return coder.embedded.encoder, images
         return coder.trained.encoder, images
 
     def _keep_batch(self, phase: str, count: int, step: int) -> None:
@@ -308,8 +313,8 @@ class Run:
         return Checkpoints(folder, phase, self.identity)
 
     def _pair(self) -> Pair:
-        encoder, _ = load_part(self._result("student_encoder"), "student_encoder")
-        decoder, _ = load_part(self._result("student_decoder"), "student_decoder")
+        path = self._result("student_pair")
+        (encoder, _), (decoder, _) = load_part(path, "student_encoder"), load_part(path, "student_decoder")
         assert isinstance(encoder, EmbeddedEncoder) and isinstance(decoder, Decoder)
         pair = Pair(PairSpec(encoder=replace(encoder.encoder.spec, final_relu=True), decoder=decoder.spec))
         load_tensors(pair.encoder, encoder.encoder.state_dict(), "the encoder")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
-from styleplugin.models.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
+from styleplugin.models.vgg import CONVS, TEACHER_WIDTHS, Decoder, VGGSpec, convs_of_level
+from styleplugin.registry import load_tensors
 from styleplugin.train.config import Recipe
 from styleplugin.train.data import step_generator
-from styleplugin.train.parts import check_spec, load_part
+from styleplugin.train.parts import Part, check_spec, load_part
 from styleplugin.train.prune import draw_decoder, fit_embedding, prune_decoder, prune_encoder, selection_embedding
 from styleplugin.train.teachers import Judge
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def teacher_decoder_spec(recipe: Recipe, judge: Judge) -> VGGSpec:
@@ -28,7 +32,7 @@ def teacher_decoder_spec(recipe: Recipe, judge: Judge) -> VGGSpec:
 
 @torch.no_grad()
 def start_teacher_decoder(recipe: Recipe, judge: Judge, images: Tensor) -> Decoder:
-    """Draw a full-width decoder, or take that of an earlier run.
+    """Draw a full-width decoder, or go on with that of an earlier run.
 
     Args:
         recipe: The run.
@@ -36,53 +40,63 @@ def start_teacher_decoder(recipe: Recipe, judge: Judge, images: Tensor) -> Decod
         images: (N, 3, H, W) in [0, 1]; statistics are measured on them, here and below.
     """
     spec = teacher_decoder_spec(recipe, judge)
-    if init := recipe.teacher_decoder.init:
-        part, _ = load_part(init, "teacher_decoder")
-        check_spec(part, spec, init)
-        assert isinstance(part, Decoder)
-        return part
-    return draw_decoder(spec, judge(images), step_generator(recipe.seed, "start teacher_decoder", 0))
+    decoder = draw_decoder(spec, judge(images), step_generator(recipe.seed, "start teacher_decoder", 0))
+    return _grown(decoder, _earlier(recipe, "teacher_decoder", spec))
 
 
 @torch.no_grad()
 def start_student_encoder(recipe: Recipe, judge: Judge, images: Tensor) -> EmbeddedEncoder:
-    """Prune the teacher, or take the encoder of an earlier run.
+    """Prune the teacher, and go on with the encoder of an earlier run as deep as it goes.
 
     The embeddings follow from the keep lists; those that cannot are fitted.
     """
     spec = recipe.student
-    keeps = {}
-    if init := recipe.student_encoder.init:
-        encoder, _ = load_part(init, "student_encoder")
-        check_spec(encoder, spec, init)
-        if isinstance(encoder, EmbeddedEncoder):
-            return encoder
-        assert isinstance(encoder, Encoder)
-        encoder.to(images.device)
-    else:
-        generator = step_generator(recipe.seed, "start student_encoder", 0)
-        encoder, keeps = prune_encoder(judge.layers, spec, recipe.importance, images, generator)
+    earlier = _earlier(recipe, "student_encoder", spec)
+    generator = step_generator(recipe.seed, "start student_encoder", 0)
+    encoder, keeps = prune_encoder(judge.layers, spec, recipe.importance, images, generator)
+    if earlier is not None:
+        encoder = _grown(encoder, earlier.encoder if isinstance(earlier, EmbeddedEncoder) else earlier)
+        keeps = {}
     features = zip(encoder.features(images), judge.features(images), strict=True)
     embeddings = [
         selection_embedding(keeps[f"{k}_1"], teacher.shape[1]) if f"{k}_1" in keeps else fit_embedding(student, teacher)
         for k, (student, teacher) in enumerate(features, 1)
     ]
-    return EmbeddedEncoder(encoder, embeddings)
+    embedded = EmbeddedEncoder(encoder, embeddings)
+    return _grown(embedded, earlier) if isinstance(earlier, EmbeddedEncoder) else embedded
 
 
 @torch.no_grad()
 def start_student_decoder(
     recipe: Recipe, encoder: EmbeddedEncoder, teacher_decoder: Callable[[], Decoder], images: Tensor
 ) -> Decoder:
-    """Prune the full-width decoder behind the encoder's embedding, or take the decoder of an earlier run."""
+    """Prune the full-width decoder behind the encoder's embedding, and go on with the decoder of an earlier run."""
     spec = recipe.student
-    if init := recipe.student_decoder.init:
-        part, _ = load_part(init, "student_decoder")
-        check_spec(part, spec, init)
-        assert isinstance(part, Decoder)
-        return part
     encoder.to(images.device)
     embedding = encoder.embeddings[-1]
     assert isinstance(embedding, nn.Conv2d)
     teacher = teacher_decoder().to(images.device)
-    return prune_decoder(teacher, embedding, spec, recipe.importance, encoder.encoder(images))
+    decoder = prune_decoder(teacher, embedding, spec, recipe.importance, encoder.encoder(images))
+    return _grown(decoder, _earlier(recipe, "student_decoder", spec))
+
+
+def _earlier(recipe: Recipe, phase: str, spec: VGGSpec) -> Part | None:
+    """Return what a phase goes on from: the weights of its own level, or of a shallower one to grow from."""
+    init = recipe.phase(phase).init
+    if not init:
+        return None
+    part, _ = load_part(init, phase)
+    check_spec(part, spec, init)
+    return part
+
+
+def _grown(network: Network, earlier: nn.Module | None) -> Network:
+    """Give a network the layers of an earlier one, which has the same names as far as it goes.
+
+    A deeper pair is its shallower neighbor with a few more layers in the middle; on a short training it is far better
+    to begin with what that neighbor has learned. The paper trains the levels independently.
+    """
+    if earlier is not None:
+        device = next(network.parameters()).device
+        load_tensors(network, network.state_dict() | earlier.to(device).state_dict(), "the earlier pair")
+    return network

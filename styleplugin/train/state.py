@@ -22,7 +22,7 @@ VERSION = 1
 """Of the state; raised when the trainer changes so that an old state would go on differently."""
 KEPT = 2
 MAX_FAILURES = 3
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+_STATE = ("exp_avg", "exp_avg_sq", "step")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,10 +144,7 @@ def _collect(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, T
     tensors: dict[str, Tensor] = {}
     for name, parameter in module.named_parameters():
         tensors[f"weights.{name}"] = parameter
-        state = optimizer.state.get(parameter, {})
-        if state:
-            tensors[f"step.{name}"] = state["step"]
-            tensors |= {f"{moment}.{name}": state[moment] for moment in _MOMENTS}
+        tensors |= {f"{key}.{name}": value for key, value in optimizer.state.get(parameter, {}).items()}
     return tensors
 
 
@@ -155,7 +152,6 @@ def _collect(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, T
 def _distribute(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     for name, parameter in module.named_parameters():
         parameter.copy_(tensors[f"weights.{name}"])
-        if f"step.{name}" in tensors:
-            step = tensors[f"step.{name}"].to(parameter.device)
-            moments = {m: torch.empty_like(parameter).copy_(tensors[f"{m}.{name}"]) for m in _MOMENTS}
-            optimizer.state[parameter] = {"step": step, **moments}
+        state = {key: tensors[f"{key}.{name}"].to(parameter.device) for key in _STATE if f"{key}.{name}" in tensors}
+        if state:
+            optimizer.state[parameter] = state

@@ -43,12 +43,14 @@ class Judge(nn.Module):
     ) -> None:
         super().__init__()
         self.vgg = vgg
-        self.stand_ins = nn.ModuleList(stand_ins)
+        self.stand_ins = stand_ins
+        # Registers them; a ModuleList forgets the type of what it holds.
+        self._stand_ins = nn.ModuleList(stand_ins)
         self.layers = layers
         self.sources = sources
         own = [vgg.spec.widths[CONVS.index(f"{k}_1")] for k in range(1, vgg.spec.level + 1)]
         deepest = max(stand_ins, key=lambda stand_in: len(stand_in.embeddings)).embeddings if stand_ins else []
-        self.widths: tuple[int, ...] = (*own, *(embed.out_channels for embed in deepest[len(own) :]))
+        self.widths: tuple[int, ...] = (*own, *(len(embed.get_parameter("bias")) for embed in deepest[len(own) :]))
         """Channels of each level."""
         self.eval().requires_grad_(False)
 

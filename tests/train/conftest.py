@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,22 +14,19 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from styleplugin.models.vgg import CONVS, convs_of_level
-from styleplugin.train.config import DataOptions, PhaseOptions, Recipe, TeacherOptions
-
-WIDTHS = (8, 8, 8, 8, 8, 8, 8, 8, 8)
+from styleplugin.models.vgg import convs_of_level
+from styleplugin.train.config import PHASES, DataOptions, PhaseOptions, Recipe, TeacherOptions
 
 
-def make_vgg(level: int, widths: tuple[int, ...] = WIDTHS) -> dict[str, torch.Tensor]:
+def make_vgg(level: int, width: int = 8) -> dict[str, torch.Tensor]:
     """Draw a teacher in the layout of VGG-19, on its scale."""
     generator = torch.Generator().manual_seed(0)
     tensors, channels = {}, 3
-    for conv, width in zip(convs_of_level(level), widths, strict=False):
+    for conv in convs_of_level(level):
         gain = 1 / 64 if conv == "1_1" else 1
         weight = torch.randn(width, channels, 3, 3, generator=generator) * gain * (2 / (9 * channels)) ** 0.5
-        tensors |= {f"conv{conv}.weight": weight, f"conv{conv}.bias": torch.full((width,), 0.1)}
+        tensors |= {f"conv{conv}.weight": weight, f"conv{conv}.bias": torch.full((width,), 0.5)}
         channels = width
-    assert list(tensors)[-1] == f"conv{CONVS[len(convs_of_level(level)) - 1]}.bias"
     return tensors
 
 
@@ -67,29 +66,30 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def make_recipe(data: Path, vgg: Path, *, method: str = "wct", level: int = 2, **changes: object) -> Recipe:
-    """Build a recipe of a few steps."""
-    phase = PhaseOptions(steps=6, batch=2, warmup=2)
-    settings: dict[str, object] = {
-        "name": "tiny",
-        "method": method,
-        "level": level,
-        "widths": (4,) * len(convs_of_level(level)),
-        "precision": "fp32",
-        "log_every": 2,
-        "validate_every": 4,
-        "checkpoint_every": 2,
-        "data": DataOptions(root=str(data), short_side=40, crop=32),
-        "teacher": TeacherOptions(source=f"file:{vgg}"),
-        "teacher_decoder": phase,
-        "student_encoder": phase,
-        "student_decoder": phase,
-        "license": "MIT",
-    }
-    return Recipe(**(settings | changes))  # type: ignore[arg-type]
+@pytest.fixture(scope="session")
+def make_recipe(data_folder: Path, vgg_file: Path) -> Callable[..., Recipe]:
+    """Return a function that builds recipes of a few steps, with changes by name."""
+
+    def make(*, level: int = 2, **changes: object) -> Recipe:
+        settings: dict[str, Any] = {
+            "name": f"tiny{level}",
+            "level": level,
+            "widths": (4,) * len(convs_of_level(level)),
+            "precision": "fp32",
+            "log_every": 2,
+            "validate_every": 100,
+            "checkpoint_every": 2,
+            "data": DataOptions(name="patterns", root=str(data_folder), short_side=40, crop=32),
+            "teacher": TeacherOptions(source=f"file:{vgg_file}"),
+            **dict.fromkeys(PHASES, PhaseOptions(steps=6, batch=2, warmup=2)),
+            "license": "MIT",
+        }
+        return Recipe(**(settings | changes))
+
+    return make
 
 
 @pytest.fixture
-def recipe(data_folder: Path, vgg_file: Path) -> Recipe:
+def recipe(make_recipe: Callable[..., Recipe]) -> Recipe:
     """A level-2 WCT recipe."""
-    return make_recipe(data_folder, vgg_file)
+    return make_recipe()

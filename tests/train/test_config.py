@@ -48,7 +48,7 @@ def test_a_minimal_recipe_gets_the_defaults_and_the_x16_student(tmp_path: Path):
         (MINIMAL.replace("level = 2", "level = true"), "level"),
         (MINIMAL.replace("level = 2", "level = 6"), "level 6"),
         (MINIMAL.replace("steps = 1", "steps = -1"), "-1 steps"),
-        (MINIMAL.replace("steps = 1", "steps = 0"), "0 steps"),
+        (MINIMAL.replace("steps = 1", "steps = 1\nbatch = 0"), "batch 0"),
         (MINIMAL.replace("level = 2", 'level = 2\nprecision = "int8"'), "int8"),
         (MINIMAL + "[data]\ncrop = 100", "100"),
         (MINIMAL + "[data]\ncrop = 1.5", "crop"),

@@ -42,9 +42,8 @@ def test_the_index_decides_what_is_held_out(tmp_path: Path):
     write_set(tmp_path, 6, held_out=2)
     training, validation = load(tmp_path)
     assert (len(training), len(validation)) == (4, 2)
-    torch.testing.assert_close(
-        validation.pixels[: 40 * 48].reshape(40, 48, 3).numpy(), np.asarray(Image.open(io.BytesIO(png(0))))
-    )
+    first = validation.pixels[: 40 * 48].reshape(40, 48, 3).numpy()
+    assert np.array_equal(first, np.asarray(Image.open(io.BytesIO(png(0)))))
 
 
 def test_a_crop_is_a_window_of_its_picture(tmp_path: Path):
@@ -115,7 +114,7 @@ def test_R07_too_many_broken_pictures_are_an_error(tmp_path: Path):
     write_set(tmp_path, 20)
     (tmp_path / "photos-more").mkdir()
     (tmp_path / "photos-more" / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(UsageError, match=r"1 of 21 .* bad\.png"):
+    with pytest.raises(UsageError, match=r"1 of 21 .*bad\.png"):
         load(tmp_path)
 
 

@@ -1,0 +1,140 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from styleplugin import cli
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("content", "style", "other"):
+        Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    mask = np.zeros((40, 48), dtype=np.uint8)
+    mask[:, 24:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    return tmp_path
+
+
+@pytest.fixture
+def model(tiny_weights):
+    return ["--model", f"file:{tiny_weights}", "--allow-unknown-model", "--device", "cpu"]
+
+
+LEVELS = ["--levels", "3", "2", "1"]
+
+
+def test_stylize_writes_picture_and_report(files, model, capsys):
+    content, style, output, report = (str(files / n) for n in ("content.png", "style.png", "out.png", "out.json"))
+    args = ["stylize", content, style, "-o", output, "--strength", "0.8", "--report", report, *model, *LEVELS]
+    assert cli.run(args) == 0
+    assert Image.open(output).size == (48, 40)
+    written = json.loads((files / "out.json").read_text())
+    assert written["settings"]["strength"] == 0.8
+    assert written["content_size"] == [40, 48]
+    assert "48 x 40" in capsys.readouterr().out
+
+
+def test_D03_an_existing_output_is_kept_unless_asked(files, model, capsys):
+    output = files / "out.png"
+    output.write_bytes(b"precious")
+    args = ["stylize", str(files / "content.png"), str(files / "style.png"), "-o", str(output), *model, *LEVELS]
+    assert cli.run(args) == 7
+    assert output.read_bytes() == b"precious"
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.run([*args, "--overwrite"]) == 0
+    assert Image.open(output).size == (48, 40)
+
+
+def test_D04_an_input_is_never_the_output(files, model):
+    content = str(files / "content.png")
+    assert cli.run(["stylize", content, str(files / "style.png"), "-o", content, "--overwrite", *model]) == 7
+
+
+def test_styles_are_mixed_by_weight_and_a_mask_keeps_black_parts(files, model):
+    content, a, b = (str(files / f"{n}.png") for n in ("content", "style", "other"))
+    mixed, alone = str(files / "mixed.png"), str(files / "alone.png")
+    mask = ["--mask", str(files / "mask.png")]
+    assert (
+        cli.run(["stylize", content, "--style", f"{a}:1", "--style", f"{b}:0", "-o", mixed, *mask, *model, *LEVELS])
+        == 0
+    )
+    assert cli.run(["stylize", content, a, "-o", alone, *mask, *model, *LEVELS]) == 0
+    assert np.array_equal(np.asarray(Image.open(mixed)), np.asarray(Image.open(alone)))
+    assert np.array_equal(np.asarray(Image.open(mixed))[:, :24], np.asarray(Image.open(content))[:, :24])
+
+
+def test_a_style_file_stands_for_its_picture(files, model):
+    content, style = str(files / "content.png"), str(files / "style.png")
+    saved, first, second = str(files / "s.style.safetensors"), str(files / "1.png"), str(files / "2.png")
+    assert cli.run(["style", "save", style, "-o", saved, *model]) == 0
+    assert cli.run(["stylize", content, saved, "-o", first, *model, *LEVELS]) == 0
+    assert cli.run(["stylize", content, style, "-o", second, *model, *LEVELS]) == 0
+    assert np.abs(np.asarray(Image.open(first)).astype(int) - np.asarray(Image.open(second))).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["CONTENT", "-o", "OUT"], 2, "No style was given"),
+        (["CONTENT", "missing.png", "-o", "OUT"], 3, "missing.png"),
+        (["CONTENT", "STYLE", "-o", "OUT", "--model", "no-such-model"], 4, "no-such-model"),
+        (["CONTENT", "STYLE", "-o", "no/such/folder/out.png"], 7, "folder"),
+        (["CONTENT", "STYLE", "-o", "out.xyz"], 7, ".xyz"),
+        (["CONTENT", "--style", "STYLE:-1", "-o", "OUT"], 2, "a weight is a number of at least 0"),
+        (["CONTENT", "STYLE", "-o", "OUT", "--device", "abacus"], 2, "must be auto, cpu"),
+    ],
+)
+def test_errors_say_what_is_wrong_and_exit_with_their_code(files, model, capsys, args, code, message):
+    names = {"CONTENT": str(files / "content.png"), "STYLE": str(files / "style.png"), "OUT": str(files / "o.png")}
+    for name, path in names.items():
+        args = [arg.replace(name, path) for arg in args]
+    given = [] if "--model" in args else model[:3]
+    assert cli.run(["stylize", *args, *given]) == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_T17_a_value_out_of_range_exits_with_2(files, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.run(["stylize", "a", "b", "-o", "c.png", "--strength", "3"])
+    assert stop.value.code == 2
+    assert "must be a number from 0 to 1" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_models_are_listed_and_described(capsys, tiny_weights):
+    assert cli.run(["models", "list"]) == 0
+    capsys.readouterr()
+
+
+def test_help_answers_without_torch():
+    code = "import sys; sys.argv[1:] = ['--help']\ntry:\n import styleplugin.__main__ as m; m.main()\n"
+    code += "except SystemExit: pass\nassert 'torch' not in sys.modules, 'torch was imported'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "stylize" in done.stdout
+
+
+@pytest.mark.slow
+def test_M06_a_signal_stops_with_130_and_leaves_no_file(files, tiny_weights):
+    big = files / "big.png"
+    Image.effect_noise((2600, 2400), 90).convert("RGB").save(big)
+    output = files / "big-out.png"
+    command = [sys.executable, "-m", "styleplugin", "stylize", str(big), str(files / "style.png"), "-o", str(output)]
+    command += ["--model", f"file:{tiny_weights}", "--allow-unknown-model", "--device", "cpu", *LEVELS, "--tile", "64"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    assert process.stderr is not None
+    process.stderr.readline()  # the warning about the unknown model: loading is over
+    time.sleep(0.7)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 130
+    assert not output.exists()
+    assert not list(files.glob("*.tmp*"))

@@ -1,0 +1,366 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import styleplugin
+from styleplugin import zoo
+from styleplugin.engine import device as engine_device
+from styleplugin.errors import (
+    Cancelled,
+    InputImageError,
+    MaskError,
+    ResourceError,
+    StylePluginWarning,
+    TensorInputError,
+    UsageError,
+    WeightsError,
+)
+from styleplugin.models.pairs import PairModel
+from styleplugin.options import EngineOptions, StyleWeight
+from styleplugin.registry import describe
+from styleplugin.style import Style, mix_styles
+from styleplugin.stylizer import Stylizer, choose_model
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth picture with some noise, uint8."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    return np.clip(smooth + rng.integers(-20, 21, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def stylizer_of(model: PairModel, name: str = "tiny", **options) -> Stylizer:
+    info = describe(model, name=name, architecture="vgg-pairs", license="MIT", sha256="0" * 64)
+    return Stylizer(model, info, EngineOptions(device="cpu", **options))
+
+
+@pytest.fixture(scope="module")
+def wct(make_pair) -> Stylizer:
+    return stylizer_of(PairModel("wct", [make_pair(level, seed=level) for level in (1, 2, 3)]))
+
+
+@pytest.fixture(scope="module")
+def adain(make_pair) -> Stylizer:
+    return stylizer_of(PairModel("adain", [make_pair(4, final_relu=False)]), "tiny-adain")
+
+
+@pytest.fixture(params=["wct", "adain"])
+def stylizer(request, wct, adain) -> Stylizer:
+    return {"wct": wct, "adain": adain}[request.param]
+
+
+CONTENT, STYLE, OTHER = picture(70, 90), picture(50, 60, 1), picture(40, 64, 2)
+LEVELS = {"levels": (3, 2, 1)}
+
+
+def bytes_of(result: styleplugin.Result) -> np.ndarray:
+    return np.asarray(result.image)
+
+
+def test_the_output_has_the_size_of_the_content_and_differs_from_it(stylizer):
+    result = stylizer(CONTENT, STYLE, **LEVELS)
+    assert bytes_of(result).shape == CONTENT.shape
+    assert np.abs(bytes_of(result).astype(int) - CONTENT).mean() > 2
+    assert result.report.content_size == (70, 90)
+    assert json.loads(result.report.to_json())["settings"]["strength"] == 1.0
+
+
+@pytest.mark.parametrize("kind", ["path", "pil", "array", "tensor", "picture"])
+def test_contents_and_styles_may_be_paths_images_arrays_or_tensors(wct, kind, tmp_path):
+    def convert(array: np.ndarray, name: str):
+        if kind == "path":
+            Image.fromarray(array).save(tmp_path / f"{name}.png")
+            return tmp_path / f"{name}.png"
+        if kind == "pil":
+            return Image.fromarray(array)
+        if kind == "tensor":
+            return torch.from_numpy(array).permute(2, 0, 1)
+        return array
+
+    result = wct(convert(CONTENT, "content"), convert(STYLE, "style"), **LEVELS)
+    assert np.array_equal(bytes_of(result), bytes_of(wct(CONTENT, STYLE, **LEVELS)))
+
+
+def test_T16_strength_0_returns_the_content_exactly_and_more_strength_goes_further(stylizer):
+    distances = []
+    for strength in (0, 0.05, 0.2, 0.5, 0.8, 1):
+        out = bytes_of(stylizer(CONTENT, STYLE, strength=strength, **LEVELS)).astype(float)
+        distances.append(np.sqrt(((out - CONTENT) ** 2).mean()))
+    assert distances[0] == 0
+    assert distances == sorted(distances)
+    assert distances[1] < distances[-1] / 3
+
+
+def test_I23_N08_the_content_as_its_own_style_gives_the_plain_reconstruction(stylizer):
+    result = stylizer(CONTENT, CONTENT, **LEVELS)
+    with torch.no_grad():
+        x = torch.from_numpy(CONTENT).permute(2, 0, 1)[None] / 255
+        x = styleplugin.engine.fields.extend(x, 16, 32)
+        for stage in stylizer._method.stages:
+            pair = stylizer.model.pair(stage.level)
+            x = pair(x)
+    expected = x[0, :, :70, :90].clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    assert np.abs(bytes_of(result) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("tile", ["64", "128", "auto"])
+def test_M01_tiles_give_the_file_of_the_whole_picture(make_pair, tile):
+    model = PairModel("wct", [make_pair(level, seed=level) for level in (1, 2, 3)])
+    content = picture(203, 331)
+    whole = bytes_of(stylizer_of(model, tile="whole")(content, STYLE, **LEVELS))
+    tiled = bytes_of(stylizer_of(model, tile=tile)(content, STYLE, **LEVELS))
+    assert (whole == tiled).mean() >= 0.9999
+
+
+def test_T14_a_black_mask_keeps_the_bytes_and_a_white_one_changes_nothing(stylizer):
+    mask = np.zeros(CONTENT.shape[:2], dtype=np.uint8)
+    mask[:, 45:] = 255
+    out = bytes_of(stylizer(CONTENT, STYLE, mask=mask, **LEVELS))
+    assert np.array_equal(out[:, :45], CONTENT[:, :45])
+    assert not np.array_equal(out[:, 45:], CONTENT[:, 45:])
+    full = bytes_of(stylizer(CONTENT, STYLE, mask=np.full_like(mask, 255), **LEVELS))
+    assert np.array_equal(full, bytes_of(stylizer(CONTENT, STYLE, **LEVELS)))
+    with pytest.warns(StylePluginWarning, match="empty_mask"):
+        nothing = stylizer(CONTENT, STYLE, mask=np.zeros_like(mask), **LEVELS)
+    assert np.array_equal(bytes_of(nothing), CONTENT)
+    assert any("empty_mask" in note for note in nothing.report.warnings)
+
+
+def test_a_soft_mask_blends_and_a_mask_measures_only_what_is_white(wct):
+    mask = np.full(CONTENT.shape[:2], 128, dtype=np.uint8)
+    soft = bytes_of(wct(CONTENT, STYLE, mask=mask, **LEVELS)).astype(float)
+    full = bytes_of(wct(CONTENT, STYLE, **LEVELS)).astype(float)
+    assert np.abs(soft - (CONTENT + (full - CONTENT) * 128 / 255)).max() < 2
+    tiny = np.zeros_like(mask)
+    tiny[3, 3] = 255
+    assert np.isfinite(bytes_of(wct(CONTENT, STYLE, mask=tiny, **LEVELS))).all()
+
+
+def test_T13_a_mask_of_another_size_is_resized_with_a_warning(wct):
+    with pytest.warns(StylePluginWarning, match="mask was resized"):
+        wct(CONTENT, STYLE, mask=np.full((7, 9), 200, dtype=np.uint8), **LEVELS)
+    with pytest.raises(MaskError):
+        wct(CONTENT, STYLE, mask=torch.full((70, 90), float("nan")), **LEVELS)
+
+
+def test_N10_a_mix_with_one_weight_at_1_equals_that_style_alone(stylizer):
+    alone = bytes_of(stylizer(CONTENT, STYLE, **LEVELS))
+    for mix in ([(STYLE, 1), (OTHER, 0)], [StyleWeight(style=OTHER, weight=0), StyleWeight(style=STYLE, weight=3)]):
+        assert np.array_equal(bytes_of(stylizer(CONTENT, mix, **LEVELS)), alone)
+    both = bytes_of(stylizer(CONTENT, [STYLE, OTHER], **LEVELS)).astype(int)
+    swapped = bytes_of(stylizer(CONTENT, [OTHER, STYLE], **LEVELS)).astype(int)
+    assert np.abs(both - swapped).max() <= 1
+    assert np.abs(both - alone).mean() > 1
+    prepared = [stylizer.prepare(s) for s in (STYLE, OTHER)]
+    mixed = bytes_of(stylizer(CONTENT, mix_styles(prepared, [1, 1]), **LEVELS))
+    assert np.array_equal(mixed, both)
+
+
+def test_a_style_file_gives_the_picture_of_its_source(stylizer, tmp_path):
+    style = stylizer.prepare(STYLE)
+    path = tmp_path / "a.style.safetensors"
+    style.save(path)
+    expected = bytes_of(stylizer(CONTENT, STYLE, **LEVELS)).astype(int)
+    for given in (path, Style.load(path), style):
+        assert np.abs(bytes_of(stylizer(CONTENT, given, **LEVELS)) - expected).max() <= 1
+    assert choose_model(None, path) == stylizer.info.name
+    with pytest.raises(styleplugin.errors.OutputError):
+        style.save(path)
+    with pytest.raises(UsageError, match=r"ends in \.safetensors"):
+        style.save(tmp_path / "a.png")
+
+
+def test_a_style_of_another_model_or_a_weights_file_is_refused(wct, adain, tiny_weights):
+    with pytest.raises(UsageError, match="was prepared with the model tiny-adain, not with tiny"):
+        wct(CONTENT, adain.prepare(STYLE), **LEVELS)
+    with pytest.raises(WeightsError, match="is not a style file"):
+        Style.load(tiny_weights)
+    with pytest.raises(UsageError, match="was prepared with"):
+        mix_styles([wct.prepare(STYLE), adain.prepare(STYLE)], [1, 1])
+
+
+def test_N01_a_constant_style_warns_and_keeps_the_content_visible(stylizer):
+    with pytest.warns(StylePluginWarning, match="degenerate_style"):
+        out = bytes_of(stylizer(CONTENT, np.full((40, 40, 3), 90, dtype=np.uint8), **LEVELS))
+    assert out.std() > 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 2), (3, 3)])
+def test_N02_I10_tiny_styles_and_contents_give_finite_pictures(stylizer, shape):
+    tiny = picture(8, 8)[: shape[0], : shape[1]]
+    with pytest.warns(StylePluginWarning, match="style"):
+        assert bytes_of(stylizer(CONTENT, tiny, **LEVELS)).shape == CONTENT.shape
+    assert bytes_of(stylizer(tiny, STYLE, **LEVELS)).shape == tiny.shape
+
+
+@pytest.mark.parametrize("size", [(32, 4000), (4000, 3)])
+def test_I12_extreme_aspects_work(wct, size):
+    content = np.tile(picture(*[min(side, 200) for side in size]), (size[0] // min(size[0], 200), 1, 1))[: size[0]]
+    content = np.tile(content, (1, -(-size[1] // content.shape[1]), 1))[:, : size[1]]
+    assert bytes_of(wct(content, STYLE, **LEVELS)).shape == (*size, 3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(height=st.integers(1, 80), width=st.integers(1, 80))
+def test_I11_any_size_comes_back_in_its_size(wct, height, width):
+    assert bytes_of(wct(picture(height, width), STYLE, **LEVELS)).shape == (height, width, 3)
+
+
+def test_N03_a_constant_content_gives_a_finite_picture(stylizer):
+    flat = np.full((40, 50, 3), 120, dtype=np.uint8)
+    assert bytes_of(stylizer(flat, STYLE, **LEVELS)).shape == flat.shape
+
+
+def test_T12_alpha_comes_back_and_hidden_colors_have_no_influence(wct):
+    alpha = np.zeros((*CONTENT.shape[:2], 1), dtype=np.uint8)
+    alpha[10:60, 20:80] = 255
+    rgba = np.concatenate([CONTENT, alpha], 2)
+    hidden = rgba.copy()
+    hidden[..., :3][alpha[..., 0] == 0] = 7
+    a, b = (bytes_of(wct(x, STYLE, **LEVELS)) for x in (rgba, hidden))
+    assert np.array_equal(a[..., 3], alpha[..., 0])
+    assert np.array_equal(a, b)
+    assert np.array_equal(bytes_of(wct(CONTENT, rgba, **LEVELS)), bytes_of(wct(CONTENT, hidden, **LEVELS)))
+
+
+def test_I15_16_bit_pictures_stay_16_bit_and_come_back_exactly_at_strength_0(wct, tmp_path):
+    ramp = np.linspace(0, 65535, 70 * 90 * 3).astype(np.uint16).reshape(70, 90, 3)
+    result = wct(ramp, STYLE, strength=0, **LEVELS)
+    result.save(tmp_path / "deep.png")
+    back = styleplugin.images.picture.to_picture(tmp_path / "deep.png")
+    assert back.bits == 16
+    assert np.abs(back.rgb[0].permute(1, 2, 0).numpy() * 65535 - ramp).max() <= 1
+
+
+def test_T01_values_that_are_not_finite_are_refused_by_count_and_place(stylizer):
+    broken = torch.rand(3, 20, 20)
+    broken[1, 2, 3] = float("nan")
+    with pytest.raises(TensorInputError, match=r"1 NaN or infinite values, the first at index \(1, 2, 3\)"):
+        stylizer(broken, STYLE, **LEVELS)
+    with pytest.raises(TensorInputError):
+        stylizer(CONTENT, broken, **LEVELS)
+
+
+def test_T08_inputs_are_not_changed(wct):
+    content, style, mask = CONTENT.copy(), STYLE.copy(), np.full(CONTENT.shape[:2], 99, dtype=np.uint8)
+    wct(content, style, mask=mask, strength=0.5, keep_color="lab", **LEVELS)
+    assert np.array_equal(content, CONTENT)
+    assert np.array_equal(style, STYLE)
+    assert (mask == 99).all()
+
+
+def test_keeping_the_color_keeps_the_chroma_or_its_statistics(wct):
+    plain, luminance, lab = (
+        bytes_of(wct(CONTENT, STYLE, keep_color=keep, **LEVELS)).astype(float) for keep in ("off", "luminance", "lab")
+    )
+
+    def distance(image):
+        return np.abs(image.mean((0, 1)) - CONTENT.mean((0, 1))).sum()
+
+    assert distance(lab) < distance(plain) / 2
+    content = CONTENT.astype(float)
+    inside = (luminance > 0).all(-1) & (luminance < 255).all(-1)
+    chroma = (luminance - content)[inside]
+    assert np.abs(chroma - chroma.mean(-1, keepdims=True)).max() <= 1
+
+
+def test_style_scale_changes_the_picture(wct):
+    assert not np.array_equal(
+        bytes_of(wct(CONTENT, STYLE, style_scale=0.5, **LEVELS)), bytes_of(wct(CONTENT, STYLE, **LEVELS))
+    )
+    assert wct.prepare(STYLE, style_scale=0.5).size == (25, 30)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strength": 1.5}, "--strength was 1.5; it must be a number from 0 to 1"),
+        ({"strength": float("nan")}, "must be a number"),
+        ({"strenght": 1}, "Did you mean strength"),
+        ({"keep_color": "all"}, "must be one of off, luminance, lab"),
+        ({"levels": (4,)}, "the model has the levels"),
+        ({"levels": ()}, "the model has the levels"),
+        ({"style_scale": 0}, "from 0.1 to 4"),
+    ],
+)
+def test_T17_wrong_options_are_refused_in_one_sentence(wct, options, message):
+    with pytest.raises(UsageError, match=message):
+        wct(CONTENT, STYLE, **{**LEVELS, **options})
+
+
+def test_impossible_mixes_are_refused(wct):
+    for styles in ([], [(STYLE, 0), (OTHER, 0)], [(STYLE, -1), (OTHER, 2)], [(STYLE, float("nan"))]):
+        with pytest.raises(UsageError):
+            wct(CONTENT, styles, **LEVELS)
+
+
+def test_I01_errors_of_files_come_through(wct, tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(InputImageError, match="empty"):
+        wct(tmp_path / "empty.jpg", STYLE, **LEVELS)
+
+
+def test_M02_out_of_memory_goes_on_with_smaller_tiles_and_says_so(wct, monkeypatch):
+    expected = bytes_of(wct(CONTENT, STYLE, **LEVELS))
+    style = wct.prepare(STYLE)
+    failures = iter([True, True])
+    original = styleplugin.engine.stream.Engine.run
+
+    def failing(self, *args, **kwargs):
+        if next(failures, False):
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(styleplugin.engine.stream.Engine, "run", failing)
+    with pytest.warns(StylePluginWarning, match="Out of memory with tiles of 256; went on with 128"):
+        result = wct(CONTENT, style, **LEVELS)
+    assert result.report.tile == 64
+    assert len(result.report.warnings) == 2
+    assert (bytes_of(result) == expected).mean() > 0.999
+    monkeypatch.setattr(styleplugin.engine.stream.Engine, "run", lambda *a, **k: (_ for _ in ()).throw(MemoryError()))
+    with pytest.warns(StylePluginWarning), pytest.raises(ResourceError, match="not even in the smallest tiles"):
+        wct(CONTENT, style, **LEVELS)
+
+
+def test_M06_cancel_stops_and_the_next_call_works(wct):
+    def stop(done, total, stage):
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        wct(CONTENT, STYLE, on_step=stop, **LEVELS)
+    assert bytes_of(wct(CONTENT, STYLE, **LEVELS)).shape == CONTENT.shape
+
+
+def test_M09_an_error_in_the_progress_callback_comes_through(wct):
+    with pytest.raises(ZeroDivisionError):
+        wct(CONTENT, STYLE, on_step=lambda *a: 1 / 0, **LEVELS)
+
+
+def test_same_inputs_give_the_same_bytes(stylizer):
+    assert np.array_equal(bytes_of(stylizer(CONTENT, STYLE, **LEVELS)), bytes_of(stylizer(CONTENT, STYLE, **LEVELS)))
+
+
+def test_stylize_and_load_find_models(tiny_weights):
+    source = f"file:{tiny_weights}"
+    with pytest.warns(StylePluginWarning, match="not in the list"):
+        result = styleplugin.stylize(
+            CONTENT, STYLE, model=source, allow_unknown_model=True, tile=64, device="cpu", **LEVELS
+        )
+    assert result.tensor.shape == (1, 3, 70, 90)
+    with pytest.warns(StylePluginWarning), pytest.raises(UsageError, match="is for the method wct"):
+        styleplugin.stylize(CONTENT, STYLE, model=source, allow_unknown_model=True, method="adain")
+    with pytest.raises(UsageError, match="--method was 'gatys'"):
+        styleplugin.stylize(CONTENT, STYLE, method="gatys")
+    with pytest.raises(UsageError, match="no option"):
+        styleplugin.load("cd-wct.x16", tyle=64)
+    assert choose_model(None, STYLE) == zoo.DEFAULT_MODELS["wct"]
+
+
+def test_devices_report_failed_allocations(monkeypatch):
+    assert engine_device.free_memory(torch.device("cpu")) > 1 << 20
