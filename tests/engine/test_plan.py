@@ -16,9 +16,9 @@ def test_M01_less_memory_means_less_kept_and_then_smaller_tiles():
 
 
 def test_M03_a_picture_that_cannot_fit_is_refused_before_work_starts():
-    with pytest.raises(ResourceError, match="needs about .* MB, but 100 MB are planned for"):
+    with pytest.raises(ResourceError, match=r"needs about .* MB, but 100 MB are planned for"):
         make_plan((4096, 4096), CPU, EngineOptions(memory_limit_mb=100))
-    with pytest.raises(ResourceError, match="SP501|needs about"):
+    with pytest.raises(ResourceError, match="needs about"):
         make_plan((4096, 4096), CPU, EngineOptions(memory_limit_mb=1000, tile="whole"))
 
 

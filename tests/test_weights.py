@@ -1,0 +1,87 @@
+"""The embedded models do what the README says of them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import styleplugin
+from styleplugin import zoo
+from styleplugin.engine.fields import extend
+
+SAMPLES = zoo.weights_folder().parent / "docs" / "images" / "samples"
+NAMES = [entry.name for entry in zoo.list_models()]
+
+pytestmark = [
+    pytest.mark.weights,
+    pytest.mark.skipif(not NAMES or not SAMPLES.is_dir(), reason="needs the embedded weights and the sample pictures"),
+]
+
+
+def sample(name: str, side: int = 256) -> np.ndarray:
+    with Image.open(SAMPLES / f"{name}.jpg") as image:
+        image.thumbnail((side, side))
+        return np.asarray(image)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def stylizer(request) -> styleplugin.Stylizer:
+    return styleplugin.load(request.param, device="cpu")
+
+
+def test_both_methods_have_their_default_model():
+    assert set(zoo.DEFAULT_MODELS.values()) <= set(NAMES)
+    for name in NAMES:
+        assert zoo.verify(name).sha256
+
+
+def test_a_stylization_takes_the_colors_of_the_style_and_keeps_the_outlines(stylizer):
+    content, style = sample("lake"), sample("swirls")
+    out = np.asarray(stylizer(content, style).image).astype(float)
+    distance = [np.abs(x.mean((0, 1)) - style.mean((0, 1))).sum() for x in (content, out)]
+    assert distance[1] < distance[0] / 2
+    assert out.std() > 20
+
+    def edges(image):
+        gray = image.astype(float).mean(2)
+        return np.hypot(*np.gradient(gray))[4:-4, 4:-4].ravel()
+
+    assert np.corrcoef(edges(content), edges(out))[0, 1] > 0.2
+
+
+def test_T16_strength_is_monotone_from_the_content_to_the_full_effect(stylizer):
+    content, style = sample("lake", 160), stylizer.prepare(sample("waves", 160))
+    distances = [
+        np.square(np.asarray(stylizer(content, style, strength=s).image).astype(float) - content).mean()
+        for s in (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
+    ]
+    assert distances[0] == 0
+    assert distances == sorted(distances)
+
+
+def test_N08_the_content_as_its_own_style_nearly_comes_back(stylizer):
+    content = sample("lake")
+    plain = torch.from_numpy(content).permute(2, 0, 1)[None] / 255
+    height, width = plain.shape[2:]
+    plain = extend(plain, 16, 32)
+    with torch.no_grad():
+        for level in stylizer.model.levels:
+            plain = stylizer.model.pair(level)(plain)
+    plain = plain[0, :, :height, :width].clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    out = np.asarray(stylizer(content, content).image).astype(float)
+
+    def psnr(a, b):
+        return 10 * np.log10(255**2 / np.square(a - b).mean())
+
+    assert psnr(out, content) > psnr(plain, content) - 1.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tile", [128, 256, 512])
+def test_M01_tiles_give_the_8_bit_file_of_the_whole_picture(stylizer, tile):
+    content = np.tile(sample("lake", 400), (2, 2, 1))[:509, :727]
+    style = stylizer.prepare(sample("dots"))
+    whole = styleplugin.load(stylizer.info.name, device="cpu", tile="whole")(content, style)
+    tiled = styleplugin.load(stylizer.info.name, device="cpu", tile=tile)(content, style)
+    assert (np.asarray(whole.image) == np.asarray(tiled.image)).mean() >= 0.9999
+    torch.testing.assert_close(tiled.tensor, whole.tensor, rtol=0, atol=2e-3)
