@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -110,6 +110,9 @@ class Recipe:
     importance: str = "l1"
     """Which filters of the teacher the student starts from: l1 (largest norm) or activation (mean activation times
     the norm of the outgoing filters)."""
+    grow_from: str = ""
+    """Recipe of a shallower pair, or of the same level, whose layers this one begins with; a path relative to this
+    recipe. It is trained first, into a folder beside this run's, if that has no result yet."""
     seed: int = 0
     """All random numbers follow from it, the phase and the step."""
     precision: str = "bf16"
@@ -163,7 +166,11 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        return asdict(self) | {"widths": list(self.widths), "teacher_widths": list(self.teacher_widths)}
+        return asdict(self) | {
+            "widths": list(self.widths),
+            "teacher_widths": list(self.teacher_widths),
+            "grow_from": Path(self.grow_from).name,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +200,10 @@ def read_recipe(path: str | Path) -> Recipe | BundleRecipe:
     kinds = {"pair": Recipe, "bundle": BundleRecipe}
     if kind not in kinds:
         raise UsageError("SP126", f"{path.name} has the kind {kind!r}; pair or bundle is needed.")
-    return _build(kinds[kind], data, path.name)
+    recipe = _build(kinds[kind], data, path.name)
+    if isinstance(recipe, Recipe) and recipe.grow_from:
+        return replace(recipe, grow_from=str(path.parent / recipe.grow_from))
+    return recipe
 
 
 def _build(cls: type, data: Any, where: str) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,10 +107,32 @@ def run(
             recipe.teacher, root=str(teachers or recipe.teacher.root), source=teacher or recipe.teacher.source
         ),
     )
+    start = recipe
+    if recipe.grow_from:
+        earlier = read_recipe(recipe.grow_from)
+        assert isinstance(earlier, Recipe)
+        folder = out.parent / earlier.name
+        if not (folder / "pair.safetensors").exists():
+            run(earlier, folder, resume=True, seconds=seconds, **options)
+        start = _growing(recipe, earlier, folder)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         _check_folder(recipe, out, resume)
-        return Run(recipe, out, device, seconds, on_event).train()
+        return Run(recipe, out, device, seconds, on_event, start=start).train()
+
+
+def _growing(recipe: Recipe, earlier: Recipe, folder: Path) -> Recipe:
+    """Return a recipe whose phases begin with the results of an earlier run, as far as the widths agree."""
+    sources = {"teacher_decoder": "teacher_decoder"}
+    widths = earlier.student.widths
+    if recipe.student.widths[: len(widths)] == widths:
+        sources |= {"student_encoder": "student_pair", "student_decoder": "student_pair"}
+    phases = {
+        phase: replace(recipe.phase(phase), init=str(folder / f"{source}.safetensors"))
+        for phase, source in sources.items()
+        if not recipe.phase(phase).init
+    }
+    return replace(recipe, **phases)
 
 
 def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
@@ -140,10 +163,14 @@ class Run:
         device: str,
         seconds: float | None,
         on_event: Callable[[dict[str, Any]], None] | None,
+        *,
+        start: Recipe,
     ) -> None:
         from accelerate import Accelerator
 
         self.recipe = recipe
+        self.start = start
+        """The recipe with the files that the phases begin with."""
         self.out = out
         self.device = Accelerator(cpu=device == "cpu").device
         self.log = Logbook(out, on_event)
@@ -247,9 +274,9 @@ class Run:
     def _coder(self, phase: str) -> Coder:
         """Build a phase from the files of the phases before it."""
         if phase == "teacher_decoder":
-            return TeacherDecoderCoder(start_teacher_decoder(self.recipe, self.judge, self.probes[:STARTING]))
+            return TeacherDecoderCoder(start_teacher_decoder(self.start, self.judge, self.probes[:STARTING]))
         if phase == "student_encoder":
-            encoder = start_student_encoder(self.recipe, self.judge, self.probes[:STARTING])
+            encoder = start_student_encoder(self.start, self.judge, self.probes[:STARTING])
             return StudentEncoderCoder(encoder, self._teacher_decoder())
         encoder, _ = load_part(self._result("student_encoder"), "student_encoder")
         assert isinstance(encoder, EmbeddedEncoder)
@@ -257,7 +284,7 @@ class Run:
             decoder, _ = load_part(self._result("student_decoder"), "student_decoder")
             assert isinstance(decoder, Decoder)
             return StudentPairCoder(encoder, decoder)
-        decoder = start_student_decoder(self.recipe, encoder, self._teacher_decoder, self.probes[:STARTING])
+        decoder = start_student_decoder(self.start, encoder, self._teacher_decoder, self.probes[:STARTING])
         return StudentDecoderCoder(encoder.encoder, decoder)
 
     def _teacher_decoder(self) -> Decoder:
@@ -347,13 +374,25 @@ class Run:
 
 @contextmanager
 def backend_settings(device: torch.device) -> Iterator[None]:
-    """Let cuDNN choose its fastest kernels for the block; the crops all have one size."""
-    if device.type != "cuda":
-        yield
-        return
+    """Let cuDNN choose its fastest kernels for the block; the crops all have one size. On a CPU, keep freed memory."""
+    if device.type == "cpu":
+        _keep_freed_memory()
     before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = device.type == "cuda"
     try:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc not to give large freed blocks back to the system.
+
+    Every step frees and allocates the same tensors; paging them in anew each time took more time than a copy of them.
+    It stays for the process, which does nothing but train. Elsewhere than on Linux there is nothing to ask.
+    """
+    trim_threshold, mmap_threshold, size = -1, -3, 1 << 30
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, size)
+        libc.mallopt(trim_threshold, size)
