@@ -91,6 +91,7 @@ class Stylizer:
         self.device = pick_device(self.options.device)
         self._like = torch.empty(0, device=self.device, dtype=dtype)
         self._method = METHODS[model.method](model, self._like)
+        self.macs_per_pixel = sum(stage.macs_per_pixel for stage in self._method.stages)
         self._encoders = tuple(pairing_id(model.pair(level).encoder) for level in model.levels)
 
     def prepare(self, style: Any, *, style_scale: float = 1.0, on_step: OnStep | None = None) -> Style:
@@ -286,7 +287,7 @@ class Stylizer:
         return extend(weights.to(self._like), PADDING_MULTIPLE, MIN_SIDE)
 
     def _macs(self, size: tuple[int, int]) -> float:
-        return sum(stage.macs_per_pixel for stage in self._method.stages) * size[0] * size[1]
+        return self.macs_per_pixel * size[0] * size[1]
 
 
 def load(model: str, *, allow_unknown_model: bool = False, **options: Any) -> Stylizer:

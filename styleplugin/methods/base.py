@@ -33,7 +33,7 @@ class EncoderDecoderStage:
         first, *rest = pair.decoder.layers()
         self._first = first
         self._rest: Sequence[Operation] = compile_layers(rest, like)
-        self.macs_per_pixel = _macs_per_pixel(self._encoder, self._rest)
+        self.macs_per_pixel = _macs_per_pixel(self._encoder, compile_layers([first], like), self._rest)
 
     def style_features(self, style: Field) -> list[Field]:
         """Describe the features whose moments are the style code."""

@@ -1,0 +1,88 @@
+"""What the benchmarks share: the machine's name, pictures, tables, and a child process that is measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styleplugin.images.picture import Picture
+from styleplugin.images.small import read_image
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+SAMPLES = ROOT / "docs" / "images" / "samples"
+
+
+def machine() -> str:
+    """Name processor, threads and torch."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+    name = f"{names[0]} x {len(names)}" if names else platform.processor()
+    if torch.cuda.is_available():
+        name += f", {torch.cuda.get_device_name()}"
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def picture(path: Path, width: int, height: int) -> Tensor:
+    """Read a picture and scale it to a size: (1, 3, H, W) in [0, 1]."""
+    return resized(read_image(path), (height, width))
+
+
+def resized(source: Picture, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(source.rgb, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Read WIDTHxHEIGHT."""
+    width, height = map(int, text.split("x"))
+    return width, height
+
+
+def peak_mb() -> float:
+    """Return the most memory this process ever had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def seconds(run: Callable[[], object], repeats: int) -> list[float]:
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begin)
+    return times
+
+
+def child(script: str, arguments: dict, environment: dict[str, str] | None = None) -> dict:
+    """Run a benchmark in a process of its own, so that memory and allocator are its own; returns its JSON."""
+    command = [sys.executable, script, "--child", json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | (environment or {}))
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def middle(times: Sequence[float]) -> str:
+    return f"{statistics.median(times):.2f} ({min(times):.2f})"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Format a markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def write(name: str, data: object) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1))

@@ -1,0 +1,139 @@
+"""The released Collaborative-Distillation code against this package: same students, same pictures, alternating runs.
+
+python benchmarks/side_by_side.py --clone FOLDER [--sizes 1024x1024 2048x1080 3840x2160] [--repeats 2]
+
+FOLDER is your own clone of the authors' repository with its trained_models. Its code runs on the CPU as it is, with three
+stubs for what no longer exists or is not needed: `load_lua`, torchvision (only its data loader uses it), and the transform's
+last line, which resizes a buffer through `.data` and no longer takes effect in current torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import types
+from pathlib import Path
+
+import torch
+from common import SAMPLES, child, machine, middle, peak_mb, picture, seconds, size_of, table, write
+from torch import Tensor
+
+LEVELS = (5, 4, 3, 2, 1)
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
+"""Keeps freed memory in the process: no page faults for buffers that are allocated again and again."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clone", type=Path)
+    parser.add_argument("--sizes", nargs="+", default=["1024x1024", "2048x1080", "3840x2160"])
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--child", type=json.loads)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(measure(**options.child)))
+        return
+    rows, data = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in options.sizes:
+            runs: dict[str, list[dict]] = {"released": [], "tuned": [], "ours": []}
+            for _ in range(options.repeats):
+                for name, collected in runs.items():
+                    given = {"clone": str(options.clone), "size": size, "folder": folder}
+                    given["code"] = "ours" if name == "ours" else "released"
+                    collected.append(child(__file__, given, ALLOCATOR if name == "tuned" else None))
+            ours, theirs = (torch.load(Path(folder) / f"{code}.pt") for code in ("ours", "released"))
+            times = {name: [min(run["seconds"]) for run in collected] for name, collected in runs.items()}
+            memory = {name: max(run["memory_mb"] for run in collected) for name, collected in runs.items()}
+            best = {name: min(values) for name, values in times.items()}
+            difference = (ours.clamp(0, 1) - theirs.clamp(0, 1)).abs().max().item() * 255
+            rows.append(
+                [
+                    size,
+                    *(middle(times[name]) for name in runs),
+                    *(f"{best[name] / best['ours']:.1f}" for name in ("released", "tuned")),
+                    f"{memory['released']:.0f} / {memory['ours']:.0f}",
+                    f"{difference:.2f}",
+                ]
+            )
+            data.append({"size": size, "times": times, "memory_mb": memory, "largest_difference": difference})
+    write("side_by_side", {"machine": machine(), "runs": data})
+    print(f"{machine()}; five levels, 512x512 style encoded each time; median (minimum) seconds\n")
+    header = [
+        "size",
+        "released",
+        "with allocator setting",
+        "ours",
+        "ratio",
+        "ratio, allocator",
+        "peak MB",
+        "max diff /255",
+    ]
+    print(table(header, rows))
+
+
+def measure(clone: str, size: str, code: str, folder: str) -> dict:
+    content, style = picture(SAMPLES / "lake.jpg", *size_of(size)), picture(SAMPLES / "swirls.jpg", 512, 512)
+    run = released(clone) if code == "released" else ours(clone)
+    run(content[..., :128, :128], style[..., :128, :128])
+    before = peak_mb()
+    results: list[Tensor] = []
+
+    def once() -> None:
+        results[:] = [run(content, style)]
+
+    times = seconds(once, 2)
+    torch.save(results[0], Path(folder) / f"{code}.pt")
+    return {"seconds": times, "memory_mb": peak_mb() - before}
+
+
+def ours(clone: str):
+    from styleplugin.importers.collaborative_distillation import import_collaborative_distillation
+    from styleplugin.registry import describe
+    from styleplugin.stylizer import Stylizer
+
+    model, _ = import_collaborative_distillation(clone)
+    info = describe(model, name="released", architecture="vgg-pairs", license="MIT", sha256="")
+    stylizer = Stylizer(model, info)
+    return lambda content, style: stylizer(content, style).tensor
+
+
+def released(clone: str):
+    import torch.utils.serialization
+
+    torch.utils.serialization.load_lua = None
+    transforms = types.ModuleType("torchvision.transforms")
+    sys.modules["torchvision"] = types.ModuleType("torchvision")
+    sys.modules["torchvision"].transforms = transforms
+    sys.modules["torchvision.transforms"] = transforms
+    sys.path[:0] = [clone, str(Path(clone) / "PytorchWCT")]
+    from util_wct import WCT
+
+    models = Path(clone) / "trained_models"
+    files = {f"e{k}": str(models / "wct_se_16x_new" / f"{k}SE.pth") for k in LEVELS}
+    files |= {f"d{k}": str(models / "wct_se_16x_new_sd" / f"{k}SD.pth") for k in LEVELS}
+    stdout, sys.stdout = sys.stdout, sys.stderr
+    wct = WCT(types.SimpleNamespace(mode="16x", numpy=False, alpha=1.0, **files))
+    sys.stdout = stdout
+
+    def transform(content: Tensor, style: Tensor) -> Tensor:
+        content, style = content.double(), style.double()
+        channels = content.shape[0]
+        mapped = wct.whiten_and_color(content.view(channels, -1), style.view(channels, -1))
+        return mapped.view_as(content).float()[None]
+
+    @torch.no_grad()
+    def run(content: Tensor, style: Tensor) -> Tensor:
+        for k in LEVELS:
+            encoder, decoder = getattr(wct, f"e{k}"), getattr(wct, f"d{k}")
+            features = [encoder(image).squeeze(0) for image in (content, style)]
+            content = decoder(transform(*features))
+        return content
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

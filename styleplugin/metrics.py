@@ -1,0 +1,77 @@
+"""How good a stylization is: pure functions of pictures, (N, 3, H, W) in [0, 1] unless said otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styleplugin.images.color import luminance
+from styleplugin.transforms.moments import Moments
+
+_SSIM_SIGMA, _SSIM_SIDE = 1.5, 11
+_SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Return the peak signal-to-noise ratio in dB of two pictures, clamped to [0, 1]; inf where they are equal."""
+    error = (a.clamp(0, 1) - b.clamp(0, 1)).double().square().mean()
+    return float(-10 * torch.log10(error))
+
+
+def ssim(a: Tensor, b: Tensor) -> float:
+    """Return the mean structural similarity of the luminance, at full size, without padding.
+
+    Source: Wang et al. 2004; Gaussian window of 11 px and sigma 1.5. Content SSIM compares content and output.
+    """
+    line = torch.arange(_SSIM_SIDE, dtype=torch.float64) - _SSIM_SIDE // 2
+    line = torch.exp(-line.square() / (2 * _SSIM_SIGMA**2))
+    window = torch.outer(line, line)[None, None] / line.sum() ** 2
+    x, y = (luminance(image.clamp(0, 1)).double() for image in (a, b))
+
+    def local(values: Tensor) -> Tensor:
+        return F.conv2d(values, window)
+
+    mx, my = local(x), local(y)
+    vx, vy, cov = local(x * x) - mx * mx, local(y * y) - my * my, local(x * y) - mx * my
+    score = ((2 * mx * my + _SSIM_C1) * (2 * cov + _SSIM_C2)) / ((mx**2 + my**2 + _SSIM_C1) * (vx + vy + _SSIM_C2))
+    return float(score.mean())
+
+
+def style_distances(features: Callable[[Tensor], Sequence[Tensor]], output: Tensor, style: Tensor) -> list[float]:
+    """Return the distance of the style statistics for each level of a judge.
+
+    Args:
+        features: The judge: a picture to its features, one (N, C, h, w) per level.
+        output: The stylized picture.
+        style: The style picture; sizes may differ.
+
+    Returns:
+        For each level the mean squared difference of channel means plus that of deviations, the terms of AdaIN's
+        style loss, relative to the mean square of the style's own.
+    """
+    distances = []
+    for a, b in zip(features(output), features(style), strict=True):
+        x, y = (Moments.of(feature, diagonal=True) for feature in (a, b))
+        difference = (x.mean - y.mean).square().mean() + (x.variances.sqrt() - y.variances.sqrt()).square().mean()
+        distances.append(float(difference / (y.mean.square().mean() + y.variances.mean())))
+    return distances
+
+
+def seam_ratio(picture: Tensor, tile: int) -> float:
+    """Compare the gradients across tile borders with those everywhere else; 1 where borders cannot be told.
+
+    Args:
+        picture: A picture made in tiles.
+        tile: Distance of the borders in pixels.
+    """
+    borders, interior = [], []
+    for dim in (2, 3):
+        steps = picture.diff(dim=dim).abs().double().mean((0, 1, 5 - dim))
+        at = torch.zeros(len(steps), dtype=torch.bool)
+        at[tile - 1 :: tile] = True
+        borders.append(steps[at])
+        interior.append(steps[~at])
+    return float(torch.cat(borders).mean() / torch.cat(interior).mean())

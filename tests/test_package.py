@@ -1,0 +1,65 @@
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import styleplugin
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "styleplugin").rglob("*.py"))
+
+
+def test_the_version_is_that_of_the_project_file():
+    assert f'version = "{styleplugin.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_public_names_are_there_and_sorted():
+    assert styleplugin.__all__ == sorted(styleplugin.__all__)
+    for name in styleplugin.__all__:
+        assert getattr(styleplugin, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = styleplugin.nonsense
+
+
+def test_T20_importing_the_stylizer_loads_no_optional_package_and_changes_no_setting():
+    code = """
+import sys, torch, warnings
+threads, grad, filters = torch.get_num_threads(), torch.is_grad_enabled(), list(warnings.filters)
+import styleplugin
+styleplugin.stylize
+loaded = {"huggingface_hub", "tyro", "gradio", "accelerate", "matplotlib", "torchvision"} & set(sys.modules)
+assert not loaded, loaded
+assert not any(name.startswith("styleplugin.train") for name in sys.modules)
+assert (threads, grad) == (torch.get_num_threads(), torch.is_grad_enabled())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_promise_1_no_code_from_files_and_no_other_programs(source):
+    text = source.read_text()
+    found = re.findall(r"(?<!\.)\b(?:eval|exec)\(|\bpickle\b|\bsubprocess\b|os\.system|weights_only=False", text)
+    found = [name for name in found if not (name == "pickle" and source.name in ("checkpoint.py", "source.py"))]
+    assert not found
+    for call in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)):
+        if ast.unparse(call.func) == "torch.load":
+            assert "importers" in source.parts
+            assert {k.arg: ast.unparse(k.value) for k in call.keywords}["weights_only"] == "True"
+
+
+@pytest.mark.slow
+def test_W18_the_wheel_holds_the_package_and_its_weights(tmp_path):
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
+    assert "styleplugin/weights/index.json" in names
+    for file in (ROOT / "weights").glob("*.safetensors"):
+        assert f"styleplugin/weights/{file.name}" in names
+    assert {f"styleplugin/{path.relative_to(ROOT / 'styleplugin').as_posix()}" for path in SOURCES} <= names
+    assert not any(name.startswith(("tests", "comfy_nodes", "recipes")) for name in names)
