@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -28,7 +29,8 @@ SAMPLES = ROOT / "docs" / "images" / "samples"
 def machine() -> str:
     """Name processor, threads and torch."""
     info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
     name = f"{names[0]} x {len(names)}" if names else platform.processor()
     if torch.cuda.is_available():
         name += f", {torch.cuda.get_device_name()}"
@@ -44,15 +46,35 @@ def resized(source: Picture, size: tuple[int, int]) -> Tensor:
     return F.interpolate(source.rgb, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
+def label(model: str) -> str:
+    """Return a model's name without folder and file extension."""
+    return Path(model.removeprefix("file:")).name.removesuffix(".safetensors")
+
+
 def size_of(text: str) -> tuple[int, int]:
     """Read WIDTHxHEIGHT."""
     width, height = map(int, text.split("x"))
     return width, height
 
 
-def peak_mb() -> float:
-    """Return the most memory this process ever had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory_now() -> float:
+    """Return the MB this process has, and forget its peak so far, where the system allows it."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return _memory_mb("VmRSS")
+
+
+def memory_peak() -> float:
+    """Return the most MB this process had, since `memory_now` where possible."""
+    return _memory_mb("VmHWM")
+
+
+def _memory_mb(entry: str) -> float:
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(entry)) / 1024
+    # The second choice, because a child process starts with its parent's figure. Bytes on macOS, kB elsewhere.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def seconds(run: Callable[[], object], repeats: int) -> list[float]:

@@ -214,6 +214,8 @@ def train_command(
     out: str,
     resume: bool = False,
     teacher: str | None = None,
+    data: str | None = None,
+    teachers: str | None = None,
     device: str = "auto",
 ) -> None:
     """Train the models of a recipe; an interrupted run goes on with --resume.
@@ -223,11 +225,23 @@ def train_command(
         out: Folder of the run: checkpoints, logs, plots, contact sheets and the finished model.
         resume: Go on with the run in the folder.
         teacher: A full VGG-19 in place of the recipe's teacher: file:PATH or hub:OWNER/REPO@REVISION.
+        data: Folder of the training pictures in place of the recipe's.
+        teachers: Folder of the teacher's files in place of the recipe's.
         device: auto, cpu, cuda, cuda:1 or mps.
     """
     from styleplugin.train import run
 
-    run(Path(recipe), Path(out), resume=resume, teacher=teacher, device=device)
+    weights = run(
+        Path(recipe),
+        Path(out),
+        resume=resume,
+        teacher=teacher,
+        data=data,
+        teachers=teachers,
+        device=device,
+        on_event=_show_event,
+    )
+    print(weights)
 
 
 def run(args: Sequence[str]) -> int:
@@ -254,6 +268,11 @@ def run(args: Sequence[str]) -> int:
             )
             return 1
     return 0
+
+
+def _show_event(row: dict[str, Any]) -> None:
+    cells = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()]
+    print("  ".join(cells), flush=True)
 
 
 def _fail(error: StylePluginError) -> int:

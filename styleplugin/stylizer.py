@@ -24,7 +24,7 @@ from styleplugin.engine.stream import Engine, Measure, OnStep
 from styleplugin.errors import NumericalError, ResourceError, UsageError
 from styleplugin.images.color import keep_luminance, lab_to_rgb, rgb_to_lab
 from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
-from styleplugin.images.small import write_image
+from styleplugin.images.small import losses, write_image
 from styleplugin.methods.adain import AdaIN
 from styleplugin.methods.base import Method
 from styleplugin.methods.wct import WCT
@@ -65,6 +65,7 @@ class Result:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> None:
         """Write the picture; see `styleplugin.images.small.write_image` for formats and errors."""
         write_image(self.picture, path, overwrite=overwrite, quality=quality)
+        self.report.warnings += [note for note in losses(self.picture, path) if note not in self.report.warnings]
 
 
 class Stylizer:

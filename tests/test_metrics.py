@@ -31,9 +31,21 @@ def test_style_distance_is_0_for_the_style_itself_wherever_its_pixels_are():
     assert all(d > 0.01 for d in metrics.style_distances(identity, a * 0.5, a))
 
 
-def test_a_seam_shows_and_a_smooth_picture_has_none():
-    ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64) + torch.linspace(0, 1, 64)[:, None]
-    assert metrics.seam_ratio(ramp, 16) == pytest.approx(1, abs=1e-3)
-    tiled = ramp.clone()
-    tiled[..., 16:32] += 0.1
-    assert metrics.seam_ratio(tiled, 16) > 1.5
+def test_ssim_of_flat_pictures_is_the_luminance_term():
+    a, b, c1 = 0.25, 0.75, 1e-4
+    flat = torch.ones(1, 3, 16, 16)
+    assert metrics.ssim(a * flat, b * flat) == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1), abs=1e-6)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_seam_shows_wherever_it_is_and_whatever_the_picture(dim):
+    whole = noise()
+    assert metrics.seam(whole, whole) == 0
+    tiled = whole.clone()
+    tiled.narrow(dim, 17, 9).add_(2 / 255)
+    assert metrics.seam(tiled, whole) == pytest.approx(2, abs=1e-4)
+
+
+def test_a_smooth_difference_is_no_seam():
+    whole = noise(64, 64)
+    assert metrics.seam(whole + torch.linspace(0, 0.1, 64), whole) < 0.5

@@ -12,7 +12,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from styleplugin.errors import ImageTooLargeError, InputImageError, OutputError, StylePluginWarning
+from styleplugin.errors import (
+    ImageTooLargeError,
+    InputImageError,
+    OutputError,
+    StylePluginError,
+    StylePluginWarning,
+)
 from styleplugin.files import PathLike, atomic_write, check_regular_file, check_target
 from styleplugin.images.deep import decode_png16, decode_tiff16, encode_png16, is_png16
 from styleplugin.images.picture import Picture, check_finite, from_channels, to_array, to_pil
@@ -190,7 +196,7 @@ def _decoding(name: str, notes: list[str]) -> Iterator[None]:
         warnings.simplefilter("always")
         try:
             yield
-        except (InputImageError, MemoryError):
+        except (StylePluginError, MemoryError):
             raise
         except Image.DecompressionBombError as error:
             raise ImageTooLargeError("SP205", f"{name!r} is too large: {error}", "Make it smaller.") from error

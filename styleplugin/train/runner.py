@@ -309,25 +309,25 @@ class Run:
                 styles = self.style_held_out.center_crops(self.recipe.data.crop, SHEET)
                 rows[1:] = [styles, task.stylize(self.validation[:SHEET], styles)]
         if phase != "teacher_decoder":
-            network, inputs = self._student(coder, self.validation)
-            row["dead"] = round(dead_fraction(network, inputs), 4)
-            # Later than half way a channel that wakes up has no time left to learn something useful.
-            if step <= steps // 2:
-                network, inputs = self._student(coder, self.probes)
-                row["revived"] = revive(network, inputs)
+            seen = self._students(coder, self.validation)
+            row["dead"] = round(max(dead_fraction(network, inputs) for network, inputs in seen), 4)
+            # Later than three quarters a channel that wakes up has no time left to learn something useful.
+            if step <= 0.75 * steps:
+                row["revived"] = sum(revive(network, inputs) for network, inputs in self._students(coder, self.probes))
         self.log.write(phase=phase, step=step, **row)
         self.log.sheet(f"{phase}-{step:06}", rows)
         self.log.plot()
 
     @staticmethod
     @torch.no_grad()
-    def _student(coder: Coder, images: Tensor) -> tuple[Any, Tensor]:
-        """Return the student in training and what it sees."""
+    def _students(coder: Coder, images: Tensor) -> list[tuple[Any, Tensor]]:
+        """Return the students in training and what each of them sees."""
         if isinstance(coder, StudentDecoderCoder):
-            return coder.trained, coder.encoder(images)
+            return [(coder.trained, coder.encoder(images))]
         if isinstance(coder, StudentPairCoder):
-            return coder.embedded.encoder, images
-        return coder.trained.encoder, images
+            encoder = coder.embedded.encoder
+            return [(encoder, images), (coder.decoder, encoder(images))]
+        return [(coder.trained.encoder, images)]
 
     def _keep_batch(self, phase: str, count: int, step: int) -> None:
         batch = self._batch(phase, count, step)

@@ -20,6 +20,7 @@ from styleplugin.train import BundleRecipe, Recipe, bundle, run
 from styleplugin.train.config import PHASES, TeacherOptions
 from styleplugin.train.data import load_pictures
 from styleplugin.train.evaluate import evaluate_pair, sample_psnr
+from styleplugin.train.parts import load_part
 from styleplugin.train.runner import Run
 
 pytestmark = pytest.mark.slow
@@ -195,6 +196,7 @@ def test_a_later_run_continues_from_the_files_of_an_earlier_one(finished, make_r
         "teacher_decoder": replace(recipe.teacher_decoder, steps=0, init=str(out / "teacher_decoder.safetensors")),
         "student_encoder": replace(recipe.student_encoder, steps=0, init=str(out / "pair.safetensors")),
         "student_decoder": replace(recipe.student_decoder, steps=0, init=str(out / "pair.safetensors")),
+        "student_pair": replace(recipe.student_pair, steps=0),
     }
     again = read_weights(run(make_recipe(**given), tmp_path / "same", device="cpu"))
     before = read_weights(out / "pair.safetensors")
@@ -202,6 +204,19 @@ def test_a_later_run_continues_from_the_files_of_an_earlier_one(finished, make_r
     wrong = make_recipe(**given | {"widths": (5, 5, 5)})
     with pytest.raises(CheckpointError, match=r"\[5, 5, 5\]"):
         run(wrong, tmp_path / "other", device="cpu")
+
+
+def test_a_pair_grows_from_its_shallower_neighbor_which_is_trained_first(make_recipe, tmp_path: Path, monkeypatch):
+    recipes = {"2.toml": make_recipe(level=2, name="two")}
+    monkeypatch.setattr("styleplugin.train.runner.read_recipe", lambda path: recipes[path])
+    still = {phase: replace(make_recipe().phase(phase), steps=0) for phase in PHASES}
+    deep = make_recipe(level=3, grow_from="2.toml", **still)
+    run(deep, tmp_path / "three", device="cpu")
+    shallow, _ = load_part(tmp_path / "two" / "student_pair.safetensors", "student_encoder")
+    grown, _ = load_part(tmp_path / "three" / "student_encoder.safetensors", "student_encoder")
+    begun = grown.state_dict()
+    assert all(torch.equal(value, begun[name]) for name, value in shallow.state_dict().items())
+    assert "recipe" in read_weights(tmp_path / "three" / "pair.safetensors").metadata["card"]
 
 
 def test_a_time_boxed_run_chooses_its_steps(make_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,45 @@
+"""Draw docs/images/gallery.jpg: our sample styles on our sample content, with both embedded models.
+
+python scripts/make_gallery.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+import styleplugin
+
+FOLDER = Path(__file__).parents[1] / "docs" / "images"
+STYLES = ("swirls", "waves", "dots")
+CELL, GAP = 400, 6
+
+
+def main() -> None:
+    content = FOLDER / "samples" / "lake.jpg"
+    columns = [[thumbnail(Image.open(content))] + [None] * 2]
+    stylizers = [styleplugin.load(name) for name in ("cd-wct.x16", "cd-adain.x16")]
+    for name in STYLES:
+        style = FOLDER / "samples" / f"{name}.jpg"
+        results = [stylizer(content, style).image for stylizer in stylizers]
+        columns.append([thumbnail(Image.open(style)), *map(thumbnail, results)])
+    heights = [max(cell.height for column in columns if (cell := column[row])) for row in range(3)]
+    sheet = Image.new("RGB", (len(columns) * (CELL + GAP) - GAP, sum(heights) + 2 * GAP), "white")
+    for i, column in enumerate(columns):
+        top = 0
+        for cell, height in zip(column, heights, strict=True):
+            if cell:
+                sheet.paste(cell, (i * (CELL + GAP) + (CELL - cell.width) // 2, top))
+            top += height + GAP
+    sheet.save(FOLDER / "gallery.jpg", quality=88)
+
+
+def thumbnail(image: Image.Image) -> Image.Image:
+    image = image.convert("RGB")
+    image.thumbnail((CELL, CELL))
+    return image
+
+
+if __name__ == "__main__":
+    main()
