@@ -151,7 +151,8 @@ def save_sheet(rows: Sequence[Sequence[Tensor | None]], path: Path, cell: int = 
             pixels = (image[0].clamp(0, 1).permute(1, 2, 0) * 255).round().byte().numpy()
             thumbnail = Image.fromarray(pixels)
             thumbnail.thumbnail((cell - 4, cell - 4))
-            sheet.paste(thumbnail, (j * cell + 2, i * cell + 2))
+            left, top = ((cell - side) // 2 for side in thumbnail.size)
+            sheet.paste(thumbnail, (j * cell + left, i * cell + top))
     path.parent.mkdir(exist_ok=True)
     sheet.save(path)
 

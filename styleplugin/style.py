@@ -92,7 +92,7 @@ class Style:
         """Read a style file.
 
         Raises:
-            WeightsError: SP301 to SP308, not a readable file; SP330, not a style file.
+            WeightsError: SP301 to SP308, not a readable file; SP340, not a style file.
         """
         weights = read_weights(Path(path), limits=STYLE, require_metadata=True)
         metadata, tensors = weights.metadata, weights.tensors
@@ -116,7 +116,7 @@ class Style:
             )
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise WeightsError(
-                "SP330",
+                "SP340",
                 f"{weights.path.name} is not a style file of this program.",
                 "Make one with: styleplugin style save PICTURE -o NAME.safetensors",
             ) from error

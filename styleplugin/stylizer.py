@@ -185,7 +185,7 @@ class Stylizer:
         for note in picture.warnings:
             report.warn(f"content: {note}")
         where = self._where(mask, picture, report)
-        code = self._mixed(style, chosen, report)
+        code = self._mixed(style, chosen, report, on_step)
         prepared = time.perf_counter()
         if chosen.strength == 0 or (where is not None and not where.any()):
             rgb = picture.rgb
@@ -253,9 +253,9 @@ class Stylizer:
             "Close other programs, use another device, or take a smaller picture.",
         )
 
-    def _mixed(self, style: Any, options: StylizeOptions, report: Report) -> Style:
+    def _mixed(self, style: Any, options: StylizeOptions, report: Report, on_step: OnStep | None) -> Style:
         parts = _weighted(style)
-        styles = [self.prepare(part.style, style_scale=options.style_scale) for part in parts]
+        styles = [self.prepare(part.style, style_scale=options.style_scale, on_step=on_step) for part in parts]
         report.style_sizes = [prepared.size for prepared in styles]
         mixed = mix_styles(styles, [part.weight for part in parts])
         for note in mixed.warnings:

@@ -41,7 +41,7 @@ class TeacherOptions:
     """The judge: VGG-19, and the stand-in for its levels 4 and 5 where only its first layers are at hand."""
 
     source: str = ""
-    """`file:PATH` or `hub:OWNER/REPO@REVISION/FILE` of a full VGG-19; empty for the two files below."""
+    """`file:PATH` or `hub:OWNER/REPO@REVISION:FILE` of a full VGG-19; empty for the two files below."""
     root: str = "../shared/data/teachers"
     """Folder of the two files."""
     vgg: str = "vgg19_imagenet_conv1_1-conv3_4.safetensors"
