@@ -35,8 +35,8 @@ class Moments:
     def of(cls, features: Tensor, weights: Tensor | None = None, *, diagonal: bool = False) -> Moments:
         """Measure features.
 
-        The features are centered and multiplied in their own precision (at least float32) on their own device; what
-        comes out is float64 on the CPU, so that sums over many tiles lose nothing.
+        Sums are float64 on the CPU, and at least float32 in blocks on other devices; what comes out is float64 on the
+        CPU, so that sums over many tiles lose nothing.
 
         Args:
             features: (N, C, H, W), floating point; all N pictures count as one set of positions.
@@ -69,6 +69,9 @@ class Moments:
     @classmethod
     def _of_block(cls, x: Tensor, w: Tensor | None, *, diagonal: bool) -> Moments:
         """Measure (n, C) positions with weights (n, 1)."""
+        # In float64 on the CPU: whitening divides by small eigenvalues, which float32 sums would blur.
+        if x.device.type == "cpu":
+            x, w = x.double(), None if w is None else w.double()
         if w is None:
             count, mean = float(x.shape[0]), x.mean(0)
             centered = x - mean
