@@ -128,15 +128,15 @@ class Stylizer:
                 code.append(tuple(engine.measure(features, measure) for features in stage.style_features(canvas)))
             return tuple(code)
 
-        report = Report()
-        code = self._with_smaller_tiles(run, canvas.size, report)
+        notes = list(picture.warnings)
+        code = self._with_smaller_tiles(run, canvas.size, notes.append)
         prepared = Style(
             code,
             self.info.name,
             self._encoders,
             picture.name,
             (rgb.shape[2], rgb.shape[3]),
-            (*picture.warnings, *report.warnings),
+            tuple(notes),
         )
         for stage in code:
             for moments in stage:
@@ -226,11 +226,13 @@ class Stylizer:
                 )
             return output.tensor
 
-        output = self._with_smaller_tiles(run, canvas.size, report)
+        output = self._with_smaller_tiles(run, canvas.size, report.warn)
         height, width = picture.size
         return _finished(picture, output[:, :, :height, :width].float().cpu(), where, options)
 
-    def _with_smaller_tiles(self, run: Callable[[Plan], Any], size: tuple[int, int], report: Report) -> Any:
+    def _with_smaller_tiles(
+        self, run: Callable[[Plan], Any], size: tuple[int, int], note: Callable[[str], None]
+    ) -> Any:
         """Run within the memory plan; if an allocation fails all the same, with smaller tiles, and say so."""
         plan: Plan | None = make_plan(size, self.device, self.options, self._like.element_size())
         while plan is not None:
@@ -244,9 +246,7 @@ class Stylizer:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             if plan is not None:
-                report.warn(
-                    f"Out of memory with tiles of {failed.tile or 'the whole picture'}; went on with {plan.tile}."
-                )
+                note(f"Out of memory with tiles of {failed.tile or 'the whole picture'}; went on with {plan.tile}.")
         raise ResourceError(
             "SP502",
             f"A picture of {size[1]} x {size[0]} does not fit in memory, not even in the smallest tiles.",

@@ -25,8 +25,6 @@ class EncoderDecoderStage:
     def __init__(self, pair: Pair, like: Tensor) -> None:
         """Prepare a pair for the device and dtype of `like`."""
         self.name = f"level {pair.level}"
-        self.level = pair.level
-        self.stride = pair.spec.encoder.stride
         self._like = like
         self._encoder: Sequence[Operation] = compile_layers(pair.encoder.layers(), like)
         # The map folds into the first convolution of the decoder, which is compiled anew for each picture.

@@ -101,8 +101,8 @@ class StudentDecoderCoder(Coder):
 class StudentPairCoder(Coder):
     """Small encoder and small decoder learn together; the embeddings keep the features the teacher's.
 
-    The paper leaves the encoder alone after it was trained through the teacher's decoder. That takes 1e5 steps to
-    keep what a picture is made of; on a short training the pair learns it together in a tenth of the time.
+    The paper leaves the encoder alone after it was trained through the teacher's decoder, for some 1e5 steps. In a
+    short training that encoder does not yet keep what a picture is made of; with its own decoder it learns to.
     """
 
     def __init__(self, encoder: EmbeddedEncoder, decoder: Decoder) -> None:
