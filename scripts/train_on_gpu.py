@@ -20,11 +20,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-RECIPES = (
-    {f"level{k}": f"recipes/cd-wct-level{k}.toml" for k in range(1, 5)}
-    | {"level5": "recipes/cd-wct-level5-start.toml"}
-    | {"adain": "recipes/cd-adain.toml"}
-)
+RECIPES = {f"level{k}": f"recipes/cd-wct-level{k}.toml" for k in range(1, 6)} | {"adain": "recipes/cd-adain.toml"}
 CHUNK = 15 << 20
 PACK_LIMIT = 60 << 20
 GRACE_S = 25

@@ -52,21 +52,24 @@ class Kernel:
     On the CPU in float32 the weights are packed once into oneDNN's own order and the ReLU is fused.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, stride: int = 1, like: Tensor) -> None:
-        self._relu, self._stride = relu, stride
+    def __init__(
+        self, weight: Tensor, bias: Tensor, *, relu: bool, stride: tuple[int, int] = (1, 1), like: Tensor
+    ) -> None:
+        self._relu, self._stride = relu, list(stride)
         self._bias = bias.to(like)
         self._weight = weight.to(like).contiguous(memory_format=torch.channels_last)
         self._packed = None
         if _pack and like.device.type == "cpu" and like.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-            self._packed = _pack(self._weight.to_mkldnn(), [0, 0], [stride, stride], [1, 1], 1, None)
+            self._packed = _pack(self._weight.to_mkldnn(), [0, 0], self._stride, [1, 1], 1, None)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Convolve (N, I, H, W); the result is channels-last and contiguous."""
         if self._packed is not None:
-            strides, activation = [self._stride] * 2, "relu" if self._relu else "none"
+            activation = "relu" if self._relu else "none"
             return torch.ops.mkldnn._convolution_pointwise(
-                x, self._packed, self._bias, [0, 0], strides, [1, 1], 1, activation, [], ""
+                x, self._packed, self._bias, [0, 0], self._stride, [1, 1], 1, activation, [], ""
             )
-        y = F.conv2d(x, self._weight, self._bias, self._stride)
+        y = F.conv2d(x, self._weight, self._bias, self._stride).contiguous(memory_format=torch.channels_last)
         return y.relu_() if self._relu else y
 
 
@@ -91,28 +94,35 @@ class Convolution:
 
 
 class PictureConvolution(Convolution):
-    """3x3 convolution to three channels, computed in blocks of 2x2 pixels.
+    """3x3 convolution to three channels, computed for four pixels of a row at once.
 
-    Three output channels leave most of a vector register empty. One 4x4 convolution of stride 2 with twelve outputs
-    (the 2x2 pixels of a block) does more multiply-adds but takes half the time.
+    Three output channels leave most of a vector register empty. One 3x6 convolution that moves by four columns and has
+    twelve outputs does more multiply-adds but takes half the time, and its output lies in memory as the picture does.
     """
+
+    _PIXELS = 4
 
     def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, like: Tensor) -> None:
         super().__init__(weight, bias, relu=relu, like=like)
         out, channels = weight.shape[:2]
-        blocks = weight.new_zeros(out, 2, 2, channels, 4, 4)
-        for i in range(2):
-            for j in range(2):
-                blocks[:, i, j, :, i : i + 3, j : j + 3] = weight
+        blocks = weight.new_zeros(self._PIXELS, out, channels, 3, 2 + self._PIXELS)
+        for pixel in range(self._PIXELS):
+            blocks[pixel, ..., pixel : pixel + 3] = weight
         self._blocks = Kernel(
-            blocks.reshape(4 * out, channels, 4, 4), bias.repeat_interleave(4), relu=relu, stride=2, like=like
+            blocks.flatten(0, 1), bias.repeat(self._PIXELS), relu=relu, stride=(1, self._PIXELS), like=like
         )
 
     def run(self, x: Tensor, region: Region) -> Tensor:
-        height, width = region.size
-        if height % 2 or width % 2:
+        if region.size[1] % self._PIXELS:
             return super().run(x, region)
-        return F.pixel_shuffle(self._blocks(x), 2)
+        return _unfold_row(self._blocks(x), self._PIXELS)
+
+
+def _unfold_row(blocks: Tensor, pixels: int) -> Tensor:
+    """Return the view (N, C, H, W * pixels) of channels-last (N, pixels * C, H, W), pixels of a block in one row."""
+    n, channels, height, width = blocks.shape
+    rows = blocks.permute(0, 2, 3, 1).reshape(n, height, width * pixels, channels // pixels)
+    return rows.permute(0, 3, 1, 2)
 
 
 class Pooling:
@@ -139,11 +149,14 @@ class Pooling:
 
 
 class UpsampledConvolution:
-    """Nearest upsampling by 2 and a 3x3 convolution in one: four 2x2 convolutions of the small grid.
+    """Nearest upsampling by 2 and a 3x3 convolution in one: 2x2 convolutions of the small grid.
 
     A 3x3 window over doubled cells sees each cell once or twice; adding the weights that meet the same cell leaves 2x2
     taps for each of the four positions inside a cell, 4/9 of the work. Reflection padding of the doubled grid repeats
     its first cell, so the small grid is padded by replication.
+
+    The 2x2 window of the cells p - 1 and p makes the two rows (columns) around their border, 2p - 1 and 2p. Columns are
+    made together, so that a window's outputs are neighbors in memory; rows by one kernel each.
     """
 
     padding: Literal["reflect", "replicate"] = "replicate"
@@ -151,16 +164,16 @@ class UpsampledConvolution:
     def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, like: Tensor) -> None:
         self.out_channels, channels = weight.shape[:2]
         self.macs = 4.0 * self.out_channels * channels
-        # taps[p][t] lists which of the three weights of an axis meet small cell t at position p of the pair.
-        taps = (((0,), (1, 2)), ((0, 1), (2,)))
-        phases = weight.new_zeros(2, 2, self.out_channels, channels, 2, 2)
-        for a in range(2):
-            for b in range(2):
+        # taps[h][t]: which of the three weights of an axis meet cell t of the window, for its outputs 2p - 1 and 2p.
+        taps = (((0, 1), (2,)), ((0,), (1, 2)))
+        self._kernels = []
+        for row in taps:
+            pair = weight.new_zeros(2, self.out_channels, channels, 2, 2)
+            for half, col in enumerate(taps):
                 for i in range(2):
                     for j in range(2):
-                        window = weight[:, :, list(taps[a][i])][..., list(taps[b][j])]
-                        phases[a, b, :, :, i, j] = window.sum((2, 3))
-        self._kernel = Kernel(phases.reshape(-1, channels, 2, 2), bias.repeat(4), relu=relu, like=like)
+                        pair[half, :, :, i, j] = weight[:, :, list(row[i])][..., list(col[j])].sum((2, 3))
+            self._kernels.append(Kernel(pair.flatten(0, 1), bias.repeat(2), relu=relu, like=like))
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return 2 * size[0], 2 * size[1]
@@ -169,24 +182,22 @@ class UpsampledConvolution:
         return Span((span.start - 1) // 2, span.stop // 2 + 1)
 
     def run(self, x: Tensor, region: Region) -> Tensor:
-        pairs = self._kernel(x)
-        k = self.out_channels
-        output = x.new_empty((x.shape[0], k, *region.size)).contiguous(memory_format=torch.channels_last)
-        for a in range(2):
-            rows_out, rows_in = _phase(region.rows, a)
-            for b in range(2):
-                cols_out, cols_in = _phase(region.cols, b)
-                phase = pairs[:, (2 * a + b) * k : (2 * a + b + 1) * k]
-                output[:, :, rows_out, cols_out] = phase[:, :, rows_in, cols_in]
+        height, width = region.size
+        output = torch.empty(
+            (x.shape[0], self.out_channels, height, width),
+            dtype=x.dtype,
+            device=x.device,
+            memory_format=torch.channels_last,
+        )
+        # The first window's first output, 2p - 1, is the region's first where that is odd; else it is one before.
+        top, left = (1 - span.start % 2 for span in region)
+        for half, kernel in enumerate(self._kernels):
+            rows = _unfold_row(kernel(x), 2)[..., left : left + width]
+            first = (half - top) % 2
+            target = output[:, :, first::2]
+            window = (first + top) // 2
+            target.copy_(rows[:, :, window : window + target.shape[2]])
         return output
-
-
-def _phase(span: Span, a: int) -> tuple[slice, slice]:
-    """Return where the rows of position a (0 or 1) of each pair stand in the output span, and in the 2x2 windows."""
-    first, last = (span.start - a + 1) // 2, (span.stop - a + 1) // 2
-    # Window p lies between the small cells p - 1 and p; the first window of the span is the one after its first cell.
-    offset = a - ((span.start - 1) // 2 + 1)
-    return slice(2 * first + a - span.start, None, 2), slice(first + offset, last + offset)
 
 
 def compile_layers(layers: Iterable[nn.Module], like: Tensor, before: AffineMap | None = None) -> list[Operation]:

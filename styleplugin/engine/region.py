@@ -53,6 +53,13 @@ class Region(NamedTuple):
         """Return the part inside a grid of (height, width)."""
         return Region(self.rows.clip(size[0]), self.cols.clip(size[1]))
 
+    def relative_to(self, other: Region) -> Region:
+        """Return this region in the coordinates of one that contains it."""
+        rows, cols = other.rows.start, other.cols.start
+        return Region(
+            Span(self.rows.start - rows, self.rows.stop - rows), Span(self.cols.start - cols, self.cols.stop - cols)
+        )
+
     def of(self, tensor: Tensor) -> Tensor:
         """Return the view of this region of an (N, C, H, W) tensor."""
         return tensor[:, :, self.rows.start : self.rows.stop, self.cols.start : self.cols.stop]
@@ -71,6 +78,6 @@ def tiles(size: tuple[int, int], side: int) -> Iterator[Region]:
 
 def _cut(length: int, side: int) -> list[Span]:
     count = -(-length // side)
-    # Even bounds keep the 2x2 blocks of pooling, upsampling and the last convolution together.
-    bounds = [min(length, (length * i // count + 1) // 2 * 2) for i in range(count)] + [length]
+    # Bounds in multiples of 4 keep the blocks of pooling, upsampling and the last convolution together.
+    bounds = [min(length, (length * i // count + 3) // 4 * 4) for i in range(count)] + [length]
     return [Span(a, b) for a, b in pairwise(bounds) if b > a]

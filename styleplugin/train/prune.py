@@ -23,6 +23,8 @@ from styleplugin.models.vgg import Decoder, Encoder, VGGSpec, convs_of_level
 Keeps = dict[str, list[int]]
 """Channels of the teacher that a student's layer keeps, by convolution "1_1" ..., in ascending order."""
 
+TWIN_NOISE = 0.2
+"""Noise in the filter of a revived channel, relative to the deviation of its twin's weights."""
 MAX_GAIN = 10.0
 """A filter that hardly sees anything on the measured pictures is not amplified by more."""
 
@@ -230,25 +232,52 @@ def fit_embedding(features: Tensor, targets: Tensor, *, ridge: float = 1e-2, pos
 
 
 @torch.no_grad()
-def revive(network: Encoder | Decoder, inputs: Tensor) -> int:
-    """Wake up channels that are zero on all inputs, layer by layer: their bias is raised to half-open the ReLU.
+def revive(network: Encoder | Decoder, inputs: Tensor, generator: torch.Generator) -> int:
+    """Wake up channels that are zero on all inputs, layer by layer: each becomes the twin of a strong channel.
+
+    The twins share their outgoing weights, so that the network's output hardly changes (an awakened channel that
+    disturbs it is soon closed again), and noise in their filters lets them part. The deepest channels of an encoder,
+    whose readers are not in the network, get a bias that half opens them.
 
     Args:
         network: Changed in place.
         inputs: (N, 3, H, W) images for an encoder, (N, C, h, w) features for a decoder.
+        generator: On the CPU.
 
     Returns:
         The number of channels revived.
+
+    Source: Chen et al. 2016 (Net2Net), for the twins.
     """
     revived, x = 0, inputs
-    for layer in network.layers():
+    layers = network.layers()
+    convs = [layer for layer in layers if isinstance(layer, Conv3x3)]
+    for layer in layers:
         output = layer(x)
         if isinstance(layer, Conv3x3) and layer.relu and (dead := output.amax((0, 2, 3)) <= 0).any():
-            layer.get_parameter("bias")[dead] = -convolve(x, layer.weight[dead]).mean((0, 2, 3))
-            revived += int(dead.sum())
+            index = dead.nonzero()[:, 0]
+            reader = convs[convs.index(layer) + 1] if layer is not convs[-1] else None
+            if reader is None:
+                layer.get_parameter("bias")[index] = -convolve(x, layer.weight[index]).mean((0, 2, 3))
+            else:
+                _make_twins(layer, reader, index, output.mean((0, 2, 3)), generator)
+            revived += len(index)
             output = layer(x)
         x = output
     return revived
+
+
+def _make_twins(layer: Conv3x3, reader: Conv3x3, dead: Tensor, activation: Tensor, generator: torch.Generator) -> None:
+    """Give each dead channel half of one of the channels that matter most to the next layer, the reader."""
+    strength = activation * reader.weight.abs().sum((0, 2, 3))
+    donors = strength.topk(min(len(dead), int((strength > 0).sum()))).indices
+    for channel, donor in zip(dead.tolist(), donors.tolist(), strict=False):
+        weight = layer.weight[donor]
+        noise = torch.randn(weight.shape, generator=generator).to(weight)
+        layer.weight[channel] = weight + TWIN_NOISE * weight.std() * noise
+        layer.get_parameter("bias")[channel] = layer.get_parameter("bias")[donor]
+        reader.weight[:, donor] *= 0.5
+        reader.weight[:, channel] = reader.weight[:, donor]
 
 
 @torch.no_grad()

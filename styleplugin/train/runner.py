@@ -48,6 +48,8 @@ PROBES = 64
 """Pictures for dead channels and validation."""
 STARTING = 16
 """Pictures for starting values."""
+REVIVE_UNTIL = 0.9
+"""Share of a phase's steps in which dead channels are revived."""
 SHEET = 8
 """Columns of a contact sheet."""
 PROBE_SECONDS = 4.0
@@ -311,9 +313,11 @@ class Run:
         if phase != "teacher_decoder":
             seen = self._students(coder, self.validation)
             row["dead"] = round(max(dead_fraction(network, inputs) for network, inputs in seen), 4)
-            # Later than three quarters a channel that wakes up has no time left to learn something useful.
-            if step <= 0.75 * steps:
-                row["revived"] = sum(revive(network, inputs) for network, inputs in self._students(coder, self.probes))
+            # Later a channel that wakes up has no time left to part from its twin.
+            if step <= REVIVE_UNTIL * steps:
+                generator = step_generator(self.recipe.seed, f"revive {phase}", step)
+                seen = self._students(coder, self.probes)
+                row["revived"] = sum(revive(network, inputs, generator) for network, inputs in seen)
         self.log.write(phase=phase, step=step, **row)
         self.log.sheet(f"{phase}-{step:06}", rows)
         self.log.plot()

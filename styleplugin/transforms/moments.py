@@ -16,7 +16,7 @@ from styleplugin.transforms.eigen import square_root
 
 DEGENERATE_VARIANCE = 1e-5
 """Variance of a feature under which it counts as constant, in squared feature units."""
-BLOCK = 1 << 16
+BLOCK = 1 << 13
 """Positions that are summed in working precision; sums over more of them are merged in float64."""
 
 
