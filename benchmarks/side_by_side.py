@@ -117,7 +117,7 @@ def ours(clone: str, *, compact: bool):
     from styleplugin.stylizer import Stylizer
 
     model, _ = import_collaborative_distillation(clone, compact=compact)
-    info = describe(model, name="released", architecture="vgg-pairs", license="MIT", sha256="")
+    info = describe(model, name="released", license="MIT", sha256="")
     stylizer = Stylizer(model, info, EngineOptions(device="cpu"))
     return lambda content, style: stylizer(content, style).tensor
 

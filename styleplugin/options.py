@@ -21,7 +21,7 @@ class Bounds:
     step: float = 1.0
 
 
-Method = Literal["wct", "adain"]
+Method = Literal["wct", "adain", "photorealistic"]
 KeepColor = Literal["off", "luminance", "lab"]
 Regularization = Literal["soft", "official", "identity"]
 

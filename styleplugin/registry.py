@@ -1,4 +1,4 @@
-"""From a weights file to a model: known architectures, and the file format of encoder-decoder pairs.
+"""From a weights file to a model: known architectures, and their file format.
 
 Files with our metadata are built as it says; files of other origin go to the first entry whose `detect` knows their
 tensor names. The architecture always comes from this list, never from code in a file.
@@ -18,7 +18,11 @@ from torch import Tensor, nn
 from styleplugin.checkpoint import Weights, write_weights
 from styleplugin.errors import WeightsError
 from styleplugin.models.pairs import Pair, PairModel, PairSpec, pairing_id
+from styleplugin.models.photorealistic import PhotoModel, PhotoSpec
 from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
+
+StyleModel = PairModel | PhotoModel
+"""The models of all feed-forward methods."""
 
 MAX_PARAMETERS = 40_000_000
 """The largest model there is, the five teacher pairs, has 34 million."""
@@ -112,31 +116,31 @@ def load_model(weights: Weights) -> tuple[nn.Module, ModelInfo]:
     return ENTRIES.find(weights).build(weights)
 
 
-def describe(model: PairModel, *, name: str, architecture: str, license: str, sha256: str, **more: Any) -> ModelInfo:
-    """Return the descriptor of a pair model."""
+def describe(model: StyleModel, *, name: str, license: str, sha256: str, **more: Any) -> ModelInfo:
+    """Return the descriptor of a model."""
     return ModelInfo(
         name=name,
-        architecture=architecture,
+        architecture=model.architecture,
         method=model.method,
         levels=model.levels,
         parameters=sum(p.numel() for p in model.parameters()),
         license=license,
         sha256=sha256,
-        min_side=2 * model.pair(model.levels[0]).spec.encoder.stride,
+        min_side=model.min_side,
         **more,
     )
 
 
 def save_model(
     path: str | Path,
-    model: PairModel,
+    model: StyleModel,
     *,
     license: str,
     card: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
     overwrite: bool = True,
 ) -> str:
-    """Write a pair model, the file that is distributed.
+    """Write a model, the file that is distributed.
 
     Args:
         path: Target.
@@ -153,11 +157,9 @@ def save_model(
         WeightsError: SP306, a value that is not finite or too large.
         OutputError: SP601 to SP604, the file exists or cannot be written.
     """
-    pairs = [model.pair(level) for level in model.levels]
     metadata = {
-        "architecture": "vgg-pairs",
-        "method": model.method,
-        "pairs": [{**pair.spec.to_dict(), "pairing": pairing_id(pair.encoder)} for pair in pairs],
+        "architecture": model.architecture,
+        **model.describe(),
         "license": license,
         "card": dict(card or {}),
     }
@@ -267,7 +269,28 @@ def _build_pairs(weights: Weights) -> tuple[PairModel, ModelInfo]:
     return model, describe(
         model,
         name=weights.path.stem,
-        architecture="vgg-pairs",
+        license=str(metadata.get("license", "unknown")),
+        sha256=weights.sha256,
+        metrics=metrics,
+    )
+
+
+@torch.random.fork_rng(devices=[])
+def _build_photo(weights: Weights) -> tuple[PhotoModel, ModelInfo]:
+    where = weights.path.name
+    metadata = weights.metadata
+    try:
+        spec = PhotoSpec.from_dict(metadata["spec"])
+        pairing, metrics = metadata["pairing"], dict(metadata.get("card", {}).get("metrics", {}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _malformed(where, error) from error
+    model = PhotoModel(spec)
+    load_tensors(model, weights.tensors, where)
+    if pairing != pairing_id(model.encoder):
+        raise _wrong_half("decoder", where, pairing, pairing_id(model.encoder))
+    return model, describe(
+        model,
+        name=weights.path.stem,
         license=str(metadata.get("license", "unknown")),
         sha256=weights.sha256,
         metrics=metrics,
@@ -292,11 +315,15 @@ def _parameters(spec: PairSpec) -> int:
 def _check_pairing(pair: Pair, expected: Any, where: str) -> None:
     found = pairing_id(pair.encoder)
     if found != expected:
-        raise WeightsError(
-            "SP312",
-            f"The level-{pair.level} decoder of {where} was trained for the encoder {expected}, not for {found}.",
-            "Use an encoder and a decoder of the same model; swapped halves give broken pictures.",
-        )
+        raise _wrong_half(f"level-{pair.level} decoder", where, expected, found)
+
+
+def _wrong_half(half: str, where: str, expected: Any, found: str) -> WeightsError:
+    return WeightsError(
+        "SP312",
+        f"The {half} of {where} was trained for the encoder {expected}, not for {found}.",
+        "Use an encoder and a decoder of the same model; swapped halves give broken pictures.",
+    )
 
 
 def _malformed(where: str, error: Exception) -> WeightsError:
@@ -313,3 +340,4 @@ def _shorten(names: list[str]) -> str:
 
 
 ENTRIES.add(Entry(id="vgg-pairs", build=_build_pairs))
+ENTRIES.add(Entry(id="pca-photo", build=_build_photo))

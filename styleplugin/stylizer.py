@@ -27,16 +27,16 @@ from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
 from styleplugin.images.small import losses, write_image
 from styleplugin.methods.adain import AdaIN
 from styleplugin.methods.base import Method
+from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
-from styleplugin.models.pairs import PairModel, pairing_id
 from styleplugin.options import EngineOptions, StyleWeight, StylizeOptions
-from styleplugin.registry import ModelInfo
+from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report
 from styleplugin.style import SUFFIX, Style, mix_styles
 from styleplugin.transforms.adain import adain_map
 from styleplugin.transforms.moments import Moments
 
-METHODS: dict[str, Callable[[PairModel, Tensor], Method]] = {"wct": WCT, "adain": AdaIN}
+METHODS: dict[str, Callable[[Any, Tensor], Method]] = {"wct": WCT, "adain": AdaIN, "photorealistic": Photorealistic}
 
 PADDING_MULTIPLE, MIN_SIDE = 16, 32
 """Pictures are continued by reflection to sides that the deepest stride divides, with two feature cells at least."""
@@ -80,7 +80,7 @@ class Stylizer:
 
     def __init__(
         self,
-        model: PairModel,
+        model: StyleModel,
         info: ModelInfo,
         options: EngineOptions | None = None,
         *,
@@ -93,7 +93,7 @@ class Stylizer:
         self._like = torch.empty(0, device=self.device, dtype=dtype)
         self._method = METHODS[model.method](model, self._like)
         self.macs_per_pixel = sum(stage.macs_per_pixel for stage in self._method.stages)
-        self._encoders = tuple(pairing_id(model.pair(level).encoder) for level in model.levels)
+        self._encoders = model.encoder_ids
 
     def prepare(self, style: Any, *, style_scale: float = 1.0, on_step: OnStep | None = None) -> Style:
         """Measure a style picture once, to apply it to many pictures.
@@ -304,7 +304,7 @@ def load(model: str, *, allow_unknown_model: bool = False, **options: Any) -> St
     """
     engine_options = options_from(EngineOptions, options)
     module, info = zoo.load(model, allow_unknown=allow_unknown_model)
-    assert isinstance(module, PairModel)
+    assert isinstance(module, StyleModel)
     return Stylizer(module, info, engine_options)
 
 
@@ -324,7 +324,7 @@ def stylize(
     Args:
         content: Path, Pillow image, array, tensor or `Picture`.
         style: The same, a style file, a `Style`, or a list of styles, of (style, weight) or of `StyleWeight`.
-        method: "wct" (the default) or "adain".
+        method: "wct" (the default), "adain" or "photorealistic".
         model: Name or source of a model; by default the method's own, or the one a style file was made with.
         allow_unknown_model: Admit a local file that is not in the list of known models, with a warning.
         mask: Where the style applies: white is stylized, black is left exactly as it is.

@@ -21,7 +21,7 @@ from styleplugin.errors import StylePluginWarning, WeightsError
 from styleplugin.files import atomic_write
 from styleplugin.registry import ModelInfo, load_model
 
-DEFAULT_MODELS = {"wct": "cd-wct.x16", "adain": "cd-adain.x16"}
+DEFAULT_MODELS = {"wct": "cd-wct.x16", "adain": "cd-adain.x16", "photorealistic": "pca-photo.vgg"}
 """Model of each method when none is named."""
 
 INDEX = "index.json"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from styleplugin.models.layers import Conv3x3
+from styleplugin.models.layers import Conv1x1, Conv3x3
 from styleplugin.models.pairs import Pair, PairModel, PairSpec
+from styleplugin.models.photorealistic import Backbone, PhotoModel, PhotoSpec
 from styleplugin.models.vgg import VGGSpec, convs_of_level
 from styleplugin.registry import save_model
 
@@ -36,6 +37,22 @@ def _make_pair(level: int, *, seed: int = 0, final_relu: bool = True) -> Pair:
 def make_pair() -> Callable[..., Pair]:
     """The function that builds random pairs: level, and `seed=`, `final_relu=`."""
     return _make_pair
+
+
+@pytest.fixture(scope="session")
+def make_photo_model() -> Callable[..., PhotoModel]:
+    """The function that builds random photorealistic students: backbone."""
+
+    def make(backbone: Backbone) -> PhotoModel:
+        model = PhotoModel(PhotoSpec(backbone=backbone, widths=(4, 5, 6, 7)))
+        generator = torch.Generator().manual_seed(0)
+        for conv in model.modules():
+            if isinstance(conv, (Conv3x3, Conv1x1)):
+                conv.weight.data.normal_(0, (2 / conv.weight[0].numel()) ** 0.5, generator=generator)
+                conv.get_parameter("bias").data.uniform_(0, 0.1, generator=generator)
+        return model.eval().requires_grad_(False)
+
+    return make
 
 
 @pytest.fixture

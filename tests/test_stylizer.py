@@ -39,7 +39,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def stylizer_of(model: PairModel, name: str = "tiny", **options) -> Stylizer:
-    info = describe(model, name=name, architecture="vgg-pairs", license="MIT", sha256="0" * 64)
+    info = describe(model, name=name, license="MIT", sha256="0" * 64)
     return Stylizer(model, info, EngineOptions(device="cpu", **options))
 
 

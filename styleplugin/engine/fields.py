@@ -23,6 +23,8 @@ class Field(Protocol):
     channels: int
     like: Tensor
     """Any tensor of the field's batch size, dtype and device."""
+    sources: tuple[Field, ...]
+    """What it is computed from; none if it is in memory."""
 
     def read(self, region: Region) -> Tensor:
         """Return the (N, C, h, w) values of a region inside the grid; not to be written to."""
@@ -31,6 +33,8 @@ class Field(Protocol):
 
 class Canvas:
     """A field that is in memory: (N, C, H, W), channels-last."""
+
+    sources: tuple[Field, ...] = ()
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor.contiguous(memory_format=torch.channels_last)
@@ -47,7 +51,7 @@ class Computed:
     """A field that is a few operations away from another field."""
 
     def __init__(self, source: Field, operations: Sequence[Operation]) -> None:
-        self.source: Field | None = source
+        self.sources: tuple[Field, ...] = (source,)
         self.operations = operations
         self._sizes = [source.size]
         for operation in operations:
@@ -77,7 +81,7 @@ class Computed:
 
     def keep(self, tensor: Tensor) -> None:
         """Take the complete field; its source is let go."""
-        self.kept, self.source = tensor, None
+        self.kept, self.sources = tensor, ()
 
     def read(self, region: Region) -> Tensor:
         """Return a region: a view if the field is kept, else computed."""
@@ -90,17 +94,33 @@ class Computed:
         each operation the first row or column beyond is replaced by what the operation's padding wants there. So no
         layer copies its input to pad it, and all tiles of a field have nearly the same shapes.
         """
-        assert self.source is not None, "a kept field is read, not computed"
+        (source,) = self.sources
         wanted = [region]
         for operation in reversed(self.operations):
             wanted.append(wanted[-1].map(operation.need))
-        x = _read_beyond(self.source, wanted[-1])
+        x = _read_beyond(source, wanted[-1])
         for operation, size, output, given in zip(
             self.operations, self._sizes, wanted[-2::-1], wanted[:0:-1], strict=False
         ):
             _continue(x, given, size, operation.padding)
             x = operation.run(x, output)
         return x
+
+
+class Joined:
+    """Two fields of one grid as one: added, or the channels of the second stacked behind those of the first."""
+
+    def __init__(self, first: Field, second: Field, kind: Literal["add", "stack"]) -> None:
+        self.sources: tuple[Field, ...] = (first, second)
+        self.kind = kind
+        self.size = first.size
+        self.channels = first.channels + (second.channels if kind == "stack" else 0)
+        self.like = first.like
+
+    def read(self, region: Region) -> Tensor:
+        """Compute a region from both."""
+        first, second = (source.read(region) for source in self.sources)
+        return first + second if self.kind == "add" else torch.cat([first, second], 1)
 
 
 def _read_beyond(source: Field, region: Region) -> Tensor:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styleplugin.engine.region import Region, Span
-from styleplugin.models.layers import Conv3x3, MaxPool2x2, Upsample2x
+from styleplugin.models.layers import BilinearUpsample2x, Conv1x1, Conv3x3, MaxPool2x2, Upsample2x
 from styleplugin.models.vgg import Preprocess
 from styleplugin.transforms.affine import AffineMap
 
@@ -53,23 +53,31 @@ class Kernel:
     """
 
     def __init__(
-        self, weight: Tensor, bias: Tensor, *, relu: bool, stride: tuple[int, int] = (1, 1), like: Tensor
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        relu: bool,
+        stride: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        like: Tensor,
     ) -> None:
-        self._relu, self._stride = relu, list(stride)
+        self._relu, self._stride, self._groups = relu, list(stride), groups
         self._bias = bias.to(like)
         self._weight = weight.to(like).contiguous(memory_format=torch.channels_last)
         self._packed = None
         if _pack and like.device.type == "cpu" and like.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-            self._packed = _pack(self._weight.to_mkldnn(), [0, 0], self._stride, [1, 1], 1, None)
+            self._packed = _pack(self._weight.to_mkldnn(), [0, 0], self._stride, [1, 1], groups, None)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Convolve (N, I, H, W); the result is channels-last and contiguous."""
         if self._packed is not None:
             activation = "relu" if self._relu else "none"
             return torch.ops.mkldnn._convolution_pointwise(
-                x, self._packed, self._bias, [0, 0], self._stride, [1, 1], 1, activation, [], ""
+                x, self._packed, self._bias, [0, 0], self._stride, [1, 1], self._groups, activation, [], ""
             )
-        y = F.conv2d(x, self._weight, self._bias, self._stride).contiguous(memory_format=torch.channels_last)
+        y = F.conv2d(x, self._weight, self._bias, self._stride, groups=self._groups)
+        y = y.contiguous(memory_format=torch.channels_last)
         return y.relu_() if self._relu else y
 
 
@@ -78,10 +86,12 @@ class Convolution:
 
     padding: Literal["reflect", "replicate"] = "reflect"
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, like: Tensor) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor, *, relu: bool, groups: int = 1, stride: int = 1, like: Tensor
+    ) -> None:
         self.out_channels = weight.shape[0]
         self.macs = float(weight.numel())
-        self._kernel = Kernel(weight, bias, relu=relu, like=like)
+        self._kernel = Kernel(weight, bias, relu=relu, stride=(stride, stride), groups=groups, like=like)
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size
@@ -91,6 +101,50 @@ class Convolution:
 
     def run(self, x: Tensor, region: Region) -> Tensor:
         return self._kernel(x)
+
+
+class StridedConvolution(Convolution):
+    """3x3 convolution with stride 2; only the last row and column are padded."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, groups: int, like: Tensor) -> None:
+        super().__init__(weight, bias, relu=relu, groups=groups, stride=2, like=like)
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size[0] // 2, size[1] // 2
+
+    def need(self, span: Span) -> Span:
+        return Span(2 * span.start, 2 * span.stop + 1)
+
+
+class PointwiseConvolution:
+    """1x1 convolution with ReLU."""
+
+    padding: Literal["reflect", "replicate"] = "reflect"
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, like: Tensor) -> None:
+        self.out_channels = weight.shape[0]
+        self.macs = float(weight.numel())
+        self._kernel = Kernel(weight, bias, relu=True, like=like)
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size
+
+    def need(self, span: Span) -> Span:
+        return span
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        return self._kernel(x)
+
+
+class HighFrequencies(Convolution):
+    """What is finer than a 3x3 mean."""
+
+    padding: Literal["reflect", "replicate"] = "replicate"
+
+    def __init__(self, channels: int, like: Tensor) -> None:
+        kernel = torch.full((channels, 1, 3, 3), -1 / 9, dtype=torch.float64)
+        kernel[:, :, 1, 1] += 1
+        super().__init__(kernel, torch.zeros(channels, dtype=torch.float64), relu=False, groups=channels, like=like)
 
 
 class PictureConvolution(Convolution):
@@ -200,34 +254,81 @@ class UpsampledConvolution:
         return output
 
 
-def compile_layers(layers: Iterable[nn.Module], like: Tensor, before: AffineMap | None = None) -> list[Operation]:
+class BilinearUpsampling:
+    """Bilinear upsampling by 2 with half-pixel centers."""
+
+    padding: Literal["reflect", "replicate"] = "replicate"
+
+    def __init__(self, channels: int) -> None:
+        self.out_channels = channels
+        self.macs = 4.0 * channels
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return 2 * size[0], 2 * size[1]
+
+    def need(self, span: Span) -> Span:
+        return Span((span.start - 1) // 2, span.stop // 2 + 1)
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        doubled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        given = region.map(lambda span: Span(2 * self.need(span).start, 2 * self.need(span).stop))
+        return region.relative_to(given).of(doubled)
+
+
+def compile_layers(
+    layers: Iterable[nn.Module], like: Tensor, before: AffineMap | None = None, channels: int = 0
+) -> list[Operation]:
     """Turn the layers of a model into operations for `like`'s device and dtype.
 
-    A per-position map in front of the first convolution (preprocessing, or `before`) is folded into it, and upsampling
-    merges with the convolution behind it.
+    A per-position map in front of the first convolution (preprocessing, or `before`) is folded into it, also through a
+    bilinear upsampling, which commutes with it; nearest upsampling merges with the convolution behind it.
+
+    Args:
+        layers: In order.
+        like: Gives device and dtype.
+        before: A map in front of the first convolution.
+        channels: Of the input, where no convolution comes first.
     """
     operations: list[Operation] = []
-    upsample, channels = False, 0
+    upsample = False
     for layer in layers:
-        if isinstance(layer, Preprocess):
-            before = AffineMap(layer.weight[:, :, 0, 0].to("cpu", torch.float64), layer.bias.to("cpu", torch.float64))
-        elif isinstance(layer, MaxPool2x2):
-            operations.append(Pooling(channels))
-        elif isinstance(layer, Upsample2x):
-            upsample = True
-        elif isinstance(layer, Conv3x3):
-            assert layer.bias is not None
-            weight, bias = layer.weight.detach().double().cpu(), layer.bias.detach().double().cpu()
-            if before is not None:
-                weight, bias = before.fold_into(weight, bias)
-                before = None
-            channels = weight.shape[0]
-            kind = UpsampledConvolution if upsample else PictureConvolution if channels == 3 else Convolution
-            operations.append(kind(weight, bias, relu=layer.relu, like=like))
-            upsample = False
-        else:
-            raise TypeError(f"no operation for a {type(layer).__name__}")
+        match layer:
+            case Preprocess():
+                before = AffineMap(
+                    layer.weight[:, :, 0, 0].to("cpu", torch.float64), layer.bias.to("cpu", torch.float64)
+                )
+            case MaxPool2x2():
+                operations.append(Pooling(channels))
+            case BilinearUpsample2x():
+                operations.append(BilinearUpsampling(channels))
+            case Upsample2x():
+                upsample = True
+            case Conv3x3() | Conv1x1():
+                weight, bias = _parameters(layer, before)
+                before, channels = None, weight.shape[0]
+                operations.append(_convolution(layer, weight, bias, upsample=upsample, like=like))
+                upsample = False
+            case _:
+                raise TypeError(f"no operation for a {type(layer).__name__}")
     return operations
+
+
+def _parameters(layer: nn.Conv2d, before: AffineMap | None) -> tuple[Tensor, Tensor]:
+    assert layer.bias is not None
+    weight, bias = layer.weight.detach().double().cpu(), layer.bias.detach().double().cpu()
+    return (weight, bias) if before is None else before.fold_into(weight, bias)
+
+
+def _convolution(layer: Conv3x3 | Conv1x1, weight: Tensor, bias: Tensor, *, upsample: bool, like: Tensor) -> Operation:
+    if isinstance(layer, Conv1x1):
+        return PointwiseConvolution(weight, bias, like=like)
+    if upsample:
+        return UpsampledConvolution(weight, bias, relu=layer.relu, like=like)
+    if layer.stride == (2, 2):
+        return StridedConvolution(weight, bias, relu=layer.relu, groups=layer.groups, like=like)
+    if weight.shape[0] == 3 and layer.groups == 1:
+        return PictureConvolution(weight, bias, relu=layer.relu, like=like)
+    return Convolution(weight, bias, relu=layer.relu, groups=layer.groups, like=like)
 
 
 def segments(operations: Sequence[Operation]) -> list[list[Operation]]:
@@ -237,9 +338,9 @@ def segments(operations: Sequence[Operation]) -> list[list[Operation]]:
     """
     parts: list[list[Operation]] = [[]]
     for operation in operations:
-        if isinstance(operation, UpsampledConvolution) and parts[-1]:
+        if isinstance(operation, (UpsampledConvolution, BilinearUpsampling)) and parts[-1]:
             parts.append([])
         parts[-1].append(operation)
-        if isinstance(operation, Pooling):
+        if isinstance(operation, (Pooling, StridedConvolution)):
             parts.append([])
     return [part for part in parts if part]

@@ -20,6 +20,9 @@ from styleplugin.engine.region import Region, tiles
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments
 
+KEEP_MACS = 50.0
+"""Multiply-adds per value from which on a map is rather kept in memory than computed again."""
+
 OnStep = Callable[[float, float, str], None]
 """Called after every tile with (done, total, name of the stage); raise `Cancelled` in it to stop the run."""
 
@@ -124,9 +127,8 @@ class Engine:
         return regions
 
     def _settle(self, field: Field) -> None:
-        source = field.source if isinstance(field, Computed) else None
-        if isinstance(source, Computed) and source.kept is None:
-            if self._worth_keeping(source):
+        for source in field.sources:
+            if isinstance(source, Computed) and self._worth_keeping(source):
                 self.complete(source)
             else:
                 self._settle(source)
@@ -135,7 +137,7 @@ class Engine:
         if field.kept is not None:
             return False
         values = field.channels * field.size[0] * field.size[1]
-        return values <= self._plan.keep_floats * self._pixels
+        return values <= self._plan.keep_floats * self._pixels and field.macs >= KEEP_MACS * values
 
     def _step(self, field: Field, region: Region) -> None:
         if self._on_step is None:

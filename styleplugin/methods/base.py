@@ -31,7 +31,7 @@ class EncoderDecoderStage:
         first, *rest = pair.decoder.layers()
         self._first = first
         self._rest: Sequence[Operation] = compile_layers(rest, like)
-        self.macs_per_pixel = _macs_per_pixel(self._encoder, compile_layers([first], like), self._rest)
+        self.macs_per_pixel = macs_per_pixel(self._encoder, compile_layers([first], like), self._rest)
 
     def style_features(self, style: Field) -> list[Field]:
         """Describe the features whose moments are the style code."""
@@ -44,8 +44,11 @@ class EncoderDecoderStage:
         return through(features, [*compile_layers([self._first], self._like, affine), *self._rest])
 
 
-def _macs_per_pixel(*parts: Sequence[Operation]) -> float:
-    # Counted on a picture of 256 x 256, which every stride divides.
+def macs_per_pixel(*parts: Sequence[Operation]) -> float:
+    """Return the multiply-adds per picture pixel of operations that follow one another.
+
+    Counted on a picture of 256 x 256, which every stride divides.
+    """
     size, macs = (256, 256), 0.0
     for operation in (op for part in parts for op in part):
         size = operation.output_size(size)

@@ -1,25 +1,46 @@
-"""The three building blocks of all encoders and decoders.
+"""The building blocks of all encoders and decoders.
 
 They are ordinary modules for training; the engine recognizes them by type and runs them region by region.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class Conv3x3(nn.Conv2d):
-    """3x3 convolution with reflection padding 1 and an optional ReLU: (N, C, H, W) to (N, K, H, W), sides >= 2."""
+    """3x3 convolution with reflection padding and an optional ReLU: (N, C, H, W), sides >= 2.
 
-    def __init__(self, in_channels: int, out_channels: int, *, relu: bool = True) -> None:
-        super().__init__(in_channels, out_channels, 3)
+    With stride 1 the size stays; with stride 2 it is halved, and only the last row and column are padded.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, relu: bool = True, stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__(in_channels, out_channels, 3, stride, groups=groups)
         self.relu = relu
+        self.rim = (1, 1, 1, 1) if stride == 1 else (0, 1, 0, 1)
+        """Padded columns left and right, rows above and below."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Convolve (N, C, H, W) and keep the size."""
-        output = super().forward(F.pad(input, (1, 1, 1, 1), mode="reflect"))
+        """Convolve (N, C, H, W)."""
+        output = super().forward(F.pad(input, self.rim, mode="reflect"))
         return output.relu() if self.relu else output
+
+
+class Conv1x1(nn.Conv2d):
+    """1x1 convolution with ReLU: (N, C, H, W) to (N, K, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve (N, C, H, W)."""
+        return super().forward(input).relu()
 
 
 class MaxPool2x2(nn.Module):
@@ -36,3 +57,34 @@ class Upsample2x(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """Upsample (N, C, H, W) to (N, C, 2H, 2W)."""
         return F.interpolate(input, scale_factor=2, mode="nearest")
+
+
+class BilinearUpsample2x(nn.Module):
+    """Bilinear upsampling by 2 with half-pixel centers."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Upsample (N, C, H, W) to (N, C, 2H, 2W)."""
+        return F.interpolate(input, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class Join(nn.Module):
+    """Where a decoder takes up what the encoder kept: added to its channels, or stacked behind them."""
+
+    def __init__(self, kind: Literal["add", "stack"]) -> None:
+        super().__init__()
+        self.kind: Literal["add", "stack"] = kind
+
+    def forward(self, input: Tensor, detail: Tensor) -> Tensor:
+        """Join (N, C, H, W) and (N, C or D, H, W)."""
+        return input + detail if self.kind == "add" else torch.cat([input, detail], 1)
+
+
+class HighPass(nn.Module):
+    """What is finer than a 3x3 mean: the detail that pooling loses. Edges are repeated outwards.
+
+    Source: Chiu and Gurari 2022, high-frequency residual skip links.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (N, C, H, W) minus its local mean."""
+        return input - F.avg_pool2d(F.pad(input, (1, 1, 1, 1), mode="replicate"), 3, 1)

@@ -72,6 +72,8 @@ class PairModel(nn.Module):
         WeightsError: SP323, an unknown method, no pair, two pairs of one level, or several pairs for AdaIN.
     """
 
+    architecture = "vgg-pairs"
+
     def __init__(self, method: str, pairs: Iterable[Pair]) -> None:
         super().__init__()
         pairs = sorted(pairs, key=lambda pair: pair.level)
@@ -91,11 +93,29 @@ class PairModel(nn.Module):
         """Levels there are, deepest first, the order WCT runs them in."""
         return tuple(sorted(map(int, self.pairs), reverse=True))
 
+    @property
+    def min_side(self) -> int:
+        """Smallest picture side; reflection needs two cells of the deepest features."""
+        return 2 * self.pair(self.levels[0]).spec.encoder.stride
+
+    @property
+    def encoder_ids(self) -> tuple[str, ...]:
+        """What a style must have been made with: one id per level."""
+        return tuple(pairing_id(self.pair(level).encoder) for level in self.levels)
+
     def pair(self, level: int) -> Pair:
         """Return the pair of a level; KeyError if there is none."""
         pair = self.pairs[str(level)]
         assert isinstance(pair, Pair)
         return pair
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a weights file says to rebuild the model, plain JSON data."""
+        pairs = [self.pair(level) for level in self.levels]
+        return {
+            "method": self.method,
+            "pairs": [{**pair.spec.to_dict(), "pairing": pairing_id(pair.encoder)} for pair in pairs],
+        }
 
     def forward(self, image: Tensor) -> Tensor:
         """Reconstruct (N, 3, H, W), sides multiples of 16, level by level: what the method gives without a style."""
@@ -104,7 +124,7 @@ class PairModel(nn.Module):
         return image
 
 
-def pairing_id(encoder: Encoder) -> str:
+def pairing_id(encoder: nn.Module) -> str:
     """Identify an encoder by its values, 16 hex digits; its decoder's file carries the same id.
 
     The values are rounded to float16 first, so that the half-precision copy of a pair keeps its id.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from styleplugin.errors import UsageError
+from styleplugin.models.photorealistic import PhotoSpec
 from styleplugin.models.vgg import VGGSpec, student_spec
 
 if sys.version_info >= (3, 11):
@@ -16,6 +17,7 @@ else:
     import tomli as tomllib
 
 PHASES = ("teacher_decoder", "student_encoder", "student_decoder", "student_pair")
+PHOTO_PHASES = ("block1", "block2", "block3", "block4", "joint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +40,18 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOptions:
-    """The judge: VGG-19, and the stand-in for its levels 4 and 5 where only its first layers are at hand."""
+    """VGG-19, and the stand-in for its levels 4 and 5 where only its first layers are at hand; or MobileNet."""
 
     source: str = ""
     """`file:PATH` or `hub:OWNER/REPO@REVISION:FILE` of a full VGG-19; empty for the two files below."""
     root: str = "../shared/data/teachers"
-    """Folder of the two files."""
+    """Folder of the files below."""
     vgg: str = "vgg19_imagenet_conv1_1-conv3_4.safetensors"
     """VGG-19 up to conv3_4 with the mean activations of each channel."""
     vgg_sha256: str = "b9db7a3b4bcd19c0d89a78e4b76a5d7315f893ea4339770172598cae0040651a"
+    mobilenet: str = "mobilenet_v1_100_imagenet.safetensors"
+    """MobileNet v1, batch normalization folded; photorealistic students of that backbone."""
+    mobilenet_sha256: str = "1ad6e14e9a6e7e4e9938cd472156691d3b1cddfb6b53a7ee1f9da74599c86a4c"
     embeddings: str = "cd_vgg19_16x_wct.safetensors"
     """Students whose linear embeddings judge relu4_1 and relu5_1."""
     embeddings_sha256: str = "ad5108ecc38bac9b084914b2b4ff14d8b7326e067571ac433de37ee8dab1862e"
@@ -83,6 +88,10 @@ class PhaseOptions:
     """AdaIN: weight of the content loss."""
     style: float = 10.0
     """AdaIN: weight of the style loss."""
+    distill: float = 1.0
+    """Photorealistic: weight of the distance to the teacher's principal components."""
+    feature: float = 1.0
+    """Photorealistic: weight of the distance of decoded features to those that the encoder had there."""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 1 or self.lr <= 0 or self.clip <= 0:
@@ -91,6 +100,15 @@ class PhaseOptions:
                 f"A phase had {self.steps} steps, batch {self.batch}, lr {self.lr:g} and clip {self.clip:g}; "
                 "they must be positive, only steps may be 0.",
             )
+
+
+def _check_common(recipe: Recipe | PhotoRecipe) -> None:
+    if recipe.precision not in ("bf16", "fp32"):
+        raise UsageError("SP122", f"The recipe has precision {recipe.precision!r}; bf16 and fp32 are possible.")
+    if recipe.data.crop % 16 or recipe.data.crop < 32:
+        raise UsageError("SP123", f"The crop was {recipe.data.crop}; it must be a multiple of 16 from 32 on.")
+    if min(recipe.log_every, recipe.validate_every, recipe.checkpoint_every) < 1:
+        raise UsageError("SP124", "log_every, validate_every and checkpoint_every must be at least 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,16 +159,9 @@ class Recipe:
             raise UsageError(
                 "SP121", f"The recipe has method {self.method!r} at level {self.level!r}; wct or adain at 1 to 5."
             )
-        if self.precision not in ("bf16", "fp32") or self.importance not in ("l1", "activation"):
-            raise UsageError(
-                "SP122",
-                f"The recipe has precision {self.precision!r} and importance {self.importance!r}; "
-                "bf16 or fp32, and l1 or activation, are possible.",
-            )
-        if self.data.crop % 16 or self.data.crop < 32:
-            raise UsageError("SP123", f"The crop was {self.data.crop}; it must be a multiple of 16 from 32 on.")
-        if min(self.log_every, self.validate_every, self.checkpoint_every) < 1:
-            raise UsageError("SP124", "log_every, validate_every and checkpoint_every must be at least 1.")
+        if self.importance not in ("l1", "activation"):
+            raise UsageError("SP122", f"The recipe has importance {self.importance!r}; l1 and activation are possible.")
+        _check_common(self)
 
     @property
     def student(self) -> VGGSpec:
@@ -174,6 +185,66 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhotoRecipe:
+    """Trains one photorealistic student."""
+
+    name: str
+    """Of the result, and of the run in logs."""
+    backbone: str
+    """vgg or mobilenet, student and teacher alike."""
+    widths: tuple[int, ...] = ()
+    """Channels at the four transform points; empty for those of the paper."""
+    energy: tuple[float, ...] = (80.0, 100.0, 100.0, 5.0)
+    """Total variance of the student's features at the four transform points, mean over pictures. The transform adds 1
+    to every variance, so that it changes little where the energy is small."""
+    basis_pictures: int = 512
+    """Pictures whose features the global eigenbases are taken from, all of the same weight."""
+    seed: int = 0
+    """All random numbers follow from it, the phase and the step."""
+    precision: str = "bf16"
+    """bf16 (autocast), or fp32; losses are float32 in both."""
+    log_every: int = 50
+    """Steps between lines of the log."""
+    validate_every: int = 500
+    """Steps between validations with a contact sheet."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    data: DataOptions = field(default_factory=DataOptions)
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    block1: PhaseOptions
+    """The first block of encoder and decoder."""
+    block2: PhaseOptions
+    """The second; what was trained before is frozen, here and below."""
+    block3: PhaseOptions
+    """The third."""
+    block4: PhaseOptions
+    """The fourth."""
+    joint: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
+    """All blocks together."""
+    license: str = "unknown"
+    """Of the weights, as far as the pictures and the teacher allow."""
+
+    def __post_init__(self) -> None:
+        spec = PhotoSpec(backbone=self.backbone, widths=self.widths)  # type: ignore[arg-type]
+        if len(self.energy) != len(spec.widths) or min(self.energy) <= 0:
+            raise UsageError("SP121", f"The energy was {self.energy}; four positive numbers are needed.")
+        _check_common(self)
+
+    @property
+    def spec(self) -> PhotoSpec:
+        """Spec of the student."""
+        return PhotoSpec(backbone=self.backbone, widths=self.widths)  # type: ignore[arg-type]
+
+    def phase(self, name: str) -> PhaseOptions:
+        """Return the options of a phase by its name."""
+        return getattr(self, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self) | {"widths": list(self.widths), "energy": list(self.energy)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleRecipe:
     """Trains several pairs and packs them into one file."""
 
@@ -184,8 +255,11 @@ class BundleRecipe:
     license: str = "unknown"
 
 
-def read_recipe(path: str | Path) -> Recipe | BundleRecipe:
-    """Read a TOML recipe; `kind = "bundle"` marks one of several pairs.
+AnyRecipe = Recipe | PhotoRecipe | BundleRecipe
+
+
+def read_recipe(path: str | Path) -> AnyRecipe:
+    """Read a TOML recipe; `kind` is "pair" (the default), "photorealistic", or "bundle" for several pairs.
 
     Raises:
         UsageError: SP125, the file cannot be read or is not TOML; SP126, a key is unknown, missing or of the wrong
@@ -197,9 +271,9 @@ def read_recipe(path: str | Path) -> Recipe | BundleRecipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError("SP125", f"The recipe {path} cannot be read: {error}.") from error
     kind = data.pop("kind", "pair")
-    kinds = {"pair": Recipe, "bundle": BundleRecipe}
+    kinds = {"pair": Recipe, "photorealistic": PhotoRecipe, "bundle": BundleRecipe}
     if kind not in kinds:
-        raise UsageError("SP126", f"{path.name} has the kind {kind!r}; pair or bundle is needed.")
+        raise UsageError("SP126", f"{path.name} has the kind {kind!r}; {', '.join(kinds)} are possible.")
     recipe = _build(kinds[kind], data, path.name)
     if isinstance(recipe, Recipe) and recipe.grow_from:
         return replace(recipe, grow_from=str(path.parent / recipe.grow_from))
@@ -233,6 +307,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if get_origin(hint) is tuple:
         item = get_args(hint)[0]
+        if item is float and isinstance(value, list):
+            value = [float(v) if type(v) is int else v for v in value]
         if isinstance(value, list) and all(type(v) is item for v in value):
             return tuple(value)
     elif type(value) is hint:

@@ -42,7 +42,7 @@ class _PaddedConv3x3(Conv3x3):
 
 
 def pad_in_channels_last(module: nn.Module) -> None:
-    """Make all `Conv3x3` of a module pad in the layout of their input; parameters and results stay the same."""
+    """Make the `Conv3x3` of stride 1 of a module pad in the layout of their input; results stay the same."""
     for conv in module.modules():
-        if type(conv) is Conv3x3:
+        if type(conv) is Conv3x3 and conv.stride == (1, 1):
             conv.__class__ = _PaddedConv3x3

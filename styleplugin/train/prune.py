@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styleplugin.models.layers import Conv3x3
+from styleplugin.models.layers import Conv1x1, Conv3x3
 from styleplugin.models.vgg import Decoder, Encoder, VGGSpec, convs_of_level
 
 Keeps = dict[str, list[int]]
@@ -87,7 +87,7 @@ def prune_encoder(
             keeps[conv] = keep
             x = layer(x)
         else:
-            wide = x = _draw(layer, x, generator)
+            wide = x = draw_layer(layer, x, generator)
     return encoder, keeps
 
 
@@ -139,7 +139,7 @@ def draw_decoder(spec: VGGSpec, features: Tensor, generator: torch.Generator) ->
     decoder = Decoder(spec).to(features.device)
     x = features
     for layer in decoder.layers():
-        x = _draw(layer, x, generator) if isinstance(layer, Conv3x3) else layer(x)
+        x = draw_layer(layer, x, generator) if isinstance(layer, Conv3x3) else layer(x)
     last = decoder.layers()[-1]
     assert isinstance(last, Conv3x3)
     last.weight.mul_(0.1)
@@ -147,7 +147,8 @@ def draw_decoder(spec: VGGSpec, features: Tensor, generator: torch.Generator) ->
     return decoder
 
 
-def _draw(layer: Conv3x3, x: Tensor, generator: torch.Generator) -> Tensor:
+@torch.no_grad()
+def draw_layer(layer: Conv3x3 | Conv1x1, x: Tensor, generator: torch.Generator) -> Tensor:
     """Draw a layer at random and return its output.
 
     Source: Krähenbühl et al. 2016, data-dependent initialization: deep networks without normalization layers learn
@@ -160,7 +161,7 @@ def _draw(layer: Conv3x3, x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def match_statistics(layer: Conv3x3, x: Tensor, target: Tensor) -> None:
+def match_statistics(layer: Conv3x3 | Conv1x1, x: Tensor, target: Tensor) -> None:
     """Rescale and shift the filters so that each channel has the target's mean and deviation before the ReLU.
 
     A channel whose ReLU would then be closed everywhere gets mean 0 instead.
@@ -170,15 +171,22 @@ def match_statistics(layer: Conv3x3, x: Tensor, target: Tensor) -> None:
         x: (N, I, H, W), its input.
         target: (M, C, h, w), of any number of positions.
     """
-    output = convolve(x, layer.weight)
+    output = linear_part(layer, x)
     spread, wanted = (t.transpose(0, 1).flatten(1).std(1) for t in (output, target))
     scale = (wanted / spread.clamp_min(1e-12)).clamp_max(MAX_GAIN)
     middle = scale * output.mean((0, 2, 3))
     shift = target.mean((0, 2, 3)) - middle
-    if layer.relu:
+    if isinstance(layer, Conv1x1) or layer.relu:
         shift = torch.where(scale * output.amax((0, 2, 3)) + shift <= 0, -middle, shift)
     layer.weight.mul_(scale[:, None, None, None])
     layer.get_parameter("bias").copy_(shift)
+
+
+def linear_part(layer: Conv3x3 | Conv1x1, x: Tensor) -> Tensor:
+    """Return a layer's output without bias and ReLU."""
+    if isinstance(layer, Conv3x3):
+        x = F.pad(x, layer.rim, mode="reflect")
+    return F.conv2d(x, layer.weight, None, layer.stride, groups=layer.groups)
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:

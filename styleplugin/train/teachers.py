@@ -105,7 +105,7 @@ def build_judge(options: TeacherOptions, level: int, images: Tensor) -> Judge:
     if options.source:
         return _full_judge(options.source, level, images)
     path = Path(options.root) / options.vgg
-    weights = _read_pinned(path, options.vgg_sha256)
+    weights = read_pinned(path, options.vgg_sha256)
     raw = {name: value for name, value in weights.items() if name.startswith("conv")}
     means = {f"conv{name[10:-5]}": value for name, value in weights.items() if name.startswith("stats.relu")}
     layers = normalize_layers(raw, means)
@@ -114,7 +114,7 @@ def build_judge(options: TeacherOptions, level: int, images: Tensor) -> Judge:
     stand_ins = []
     if level > known:
         path = Path(options.root) / options.embeddings
-        _read_pinned(path, options.embeddings_sha256)
+        read_pinned(path, options.embeddings_sha256)
         embedded = import_embeddings(path)
         stand_ins = [_truncate(embedded[k], min(k, level)) for k in (4, 5)]
         sources[options.embeddings] = options.embeddings_sha256
@@ -152,7 +152,8 @@ def measure_means(encoder: Encoder, images: Tensor) -> dict[str, Tensor]:
     return {name: total / len(images) for name, total in totals.items()}
 
 
-def _read_pinned(path: Path, sha256: str) -> dict[str, Tensor]:
+def read_pinned(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Read a teacher's file, or raise WeightsError SP330 if its sha256 is another one."""
     weights = read_weights(path, limits=TEACHER)
     if weights.sha256 != sha256:
         raise WeightsError(

@@ -71,3 +71,26 @@ def wct_map(
 
 def _inverse_root(values: Tensor, floor: float) -> Tensor:
     return torch.where(values < floor, 0.0, values.clamp(min=floor).rsqrt())
+
+
+def zca_map(content: Moments, style: Moments) -> AffineMap:
+    """Solve for the photorealistic map T = (S_s + I)^(1/2) (S_c + I)^(-1/2), x -> T (x - mean_c) + mean_s.
+
+    The identity is not small: most directions of the students' features have variances below 1, so that it keeps
+    what varies little as it is.
+
+    Args:
+        content: Moments with a (C, C) scatter; covariances are divided by the number of positions.
+        style: Of the same encoder.
+
+    Raises:
+        NumericalError: SP701 or SP702, moments that are not finite.
+
+    Source: Chiu and Gurari 2022, official code.
+    """
+    content.check_finite("content")
+    style.check_finite("style")
+    whitening = spectral_function(content.covariance(unbiased=False), lambda e: (e + 1).rsqrt())
+    coloring = spectral_function(style.covariance(unbiased=False), lambda e: (e + 1).sqrt())
+    matrix = coloring @ whitening
+    return AffineMap(matrix, style.mean - matrix @ content.mean)

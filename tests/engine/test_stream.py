@@ -1,5 +1,6 @@
 """Tiles equal the whole picture: the promise everything else stands on."""
 
+import copy
 import math
 import random
 
@@ -16,9 +17,12 @@ from styleplugin.engine.region import Region, Span, tiles
 from styleplugin.engine.stream import Engine, Measure
 from styleplugin.errors import Cancelled
 from styleplugin.methods.adain import AdaIN
+from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
 from styleplugin.models.pairs import PairModel
 from styleplugin.options import StylizeOptions
+from styleplugin.transforms.moments import Moments
+from styleplugin.transforms.wct import zca_map
 
 CPU = torch.device("cpu")
 OPTIONS = StylizeOptions()
@@ -47,17 +51,19 @@ def stylized(method, content, style, tile, *, keep_floats=12.0, weights=None, or
 
 
 @pytest.fixture(scope="module")
-def models(make_pair):
+def models(make_pair, make_photo_model):
     return {
         "wct": PairModel("wct", [make_pair(level, seed=level) for level in (1, 2, 3, 4, 5)]),
         "adain": PairModel("adain", [make_pair(4, final_relu=False)]),
+        "photo-vgg": make_photo_model("vgg"),
+        "photo-mobilenet": make_photo_model("mobilenet"),
     }
 
 
-METHODS = {"wct": WCT, "adain": AdaIN}
+METHODS = {"wct": WCT, "adain": AdaIN, "photo-vgg": Photorealistic, "photo-mobilenet": Photorealistic}
 
 
-@pytest.mark.parametrize("name", ["wct", "adain"])
+@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("tile", [64, 128, 256, 512])
 def test_tiles_equal_the_whole_picture_in_float64(models, name, tile):
     method = METHODS[name](models[name], torch.empty(0, dtype=torch.float64))
@@ -70,7 +76,7 @@ def test_tiles_equal_the_whole_picture_in_float64(models, name, tile):
     assert_close(recomputed, whole, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["wct", "adain"])
+@pytest.mark.parametrize("name", METHODS)
 def test_tiles_equal_the_whole_picture_in_float32(models, name):
     method = METHODS[name](models[name], torch.empty(0))
     content, style = picture(208, 272, dtype=torch.float32), picture(96, 64, seed=1, dtype=torch.float32)
@@ -86,6 +92,19 @@ def test_I11_any_size_gives_the_whole_picture(models, rows, cols, tile, seed):
     content, style = picture(16 * rows, 16 * cols, seed), picture(32, 48, seed=1)
     whole = stylized(method, content, style, WHOLE)
     assert_close(stylized(method, content, style, tile, order=random.Random(seed)), whole, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("backbone", ["vgg", "mobilenet"])
+def test_the_photorealistic_stage_equals_the_modules_with_its_maps(models, backbone):
+    model = copy.deepcopy(models[f"photo-{backbone}"]).double()
+    content, style = picture(96, 80), picture(64, 48, seed=1)
+    skips, styles = [content, *model.encoder.features(content)], model.encoder.features(style)
+    x = skips[-1]
+    for block in (3, 2, 1, 0):
+        x = zca_map(Moments.of(x), Moments.of(styles[block])).apply(x)
+        x = model.decoder.blocks[block](x, skips[block])
+    method = Photorealistic(model, torch.empty(0, dtype=torch.float64))
+    assert_close(stylized(method, content, style, 64), x, rtol=0, atol=1e-10)
 
 
 def test_weights_are_measured_alike_in_tiles(models):
@@ -144,7 +163,7 @@ def test_a_kept_field_lets_its_source_go(make_pair):
     assert isinstance(field, Computed)
     Engine(Plan(CPU, 64, 12.0), picture_size=(64, 64)).measure(field, Measure())
     assert field.kept is not None
-    assert field.source is None
+    assert field.sources == ()
 
 
 def test_M06_cancel_stops_at_the_next_tile_and_progress_grows(models):

@@ -20,8 +20,8 @@ from styleplugin.train import BundleRecipe, Recipe, bundle, run
 from styleplugin.train.config import PHASES, TeacherOptions
 from styleplugin.train.data import load_pictures
 from styleplugin.train.evaluate import evaluate_pair, sample_psnr
+from styleplugin.train.pair_run import PairRun
 from styleplugin.train.parts import load_part
-from styleplugin.train.runner import Run
 
 pytestmark = pytest.mark.slow
 
@@ -158,13 +158,13 @@ def test_R02_R09_after_kill_9_the_result_is_that_of_an_uninterrupted_run(make_re
 
 
 def test_R06_a_batch_that_breaks_the_loss_is_kept_as_a_sheet(make_recipe, tmp_path: Path, monkeypatch):
-    original = Run._batch
+    original = PairRun.batch
 
     def poisoned(self, phase: str, count: int, step: int):
         batch = original(self, phase, count, step)
         return {"content": batch["content"] * float("nan")} if (phase, step) == ("student_decoder", 3) else batch
 
-    monkeypatch.setattr(Run, "_batch", poisoned)
+    monkeypatch.setattr(PairRun, "batch", poisoned)
     run(make_recipe(), tmp_path, device="cpu")
     assert [p.name for p in (tmp_path / "sheets").glob("skipped*")] == ["skipped-student_decoder-000003.jpg"]
 
@@ -220,7 +220,7 @@ def test_a_pair_grows_from_its_shallower_neighbor_which_is_trained_first(make_re
 
 
 def test_a_time_boxed_run_chooses_its_steps(make_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("styleplugin.train.runner.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("styleplugin.train.phases.PROBE_SECONDS", 0.05)
     weights = read_weights(run(make_recipe(level=1), tmp_path, device="cpu", seconds=4))
     steps = weights.metadata["card"]["steps"]
     assert set(steps) == set(PHASES)

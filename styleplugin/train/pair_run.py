@@ -1,0 +1,179 @@
+"""The run of an encoder-decoder pair: full-width decoder, small encoder, small decoder, both together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
+from styleplugin.models.pairs import Pair, PairModel, PairSpec
+from styleplugin.models.vgg import Decoder
+from styleplugin.registry import load_tensors, save_model
+from styleplugin.train.coders import (
+    Coder,
+    DistillTask,
+    StudentDecoderCoder,
+    StudentEncoderCoder,
+    StudentPairCoder,
+    TeacherDecoderCoder,
+)
+from styleplugin.train.config import PHASES, PhaseOptions, Recipe
+from styleplugin.train.data import step_generator
+from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
+from styleplugin.train.padding import pad_in_channels_last
+from styleplugin.train.parts import load_part, save_part
+from styleplugin.train.phases import SHEET, PhasedRun
+from styleplugin.train.prune import dead_fraction, revive
+from styleplugin.train.start import start_student_decoder, start_student_encoder, start_teacher_decoder
+from styleplugin.train.tasks import ReconstructionTask, StylizationTask
+from styleplugin.train.teachers import build_judge
+
+STARTING = 16
+"""Pictures for starting values."""
+REVIVE_UNTIL = 0.9
+"""Share of a phase's steps in which dead channels are revived."""
+
+
+class PairRun(PhasedRun):
+    """A pair of Collaborative Distillation."""
+
+    phases = PHASES
+    target = "pair.safetensors"
+    recipe: Recipe
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        device: str,
+        seconds: float | None,
+        on_event: Callable[[dict[str, Any]], None] | None,
+        *,
+        start: Recipe,
+    ) -> None:
+        super().__init__(recipe, out, device, seconds, on_event)
+        self.start = start
+        """The recipe with the files that the phases begin with."""
+        self.style, self.style_held_out = self._load(recipe.data.style) if recipe.method == "adain" else (None, None)
+        self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
+        if self.style:
+            self.identity["pictures"].append(self.style.fingerprint)
+
+    def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
+        """Return contents, and styles for AdaIN."""
+        generator = step_generator(self.recipe.seed, phase, step)
+        batch = {"content": self.content.random_crops(count, self.recipe.data.crop, generator)}
+        if self.style:
+            batch["style"] = self.style.random_crops(count, self.recipe.data.crop, generator)
+        return batch
+
+    def write_part(self, path: Path, phase: str, trainee: Coder, card: dict[str, Any]) -> None:
+        """Write the part that was trained."""
+        save_part(path, phase, trainee.trained.cpu(), card)
+
+    def write_model(self, target: Path) -> None:
+        """Write the pair with its figures."""
+        pair = self._pair()
+        metrics = evaluate_pair(pair, self.validation.cpu())
+        self.log.write(event="evaluated", **metrics)
+        save_model(target, PairModel(self.recipe.method, [pair]), license=self.recipe.license, card=self.card(metrics))
+
+    def begin(self, phase: str) -> Coder:
+        """Build a phase from the files of the phases before it."""
+        if phase == "teacher_decoder":
+            return TeacherDecoderCoder(start_teacher_decoder(self.start, self.judge, self.probes[:STARTING]))
+        if phase == "student_encoder":
+            encoder = start_student_encoder(self.start, self.judge, self.probes[:STARTING])
+            return StudentEncoderCoder(encoder, self._teacher_decoder())
+        encoder, _ = load_part(self.result("student_encoder"), "student_encoder")
+        assert isinstance(encoder, EmbeddedEncoder)
+        if phase == "student_pair":
+            decoder, _ = load_part(self.result("student_decoder"), "student_decoder")
+            assert isinstance(decoder, Decoder)
+            return StudentPairCoder(encoder, decoder)
+        decoder = start_student_decoder(self.start, encoder, self._teacher_decoder, self.probes[:STARTING])
+        return StudentDecoderCoder(encoder.encoder, decoder)
+
+    def _teacher_decoder(self) -> Decoder:
+        decoder, _ = load_part(self.result("teacher_decoder"), "teacher_decoder")
+        assert isinstance(decoder, Decoder)
+        return decoder
+
+    def task(self, trainee: Coder, options: PhaseOptions) -> DistillTask:
+        """Return the losses of the method."""
+        names = ("pixel", "perceptual", "embedding", "content", "style")
+        kind = StylizationTask if self.recipe.method == "adain" else ReconstructionTask
+        task = kind(self.judge, trainee, {name: getattr(options, name) for name in names})
+        task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pad_in_channels_last(task)
+        return task
+
+    def validate(self, phase: str, task: DistillTask, trainee: Coder, step: int, steps: int) -> None:
+        """Log PSNR and dead channels, revive these, and draw a contact sheet."""
+        with self.autocast():
+            value = reconstruction_psnr(task.reconstruct, self.validation, 16)
+            row: dict[str, Any] = {"psnr": round(value, 3)}
+            rows = [self.validation[:SHEET], task.reconstruct(self.validation[:SHEET])]
+            if isinstance(task, StylizationTask) and self.style_held_out:
+                styles = self.style_held_out.center_crops(self.recipe.data.crop, SHEET)
+                rows[1:] = [styles, task.stylize(self.validation[:SHEET], styles)]
+        if phase != "teacher_decoder":
+            seen = self._students(trainee, self.validation)
+            row["dead"] = round(max(dead_fraction(network, inputs) for network, inputs in seen), 4)
+            # Later a channel that wakes up has no time left to part from its twin.
+            if step <= REVIVE_UNTIL * steps:
+                generator = step_generator(self.recipe.seed, f"revive {phase}", step)
+                seen = self._students(trainee, self.probes)
+                row["revived"] = sum(revive(network, inputs, generator) for network, inputs in seen)
+        self.log.write(phase=phase, step=step, **row)
+        self.log.sheet(f"{phase}-{step:06}", rows)
+        self.log.plot()
+
+    @staticmethod
+    @torch.no_grad()
+    def _students(coder: Coder, images: Tensor) -> list[tuple[Any, Tensor]]:
+        """Return the students in training and what each of them sees."""
+        if isinstance(coder, StudentDecoderCoder):
+            return [(coder.trained, coder.encoder(images))]
+        if isinstance(coder, StudentPairCoder):
+            encoder = coder.embedded.encoder
+            return [(encoder, images), (coder.decoder, encoder(images))]
+        return [(coder.trained.encoder, images)]
+
+    def _pair(self) -> Pair:
+        path = self.result("student_pair")
+        (encoder, _), (decoder, _) = load_part(path, "student_encoder"), load_part(path, "student_decoder")
+        assert isinstance(encoder, EmbeddedEncoder) and isinstance(decoder, Decoder)
+        pair = Pair(PairSpec(encoder=replace(encoder.encoder.spec, final_relu=True), decoder=decoder.spec))
+        load_tensors(pair.encoder, encoder.encoder.state_dict(), "the encoder")
+        load_tensors(pair.decoder, decoder.state_dict(), "the decoder")
+        return pair
+
+    def data_card(self) -> dict[str, Any]:
+        """Return what is known about the pictures, for the card."""
+        card = super().data_card()
+        if self.style:
+            card["pictures"]["styles"] = len(self.style)
+        return card
+
+    def card(self, metrics: dict[str, float]) -> dict[str, Any]:
+        """Return what the pair was trained with, and its figures."""
+        recipe = self.recipe
+        true = self.judge.vgg.spec.level
+        judge = "VGG-19 at all levels"
+        if true < recipe.level:
+            judge = f"VGG-19 up to level {true}; above, the linear embeddings of the released x16 students stand in"
+        return {
+            "name": recipe.name,
+            "recipe": recipe.to_dict() | {"data": None, "teacher": None},
+            "teacher": {"sha256": self.judge.sources, "judge": judge},
+            "data": self.data_card(),
+            "steps": self.steps_done,
+            "seed": recipe.seed,
+            "metrics": metrics,
+        }

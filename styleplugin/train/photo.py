@@ -1,0 +1,102 @@
+"""What a photorealistic student is trained for: the teacher's principal components, and the picture back.
+
+Source: Chiu and Gurari 2022, section 4 and the official code. Differs: each loss is relative to the size of what it is
+compared with; a last phase trains all blocks together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from styleplugin.losses import feature_distance, mse
+from styleplugin.models.photorealistic import PhotoModel
+
+
+class Teacher(Protocol):
+    """Frozen features at four depths."""
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Return four feature maps of (N, 3, H, W) in [0, 1]."""
+        ...
+
+
+class PhotoTrainee:
+    """A student, and the blocks of it that learn."""
+
+    def __init__(self, model: PhotoModel, blocks: Sequence[int]) -> None:
+        """Freeze all but some blocks, 0 to 3, of encoder and decoder."""
+        self.model = model
+        self.blocks = list(blocks)
+        model.requires_grad_(False)
+        halves = (model.encoder.blocks, model.decoder.blocks)
+        self.trained = nn.ModuleList(half[block] for half in halves for block in self.blocks).requires_grad_(True)
+
+
+class PhotoTask(nn.Module):
+    """A step of training: owns student, teacher and bases, returns the losses."""
+
+    def __init__(
+        self, trainee: PhotoTrainee, teacher: nn.Module, bases: Sequence[Tensor], weights: dict[str, float]
+    ) -> None:
+        """Keep the bases, (C, d) each, as buffers; the weights are distill, pixel, feature and perceptual."""
+        super().__init__()
+        self.model = trainee.model
+        self.blocks = trainee.blocks
+        self.teacher = teacher
+        self.weights = weights
+        self.bases = nn.ParameterList(nn.Parameter(basis, requires_grad=False) for basis in bases)
+
+    def forward(self, content: Tensor) -> dict[str, Tensor]:
+        """Return "loss" and its parts for (N, 3, H, W) in [0, 1]."""
+        last = max(self.blocks)
+        with torch.no_grad():
+            taught = self.teacher.features(content)  # type: ignore[operator]
+        skips = [content]
+        for block in self.model.encoder.blocks[: last + 1]:
+            skips.append(block(skips[-1]))
+        decoded = [skips[-1]]
+        for k in reversed(range(last + 1)):
+            decoded.append(self.model.decoder.blocks[k](decoded[-1], skips[k]))
+        output = decoded[-1]
+        parts = {
+            "pixel": mse(output, content),
+            "distill": torch.stack([self._unexplained(k, skips[k + 1], taught[k]) for k in self.blocks]).mean(),
+        }
+        if last > 0 and self.weights["feature"]:
+            # The features that a block decodes to, beside those the encoder had there; the picture is "pixel".
+            pairs = [(decoded[last - k + 1], skips[k]) for k in self.blocks if k > 0]
+            parts["feature"] = torch.stack([_relative(own, wanted.detach()) for own, wanted in pairs]).mean()
+        if last > 0 and self.weights["perceptual"]:
+            seen = self.teacher.features(output)  # type: ignore[operator]
+            parts["perceptual"] = feature_distance(seen[last : last + 1], taught[last : last + 1])
+        return {"loss": torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()} | parts
+
+    def _unexplained(self, block: int, features: Tensor, taught: Tensor) -> Tensor:
+        """Return how far a student's centered features are from the teacher's principal components, 1 for all of it."""
+        target = principal_components(taught.float(), self.bases[block])
+        own = features.float() - features.float().mean((2, 3), keepdim=True)
+        return (own - target).square().sum() / target.square().sum().clamp_min(1e-6)
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """Encode and decode (N, 3, H, W) in [0, 1] as deep as the training has come."""
+        skips = [image]
+        for block in self.model.encoder.blocks[: max(self.blocks) + 1]:
+            skips.append(block(skips[-1]))
+        return self.model.decoder.decode(skips[-1], skips, max(self.blocks))
+
+
+def principal_components(features: Tensor, basis: Tensor) -> Tensor:
+    """Return the coordinates (N, d, h, w) of features (N, C, h, w), centered per picture, in a basis (C, d)."""
+    return torch.einsum("nchw,cd->ndhw", features - features.mean((2, 3), keepdim=True), basis)
+
+
+def _relative(a: Tensor, b: Tensor) -> Tensor:
+    """Return the squared distance of a to b, relative to b's variance over positions."""
+    a, b = a.float(), b.float()
+    spread = (b - b.mean((2, 3), keepdim=True)).square().mean()
+    return (a - b).square().mean() / spread.clamp_min(1e-6)

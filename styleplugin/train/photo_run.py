@@ -1,0 +1,173 @@
+"""The run of a photorealistic student: eigenbases of the teacher, then block after block, then all together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleplugin.checkpoint import TEACHER, read_weights, write_weights
+from styleplugin.models.mobilenet import MobileNet
+from styleplugin.models.photorealistic import PhotoModel
+from styleplugin.registry import load_tensors, save_model
+from styleplugin.train.config import PHOTO_PHASES, PhaseOptions, PhotoRecipe, TeacherOptions
+from styleplugin.train.data import step_generator
+from styleplugin.train.eigenbasis import Eigenbasis, global_eigenbasis
+from styleplugin.train.evaluate import reconstruction_psnr
+from styleplugin.train.padding import pad_in_channels_last
+from styleplugin.train.phases import SHEET, PhasedRun
+from styleplugin.train.photo import PhotoTask, PhotoTrainee, principal_components
+from styleplugin.train.photo_start import start_block
+from styleplugin.train.teachers import build_judge, read_pinned
+from styleplugin.transforms.moments import Moments
+
+STARTING = 32
+"""Pictures for starting values."""
+
+
+class PhotoRun(PhasedRun):
+    """A student of PCA-based distillation."""
+
+    phases = PHOTO_PHASES
+    target = "student.safetensors"
+    recipe: PhotoRecipe
+
+    def __init__(
+        self,
+        recipe: PhotoRecipe,
+        out: Path,
+        device: str,
+        seconds: float | None,
+        on_event: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        super().__init__(recipe, out, device, seconds, on_event)
+        if recipe.backbone == "vgg":
+            judge = build_judge(recipe.teacher, 4, self.probes.cpu())
+            self.teacher, self.sources = judge, judge.sources
+        else:
+            self.teacher, self.sources = build_mobilenet(recipe.teacher)
+        self.teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.bases = self._eigenbases()
+
+    def _eigenbases(self) -> list[Eigenbasis]:
+        """Compute the bases, or read them from the run's folder."""
+        path = self.out / "eigenbases.safetensors"
+        if not path.exists():
+            pictures = self.content.center_crops(self.recipe.data.crop, self.recipe.basis_pictures)
+            points = zip(self._covariances(pictures), self.recipe.spec.widths, self.recipe.energy, strict=True)
+            bases = [global_eigenbasis(covariances, width, energy) for covariances, width, energy in points]
+            kept = [basis.variance_kept for basis in bases]
+            tensors = {f"basis{k}": basis.vectors for k, basis in enumerate(bases)}
+            write_weights(path, tensors, {"variance_kept": kept})
+        weights = read_weights(path, limits=TEACHER)
+        kept = weights.metadata["variance_kept"]
+        self.log.write(event="eigenbases", **{f"kept{k + 1}": share for k, share in enumerate(kept)})
+        return [Eigenbasis(weights.tensors[f"basis{k}"], share) for k, share in enumerate(kept)]
+
+    @torch.no_grad()
+    def _covariances(self, pictures: Tensor) -> list[list[Tensor]]:
+        """Return the covariance of the teacher's features, for each transform point and picture."""
+        found: list[list[Tensor]] = [[] for _ in self.recipe.spec.widths]
+        for picture in pictures.split(1):
+            for covariances, taught in zip(found, self.teacher.features(picture), strict=True):  # type: ignore[operator]
+                covariances.append(Moments.of(taught).covariance(unbiased=False))
+        return found
+
+    def begin(self, phase: str) -> PhotoTrainee:
+        """Go on with the phase before, with a new block drawn at random."""
+        number = self.phases.index(phase)
+        model = PhotoModel(self.recipe.spec)
+        if number:
+            weights = read_weights(self.result(self.phases[number - 1]), limits=TEACHER)
+            load_tensors(model, weights.tensors, weights.path.name)
+        model.to(self.device)
+        if number == len(model.encoder.blocks):
+            return PhotoTrainee(model, range(number))
+        images = self.probes[:STARTING]
+        with torch.no_grad():
+            taught = self.teacher.features(images)[number]  # type: ignore[operator]
+        components = principal_components(taught, self.bases[number].vectors.to(taught))
+        start_block(model, number, images, components, step_generator(self.recipe.seed, f"start {phase}", 0))
+        return PhotoTrainee(model, [number])
+
+    def task(self, trainee: PhotoTrainee, options: PhaseOptions) -> PhotoTask:
+        """Return the losses of the blocks in training."""
+        weights = {name: getattr(options, name) for name in ("distill", "pixel", "feature", "perceptual")}
+        task = PhotoTask(trainee, self.teacher, [basis.vectors for basis in self.bases], weights)
+        task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pad_in_channels_last(task)
+        return task
+
+    def write_part(self, path: Path, phase: str, trainee: PhotoTrainee, card: dict[str, Any]) -> None:
+        """Write the student as far as it is trained."""
+        metadata = {"architecture": f"training-{phase}", "spec": self.recipe.spec.to_dict(), "card": card}
+        write_weights(path, trainee.model.cpu().state_dict(), metadata)
+
+    def validate(self, phase: str, task: PhotoTask, trainee: PhotoTrainee, step: int, steps: int) -> None:
+        """Log the PSNR and the share of dead channels, and draw a contact sheet."""
+        with self.autocast():
+            value = reconstruction_psnr(task.reconstruct, self.validation, 16)
+            rows = [self.validation[:SHEET], task.reconstruct(self.validation[:SHEET])]
+        dead = dead_share(trainee.model, self.validation, max(trainee.blocks))
+        self.log.write(phase=phase, step=step, psnr=round(value, 3), dead=round(dead, 4))
+        self.log.sheet(f"{phase}-{step:06}", rows)
+        self.log.plot()
+
+    def write_model(self, target: Path) -> None:
+        """Write the student with its figures."""
+        weights = read_weights(self.result(self.phases[-1]), limits=TEACHER)
+        model = PhotoModel(self.recipe.spec)
+        load_tensors(model, weights.tensors, weights.path.name)
+        images = self.validation.cpu()
+        metrics = {
+            "psnr": round(reconstruction_psnr(model, images), 4),
+            "dead": dead_share(model, images, len(model.encoder.blocks) - 1),
+            "variance_kept": [round(basis.variance_kept, 4) for basis in self.bases],
+        }
+        self.log.write(event="evaluated", **metrics)
+        save_model(target, model, license=self.recipe.license, card=self.card(metrics), dtype=torch.float16)
+
+    def card(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Return what the student was trained with, and its figures."""
+        recipe = self.recipe
+        judge = "MobileNet v1"
+        if recipe.backbone == "vgg":
+            judge = "VGG-19"
+            if not recipe.teacher.source:
+                judge += " up to relu3_1; relu4_1 by the linear embeddings of the released x16 students"
+        return {
+            "name": recipe.name,
+            "recipe": recipe.to_dict() | {"data": None, "teacher": None},
+            "teacher": {"sha256": self.sources, "judge": judge},
+            "data": self.data_card(),
+            "steps": self.steps_done,
+            "seed": recipe.seed,
+            "metrics": metrics,
+        }
+
+
+def build_mobilenet(options: TeacherOptions) -> tuple[MobileNet, dict[str, str]]:
+    """Read the MobileNet teacher.
+
+    Returns:
+        The teacher, frozen, and what it was made from.
+
+    Raises:
+        WeightsError: SP301 to SP310, the file is missing or wrong; SP330, its sha256 is not the recipe's.
+    """
+    path = Path(options.root) / options.mobilenet
+    tensors = read_pinned(path, options.mobilenet_sha256)
+    teacher = MobileNet()
+    load_tensors(teacher, {name: tensors[name] for name in teacher.state_dict() if name in tensors}, path.name)
+    return teacher, {options.mobilenet: options.mobilenet_sha256}
+
+
+@torch.no_grad()
+def dead_share(model: PhotoModel, images: Tensor, deepest: int) -> float:
+    """Return the share of feature channels at the transform points that are zero on all (N, 3, H, W) images."""
+    features = model.encoder.features(images)[: deepest + 1]
+    dead = sum(int((feature.amax((0, 2, 3)) <= 0).sum()) for feature in features)
+    return dead / sum(feature.shape[1] for feature in features)
