@@ -86,9 +86,11 @@ def seconds(run: Callable[[], object], repeats: int) -> list[float]:
     return times
 
 
-def child(script: str, arguments: dict, environment: dict[str, str] | None = None) -> dict:
+def child(
+    script: str, arguments: dict, environment: dict[str, str] | None = None, python: str = sys.executable
+) -> dict:
     """Run a benchmark in a process of its own, so that memory and allocator are its own; returns its JSON."""
-    command = [sys.executable, script, "--child", json.dumps(arguments)]
+    command = [python, script, "--child", json.dumps(arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | (environment or {}))
     if done.returncode:
         raise SystemExit(done.stderr)

@@ -66,7 +66,7 @@ def stylize_command(
         style_picture: The style: a picture, or a style file made by `style save`.
         output: Where the result goes; the extension decides the format (.png, .jpg, .webp, .tif, .bmp).
         style: A style with its weight, PATH:WEIGHT; give it several times to mix styles.
-        method: wct (the default) or adain.
+        method: wct (the default), adain or photorealistic.
         model: Name or source of a model: cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
         mask: A picture that says where the style applies: white is stylized, black stays exactly as it is.
@@ -127,7 +127,7 @@ def style_save(
         output: Name of the style file, ending in .safetensors.
         model: Model the style is for; it fits every model with the same encoders.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
-        method: wct (the default) or adain, where no model is named.
+        method: wct (the default), adain or photorealistic, where no model is named.
         style_scale: Size of the style picture relative to itself; larger gives larger strokes.
         overwrite: Replace an existing file.
         quiet: Show neither progress nor result.
@@ -204,6 +204,36 @@ def import_collaborative_distillation(
     print(
         f"{path}\nUse it with: styleplugin stylize PHOTO PAINTING -o OUT.png --allow-unknown-model --model file:{path}"
     )
+
+
+@import_app.command(name="pca-distillation")
+def import_pca_distillation(folder: Positional[str], /, *, output: Output, overwrite: bool = False) -> None:
+    """Convert the released photorealistic students from your own clone of their repository.
+
+    Args:
+        folder: The clone.
+        output: Folder for the converted models.
+        overwrite: Replace existing files.
+    """
+    from styleplugin.errors import WeightsError
+    from styleplugin.importers import pca_distillation as importer
+    from styleplugin.registry import save_model
+
+    backbones = importer.backbones_in(folder)
+    if not backbones:
+        raise WeightsError(
+            "SP301",
+            f"{folder!r} holds no checkpoints of PCA-Knowledge-Distillation.",
+            "Give the folder of a complete clone.",
+        )
+    Path(output).mkdir(parents=True, exist_ok=True)
+    for backbone in backbones:
+        model, metadata = importer.import_pca_distillation(folder, backbone)
+        path = Path(output) / f"pca-photo.{backbone}.released.safetensors"
+        save_model(path, model, license=metadata["license"], card=metadata["card"], overwrite=overwrite)
+        print(
+            f"{path}\nUse it with: styleplugin stylize PHOTO STYLE -o OUT.png --allow-unknown-model --model file:{path}"
+        )
 
 
 @app.command(name="train")

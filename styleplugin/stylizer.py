@@ -416,7 +416,7 @@ def _finished(content: Picture, output: Tensor, where: Tensor | None, options: S
     0 at 0, 1 at 1, and over 0.99 from 0.7 on.
     """
     output = output.clamp(0, 1) if content.bits <= 16 else output
-    if not bool(torch.isfinite(output).all()):
+    if not bool(torch.isfinite(torch.stack(torch.aminmax(output))).all()):
         raise NumericalError("SP703", "The stylized picture holds values that are not finite.", "Try another style.")
     bands = list(zip(content.rgb.split(_BAND, 2), output.split(_BAND, 2), strict=True))
     if options.keep_color == "luminance":

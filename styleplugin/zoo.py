@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 # Importing an importer makes its architecture known to the registry.
-import styleplugin.importers.collaborative_distillation  # noqa: F401
+import styleplugin.importers.collaborative_distillation
+import styleplugin.importers.pca_distillation  # noqa: F401
 from styleplugin import hub
 from styleplugin.checkpoint import Weights, read_weights
 from styleplugin.errors import StylePluginWarning, WeightsError

@@ -177,9 +177,7 @@ def _detect(tensors: Mapping[str, Tensor]) -> bool:
 
 def _load(weights: Weights) -> tuple[PairModel, ModelInfo]:
     model = _build(_split(weights.tensors), weights.path.name)
-    return model, describe(
-        model, name=weights.path.stem, license="MIT", sha256=weights.sha256
-    )
+    return model, describe(model, name=weights.path.stem, license="MIT", sha256=weights.sha256)
 
 
 ENTRIES.add(Entry(id="collaborative-distillation", detect=_detect, build=_load))

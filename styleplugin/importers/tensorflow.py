@@ -1,0 +1,210 @@
+"""TensorFlow checkpoints (format V2) without TensorFlow: the float32 tensors of an `.index` and `.data` pair.
+
+The index is a sorted table in the layout of LevelDB; each value describes where a tensor lies in the data file.
+
+Source: the published formats of LevelDB tables, of TensorFlow's tensor bundle (`tensor_bundle.proto`) and of CRC-32C
+(RFC 3720, appendix B.4).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from styleplugin.checkpoint import TEACHER, check_values
+from styleplugin.errors import WeightsError
+from styleplugin.files import check_regular_file
+
+_FOOTER_BYTES = 48
+_MAGIC = 0xDB4775248B80FB57
+_FLOAT32 = 1
+_MASK_DELTA = 0xA282EAD8
+_TRAILER_BYTES = 5
+"""Behind each block: its compression and its checksum."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorFlowCheckpoint:
+    """The float32 tensors of a checkpoint."""
+
+    tensors: dict[str, Tensor]
+    """In TensorFlow's own layout, on the CPU."""
+    sha256: dict[str, str]
+    """Of its two files, by name."""
+
+
+def read_tensorflow(index: str | Path) -> TensorFlowCheckpoint:
+    """Read a checkpoint; tensors of other types than float32 are left out.
+
+    Args:
+        index: The `.index` file; `.data-00000-of-00001` lies beside it.
+
+    Raises:
+        WeightsError: SP301, a file is missing; SP304, one is too large; SP306, a value is not finite; SP319, the files
+            are damaged or of another format.
+    """
+    index = check_regular_file(index, WeightsError, "SP301")
+    data_file = check_regular_file(index.with_name(f"{index.stem}.data-00000-of-00001"), WeightsError, "SP301")
+    for path in (index, data_file):
+        if path.stat().st_size > TEACHER.file_bytes:
+            limit = TEACHER.file_bytes >> 20
+            raise WeightsError("SP304", f"{path.name} is larger than the {limit} MB that are allowed.")
+    table, data = index.read_bytes(), data_file.read_bytes()
+    try:
+        entries = {key.decode(): _Entry.parse(value) for key, value in _read_table(table) if key}
+        tensors = {name: entry.tensor(data) for name, entry in entries.items() if entry.dtype == _FLOAT32}
+    except (_Damaged, struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
+        raise WeightsError(
+            "SP319",
+            f"{index.name} and {data_file.name} are no whole TensorFlow checkpoint ({error}).",
+            "Get the files again; both must come from one checkpoint of format V2.",
+        ) from error
+    check_values(tensors, index.name, TEACHER)
+    hashes = {path.name: hashlib.sha256(content).hexdigest() for path, content in ((index, table), (data_file, data))}
+    return TensorFlowCheckpoint(tensors=tensors, sha256=hashes)
+
+
+class _Damaged(Exception):
+    """What is wrong with a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """Where a tensor lies: the message BundleEntryProto."""
+
+    dtype: int
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+    checksum: int
+
+    @classmethod
+    def parse(cls, message: bytes) -> _Entry:
+        values: dict[int, int] = {}
+        shape: list[int] = []
+        for field, value in _fields(message):
+            if field == 2 and isinstance(value, bytes):
+                shape = [_dimension(part) for number, part in _fields(value) if number == 2 and isinstance(part, bytes)]
+            elif isinstance(value, int):
+                values[field] = value
+        return cls(
+            dtype=values.get(1, 0),
+            shape=tuple(shape),
+            offset=values.get(4, 0),
+            size=values.get(5, 0),
+            checksum=values.get(6, 0),
+        )
+
+    def tensor(self, data: bytes) -> Tensor:
+        raw = data[self.offset : self.offset + self.size]
+        if len(raw) != self.size or 4 * prod(self.shape) != self.size:
+            raise _Damaged(f"a tensor of shape {self.shape} needs {self.size} bytes at {self.offset}")
+        if masked_crc32c(raw) != self.checksum:
+            raise _Damaged("the checksum of a tensor is wrong")
+        return torch.from_numpy(np.frombuffer(raw, "<f4").astype(np.float32).reshape(self.shape))
+
+
+def _dimension(message: bytes) -> int:
+    return next((value for field, value in _fields(message) if field == 1 and isinstance(value, int)), 0)
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the fields of a protocol buffer: number, and an integer or the bytes of a message."""
+    position = 0
+    while position < len(message):
+        tag, position = _varint(message, position)
+        match tag & 7:
+            case 0:
+                value, position = _varint(message, position)
+                yield tag >> 3, value
+            case 2:
+                size, position = _varint(message, position)
+                yield tag >> 3, _slice(message, position, size)
+                position += size
+            case 5:
+                yield tag >> 3, int.from_bytes(_slice(message, position, 4), "little")
+                position += 4
+            case kind:
+                raise _Damaged(f"a field of the unknown kind {kind}")
+
+
+def _read_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the keys and values of a LevelDB table."""
+    footer = _slice(table, len(table) - _FOOTER_BYTES, _FOOTER_BYTES)
+    if int.from_bytes(footer[-8:], "little") != _MAGIC:
+        raise _Damaged("the end of the index is not that of a table")
+    position = 0
+    handles = []
+    for _ in range(4):
+        value, position = _varint(footer, position)
+        handles.append(value)
+    for _, handle in _read_block(table, handles[2:]):
+        offset, position = _varint(handle, 0)
+        size, _ = _varint(handle, position)
+        yield from _read_block(table, (offset, size))
+
+
+def _read_block(table: bytes, handle: Sequence[int]) -> Iterator[tuple[bytes, bytes]]:
+    offset, size = handle
+    block, trailer = _slice(table, offset, size), _slice(table, offset + size, _TRAILER_BYTES)
+    if trailer[0]:
+        raise _Damaged("a block is compressed, which checkpoints are not")
+    if masked_crc32c(block + trailer[:1]) != int.from_bytes(trailer[1:], "little"):
+        raise _Damaged("the checksum of a block is wrong")
+    restarts = int.from_bytes(block[-4:], "little")
+    end, position, key = len(block) - 4 * (restarts + 1), 0, b""
+    while position < end:
+        shared, position = _varint(block, position)
+        fresh, position = _varint(block, position)
+        length, position = _varint(block, position)
+        key = key[:shared] + _slice(block, position, fresh)
+        yield key, _slice(block, position + fresh, length)
+        position += fresh + length
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """Return an integer of seven bits a byte, and the position behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position
+    raise _Damaged("an integer does not end")
+
+
+def _slice(data: bytes, start: int, size: int) -> bytes:
+    if start < 0 or start + size > len(data):
+        raise _Damaged("it ends too early")
+    return data[start : start + size]
+
+
+def _crc_table() -> list[int]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        table.append(value)
+    return table
+
+
+_CRC_TABLE = _crc_table()
+
+
+def masked_crc32c(data: bytes) -> int:
+    """Return the CRC-32C of data as these files store it, rotated and shifted."""
+    crc = 0xFFFFFFFF
+    table = _CRC_TABLE
+    for byte in data:
+        crc = table[(crc ^ byte) & 255] ^ crc >> 8
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
