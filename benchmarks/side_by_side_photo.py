@@ -3,10 +3,10 @@
 python benchmarks/side_by_side_photo.py --clone FOLDER --python PYTHON [--sizes 2048x1080 3840x2160] [--repeats 2]
 
 FOLDER is your own clone of the authors' repository, PYTHON a Python with tensorflow-cpu, tf_keras and numpy, since the
-released code is TensorFlow's. It runs on the CPU as it is: the cells of its demo up to the smoothing, which we leave out
-on both sides. Around it are stubs for yacs (two lines of settings) and for the download of MobileNet's weights, which
-the checkpoint replaces anyway. Every run is a process of its own, each picture made twice and the faster run counted;
-both programs encode the style each time.
+released code is TensorFlow's. It runs on the CPU as it is: the cells of its demo up to the smoothing, left out on both
+sides. Around it are stubs for yacs (two lines of settings) and for the download of MobileNet's weights, which the
+checkpoint replaces anyway. Every run is a process of its own, each picture made twice and the faster run counted; both
+programs encode the style each time.
 """
 
 from __future__ import annotations

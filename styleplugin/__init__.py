@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from styleplugin import errors
     from styleplugin.errors import StylePluginError, StylePluginWarning
+    from styleplugin.export import Look, fit_look
+    from styleplugin.images.lut import read_lut
     from styleplugin.options import EngineOptions, StyleWeight, StylizeOptions
     from styleplugin.report import Report
     from styleplugin.style import Style, mix_styles
@@ -21,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EngineOptions",
+    "Look",
     "Report",
     "Result",
     "Style",
@@ -30,15 +33,19 @@ __all__ = [
     "StylizeOptions",
     "Stylizer",
     "errors",
+    "fit_look",
     "list_models",
     "load",
     "mix_styles",
+    "read_lut",
     "stylize",
 ]
 
 # Names are fetched when they are first used, so that `styleplugin --help` does not wait for torch.
 _ROOMS = {
     "errors": ("StylePluginError", "StylePluginWarning"),
+    "export": ("Look", "fit_look"),
+    "images.lut": ("read_lut",),
     "options": ("EngineOptions", "StyleWeight", "StylizeOptions"),
     "report": ("Report",),
     "style": ("Style", "mix_styles"),

@@ -31,7 +31,9 @@ app = SubcommandApp()
 style_app = SubcommandApp()
 models_app = SubcommandApp()
 import_app = SubcommandApp()
+look_app = SubcommandApp()
 app.command(style_app, name="style")
+app.command(look_app, name="look")
 app.command(models_app, name="models")
 models_app.command(import_app, name="import")
 
@@ -146,6 +148,117 @@ def style_save(
         warnings.warn(note, StylePluginWarning, stacklevel=1)
     prepared.save(output, overwrite=overwrite)
     _say(f"{output}  {Path(output).stat().st_size / 1000:.0f} kB  for {prepared.model}", quiet)
+
+
+@look_app.command(name="export")
+def look_export(
+    content: Positional[str],
+    style_picture: Positional[str],
+    /,
+    *,
+    output: Output,
+    size: int = 33,
+    hald: str | None = None,
+    method: Method | None = None,
+    model: str | None = None,
+    allow_unknown_model: bool = False,
+    options: OmitArgPrefixes[StylizeOptions] = _STYLIZE,
+    engine: OmitArgPrefixes[EngineOptions] = _ENGINE,
+    report: str | None = None,
+    error_map: str | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Stylize a picture and save the change of its colors as a look for Resolve, Premiere, OBS, ffmpeg.
+
+    Args:
+        content: A typical picture of what the look is for.
+        style_picture: A picture with the look, or a style file.
+        output: Name of the color table, ending in .cube.
+        size: Nodes of an axis: 17, 33 or 65.
+        hald: Write the look as a HALD picture, too (.png), for photo programs.
+        method: photorealistic (the default), adain or wct.
+        model: Name or source of a model.
+        allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
+        report: Write how far the look is from the stylization to this JSON file.
+        error_map: Write where it differs as a picture; white is a color difference of 10.
+        overwrite: Replace existing files.
+        quiet: Show neither progress nor result.
+    """
+    from styleplugin.export import fit_look
+    from styleplugin.files import atomic_write, check_target
+    from styleplugin.images.lut import check_size
+    from styleplugin.images.small import check_output
+    from styleplugin.stylizer import stylize
+
+    if Path(output).suffix.lower() != ".cube":
+        raise UsageError("SP111", f"A look's name ends in .cube; the name was {output!r}.", "Change the name.")
+    check_size(size)
+    check_target(output, overwrite=overwrite)
+    for picture in (hald, error_map):
+        if picture:
+            check_output(picture, overwrite=overwrite, inputs=[content, style_picture])
+    if report:
+        check_target(report, overwrite=True)
+    with _progress(quiet) as on_step:
+        result = stylize(
+            content,
+            style_picture,
+            method=method or (None if model else "photorealistic"),
+            model=model,
+            allow_unknown_model=allow_unknown_model,
+            on_step=on_step,
+            **_values(options),
+            **_values(engine),
+        )
+    look = fit_look(content, result.picture, size=size, title=Path(style_picture).stem)
+    look.save(output, overwrite=overwrite)
+    if hald:
+        look.save(hald, overwrite=overwrite)
+    if error_map:
+        look.save_error_map(error_map, overwrite=overwrite)
+    if report:
+        with atomic_write(report) as file:
+            file.write(look.report.to_json().encode())
+    _say(f"{output}  {look.report}", quiet)
+
+
+@look_app.command(name="apply")
+def look_apply(
+    content: Positional[str],
+    look: Positional[str],
+    /,
+    *,
+    output: Output,
+    strength: float = 1.0,
+    overwrite: bool = False,
+    quality: int = 95,
+    quiet: bool = False,
+) -> None:
+    """Give a picture the colors of a look, a .cube file or a HALD picture.
+
+    Args:
+        content: The picture.
+        look: The look.
+        output: Where the result goes; the extension decides the format.
+        strength: 0 keeps the picture, 1 is the full look.
+        overwrite: Replace an existing output.
+        quality: 1 to 100, for JPEG and WebP.
+        quiet: Do not show the result.
+    """
+    import torch
+
+    from styleplugin.images.lut import read_lut
+    from styleplugin.images.small import check_output, read_image, write_image
+
+    StylizeOptions(strength=strength)
+    check_output(output, overwrite=overwrite, inputs=[content, look])
+    lut, picture = read_lut(look), read_image(content)
+    for note in picture.warnings:
+        warnings.warn(f"content: {note}", StylePluginWarning, stacklevel=1)
+    rgb = torch.lerp(picture.rgb, lut.apply(picture.rgb), strength)
+    write_image(dataclasses.replace(picture, rgb=rgb), output, overwrite=overwrite, quality=quality)
+    _say(f"{output}  {picture.width} x {picture.height}", quiet)
 
 
 @models_app.command(name="list")

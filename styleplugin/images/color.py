@@ -75,5 +75,50 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
 
 
+def delta_e(first: Tensor, second: Tensor) -> Tensor:
+    """Return the CIEDE2000 color difference of two Lab pictures, (N, 3, H, W) to (N, 1, H, W); 1 is just noticeable.
+
+    Source: Sharma, Wu and Dalal 2005, "The CIEDE2000 color-difference formula", equations 2 to 22.
+    """
+    (l1, a1, b1), (l2, a2, b2) = (lab.split(1, dim=1) for lab in (first, second))
+    seventh = ((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2) ** 7
+    stretch = 1 + 0.5 * (1 - (seventh / (seventh + 25**7)).sqrt())
+    a1, a2 = stretch * a1, stretch * a2
+    c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
+    h1, h2 = (torch.rad2deg(torch.atan2(b, a)) % 360 for a, b in ((a1, b1), (a2, b2)))
+    gray = c1 * c2 == 0
+    turn = (h2 - h1 + 180) % 360 - 180
+    turn = torch.where(gray, 0.0, torch.where(turn == -180, 180.0, turn))
+    mean_h = torch.where(gray, h1 + h2, _mean_hue(h1, h2))
+    mean_l, mean_c = (l1 + l2) / 2, (c1 + c2) / 2
+
+    def cosine(degrees: Tensor) -> Tensor:
+        return torch.cos(torch.deg2rad(degrees))
+
+    t = (
+        1
+        - 0.17 * cosine(mean_h - 30)
+        + 0.24 * cosine(2 * mean_h)
+        + 0.32 * cosine(3 * mean_h + 6)
+        - 0.20 * cosine(4 * mean_h - 63)
+    )
+    s_l = 1 + 0.015 * (mean_l - 50) ** 2 / (20 + (mean_l - 50) ** 2).sqrt()
+    s_c, s_h = 1 + 0.045 * mean_c, 1 + 0.015 * mean_c * t
+    rotation = 60 * torch.exp(-(((mean_h - 275) / 25) ** 2))
+    seventh = mean_c**7
+    r_t = -2 * (seventh / (seventh + 25**7)).sqrt() * torch.sin(torch.deg2rad(rotation))
+    lightness = (l2 - l1) / s_l
+    chroma = (c2 - c1) / s_c
+    hue = 2 * (c1 * c2).sqrt() * torch.sin(torch.deg2rad(turn / 2)) / s_h
+    return (lightness**2 + chroma**2 + hue**2 + r_t * chroma * hue).clamp_min(0).sqrt()
+
+
+def _mean_hue(first: Tensor, second: Tensor) -> Tensor:
+    """Return the hue in the middle of two, in degrees, the short way around."""
+    mean = (first + second) / 2
+    far = (first - second).abs() > 180
+    return torch.where(far, torch.where(first + second < 360, mean + 180, mean - 180), mean)
+
+
 def _mix(matrix: Tensor, image: Tensor) -> Tensor:
     return torch.einsum("ij,njhw->nihw", matrix.to(image), image)

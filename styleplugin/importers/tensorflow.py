@@ -61,7 +61,7 @@ def read_tensorflow(index: str | Path) -> TensorFlowCheckpoint:
     try:
         entries = {key.decode(): _Entry.parse(value) for key, value in _read_table(table) if key}
         tensors = {name: entry.tensor(data) for name, entry in entries.items() if entry.dtype == _FLOAT32}
-    except (_Damaged, struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
+    except (_DamagedError, struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
         raise WeightsError(
             "SP319",
             f"{index.name} and {data_file.name} are no whole TensorFlow checkpoint ({error}).",
@@ -72,7 +72,7 @@ def read_tensorflow(index: str | Path) -> TensorFlowCheckpoint:
     return TensorFlowCheckpoint(tensors=tensors, sha256=hashes)
 
 
-class _Damaged(Exception):
+class _DamagedError(Exception):
     """What is wrong with a file."""
 
 
@@ -106,9 +106,9 @@ class _Entry:
     def tensor(self, data: bytes) -> Tensor:
         raw = data[self.offset : self.offset + self.size]
         if len(raw) != self.size or 4 * prod(self.shape) != self.size:
-            raise _Damaged(f"a tensor of shape {self.shape} needs {self.size} bytes at {self.offset}")
+            raise _DamagedError(f"a tensor of shape {self.shape} needs {self.size} bytes at {self.offset}")
         if masked_crc32c(raw) != self.checksum:
-            raise _Damaged("the checksum of a tensor is wrong")
+            raise _DamagedError("the checksum of a tensor is wrong")
         return torch.from_numpy(np.frombuffer(raw, "<f4").astype(np.float32).reshape(self.shape))
 
 
@@ -133,14 +133,14 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
                 yield tag >> 3, int.from_bytes(_slice(message, position, 4), "little")
                 position += 4
             case kind:
-                raise _Damaged(f"a field of the unknown kind {kind}")
+                raise _DamagedError(f"a field of the unknown kind {kind}")
 
 
 def _read_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the keys and values of a LevelDB table."""
     footer = _slice(table, len(table) - _FOOTER_BYTES, _FOOTER_BYTES)
     if int.from_bytes(footer[-8:], "little") != _MAGIC:
-        raise _Damaged("the end of the index is not that of a table")
+        raise _DamagedError("the end of the index is not that of a table")
     position = 0
     handles = []
     for _ in range(4):
@@ -156,9 +156,9 @@ def _read_block(table: bytes, handle: Sequence[int]) -> Iterator[tuple[bytes, by
     offset, size = handle
     block, trailer = _slice(table, offset, size), _slice(table, offset + size, _TRAILER_BYTES)
     if trailer[0]:
-        raise _Damaged("a block is compressed, which checkpoints are not")
+        raise _DamagedError("a block is compressed, which checkpoints are not")
     if masked_crc32c(block + trailer[:1]) != int.from_bytes(trailer[1:], "little"):
-        raise _Damaged("the checksum of a block is wrong")
+        raise _DamagedError("the checksum of a block is wrong")
     restarts = int.from_bytes(block[-4:], "little")
     end, position, key = len(block) - 4 * (restarts + 1), 0, b""
     while position < end:
@@ -179,12 +179,12 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         value |= (byte & 127) << shift
         if byte < 128:
             return value, position
-    raise _Damaged("an integer does not end")
+    raise _DamagedError("an integer does not end")
 
 
 def _slice(data: bytes, start: int, size: int) -> bytes:
     if start < 0 or start + size > len(data):
-        raise _Damaged("it ends too early")
+        raise _DamagedError("it ends too early")
     return data[start : start + size]
 
 

@@ -1,0 +1,104 @@
+"""Looks that leave the program: a color table fitted to a stylization, and an account of what it cannot carry."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleplugin.errors import UsageError
+from styleplugin.images.color import delta_e, rgb_to_lab
+from styleplugin.images.lut import LUT, check_size, write_cube, write_hald
+from styleplugin.images.lut_fit import fit_lut
+from styleplugin.images.picture import from_channels, to_picture
+from styleplugin.images.small import write_image
+
+VISIBLE = 3.0
+"""Color difference from which on most people see it."""
+MAP_WHITE = 10.0
+"""Color difference that is white in an error map."""
+_BAND = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookReport:
+    """How far the look is from the stylization it was fitted to, in CIEDE2000 over the picture's pixels."""
+
+    size: int
+    """Nodes of an axis."""
+    mean: float
+    percentile95: float
+    visible: float
+    """Share of pixels with a difference above 3."""
+
+    def to_json(self) -> str:
+        """Return the report as JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+    def __str__(self) -> str:
+        return (
+            f"color difference to the stylization: mean {self.mean:.2f}, 95% under {self.percentile95:.2f}, "
+            f"above {VISIBLE:g} in {self.visible:.1%} of the pixels"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A fitted color table with its errors."""
+
+    lut: LUT
+    report: LookReport
+    errors: Tensor
+    """(1, 1, H, W), CIEDE2000 between the table's picture and the stylization."""
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the table: `.cube`, or a HALD picture with any extension of pictures."""
+        write = write_cube if str(path).lower().endswith(".cube") else write_hald
+        write(self.lut, path, overwrite=overwrite)
+
+    def save_error_map(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write where the table differs, as a gray picture: white is a difference of 10 or more."""
+        gray = (self.errors / MAP_WHITE).clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
+        write_image(from_channels(gray, bits=8), path, overwrite=overwrite)
+
+
+def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "") -> Look:
+    """Fit a color table to a stylization.
+
+    A table maps equal colors to equal colors; what a stylization does differently in different places is lost, and the
+    report says how much that is.
+
+    Args:
+        content: The picture before: path, Pillow image, array, tensor or `Picture`.
+        stylized: The same picture after, of the same size; for example `result.picture`.
+        size: Nodes of an axis: 17, 33 or 65.
+        title: For the file.
+
+    Raises:
+        UsageError: SP115, a size that no table has; SP116, the pictures differ in size.
+    """
+    check_size(size)
+    before, after = to_picture(content), to_picture(stylized)
+    if before.size != after.size:
+        raise UsageError(
+            "SP116",
+            f"The picture is {before.width} x {before.height}, its stylization {after.width} x {after.height}; "
+            "both must have one size.",
+            "Give the stylization of this very picture.",
+        )
+    with torch.inference_mode():
+        lut = fit_lut(before.rgb, after.rgb, size, title=title)
+        bands = zip(before.rgb.split(_BAND, 2), after.rgb.split(_BAND, 2), strict=True)
+        errors = torch.cat([delta_e(rgb_to_lab(lut.apply(a)), rgb_to_lab(b.clamp(0, 1))) for a, b in bands], 2)
+    ordered = errors.flatten().sort().values
+    report = LookReport(
+        size=size,
+        mean=float(errors.mean()),
+        percentile95=float(ordered[int(0.95 * (len(ordered) - 1))]),
+        visible=float((errors > VISIBLE).float().mean()),
+    )
+    return Look(lut, report, errors)

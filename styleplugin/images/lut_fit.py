@@ -1,0 +1,99 @@
+"""Fitting a color table to two pictures of the same scene: smooth, and sensible where the pictures have no color."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from styleplugin.images.lut import LUT, tetrahedra
+
+SAMPLES = 1 << 18
+"""Most pixels that are used, evenly spread."""
+SMOOTHNESS = 0.02
+"""Weight of squared second differences, relative to that of a node's pixels."""
+PULL = 1e-4
+"""Weight of the way to the nearest affine map of all colors: what is left to go by far from any color."""
+TOLERANCE = 1e-6
+MAX_STEPS = 400
+
+
+def fit_lut(content: Tensor, stylized: Tensor, size: int, *, title: str = "") -> LUT:
+    """Solve for the table that comes nearest to a stylization, by regularized least squares in float64.
+
+    Args:
+        content: (1, 3, H, W) in [0, 1].
+        stylized: The same scene, of the same shape.
+        size: Nodes of an axis.
+        title: For the table.
+    """
+    before, after = (_pixels(picture) for picture in (content, stylized))
+    nodes, weights = tetrahedra(before, size)
+    count = size**3
+    rows, cols = nodes[:, :, None].expand(-1, -1, 4), nodes[:, None, :].expand(-1, 4, -1)
+    products = weights[:, :, None] * weights[:, None, :]
+    indices = torch.stack([rows.flatten(), cols.flatten()])
+    shape = (count, count)
+    normal = torch.sparse_coo_tensor(indices, products.flatten(), shape, check_invariants=False).coalesce()
+    right = torch.zeros(count, 3, dtype=torch.float64)
+    right.index_add_(0, nodes.flatten(), (weights[:, :, None] * after[:, None, :]).flatten(0, 1))
+    visits = torch.zeros(count, dtype=torch.float64).index_add_(0, nodes.flatten(), weights.square().flatten())
+    scale = 1 / visits[visits > 0].mean()
+    start = _affine(before, after, size)
+
+    def matrix(table: Tensor) -> Tensor:
+        return scale * (normal @ table) + SMOOTHNESS * _roughness(table, size) + PULL * table
+
+    # The diagonal of the second differences is at most 6 for each of the three axes.
+    diagonal = scale * visits + SMOOTHNESS * 18 + PULL
+    table = _conjugate_gradients(matrix, scale * right + PULL * start, start, diagonal)
+    return LUT(table.clamp(0, 1).float().reshape(size, size, size, 3), title)
+
+
+def _pixels(picture: Tensor) -> Tensor:
+    pixels = picture.movedim(1, -1).reshape(-1, 3)
+    return pixels[:: -(-len(pixels) // SAMPLES)].double()
+
+
+def _affine(before: Tensor, after: Tensor, size: int) -> Tensor:
+    """Return the nodes' colors under the best affine map, (S^3, 3), drawn to the identity where it is open."""
+    ones = torch.ones(len(before), 1, dtype=torch.float64)
+    inputs = torch.cat([before, ones], 1)
+    ridge = 1e-3 * len(before) * torch.eye(4, dtype=torch.float64)
+    ridge[3, 3] = 0
+    identity = torch.eye(4, 3, dtype=torch.float64)
+    matrix = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ after + ridge @ identity)
+    nodes = LUT.identity(size).table.reshape(-1, 3).double()
+    return (torch.cat([nodes, torch.ones(len(nodes), 1, dtype=torch.float64)], 1) @ matrix).clamp(0, 1)
+
+
+def _roughness(table: Tensor, size: int) -> Tensor:
+    """Apply the second differences along the three axes, and then their transpose, to (S^3, 3)."""
+    grid = table.reshape(size, size, size, 3)
+    result = torch.zeros_like(grid)
+    for axis in range(3):
+        moved, target = grid.movedim(axis, 0), result.movedim(axis, 0)
+        second = moved[2:] - 2 * moved[1:-1] + moved[:-2]
+        target[2:] += second
+        target[1:-1] -= 2 * second
+        target[:-2] += second
+    return result.reshape(-1, 3)
+
+
+def _conjugate_gradients(matrix: Callable[[Tensor], Tensor], right: Tensor, start: Tensor, diagonal: Tensor) -> Tensor:
+    """Solve a symmetric positive definite system for each column of (n, 3), preconditioned by its diagonal."""
+    x, residual = start, right - matrix(start)
+    goal = TOLERANCE * right.norm(dim=0)
+    direction = preconditioned = residual / diagonal[:, None]
+    energy = (residual * preconditioned).sum(0)
+    for _ in range(MAX_STEPS):
+        if bool((residual.norm(dim=0) <= goal).all()):
+            break
+        image = matrix(direction)
+        step = energy / (direction * image).sum(0).clamp_min(1e-300)
+        x, residual = x + step * direction, residual - step * image
+        preconditioned = residual / diagonal[:, None]
+        before, energy = energy, (residual * preconditioned).sum(0)
+        direction = preconditioned + energy / before.clamp_min(1e-300) * direction
+    return x
