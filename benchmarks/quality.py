@@ -1,6 +1,8 @@
 """Reconstruction, dead channels, content and style fidelity, and seams of models, on the sample pictures.
 
-python benchmarks/quality.py [--models cd-wct.x16 cd-adain.x16 file:released.safetensors] [--samples FOLDER]
+python benchmarks/quality.py [--models cd-wct.x16 pca-photo.vgg file:released.safetensors] [--samples FOLDER]
+
+Artistic models paint all photographs in the style of all artworks, photorealistic ones the pairs of photographs.
 
 The judge of the style is the same for all models: with the teachers beside the samples that of the training, VGG-19 for
 levels 1 to 3 and the released students' embeddings for 4 and 5; without them the deepest encoder of the first model,
@@ -22,6 +24,7 @@ from torch import Tensor
 import styleplugin
 from styleplugin import metrics
 from styleplugin.images.small import read_image
+from styleplugin.models.photorealistic import PhotoModel
 from styleplugin.stylizer import Stylizer
 from styleplugin.train.config import TeacherOptions
 from styleplugin.train.prune import dead_fraction
@@ -32,28 +35,27 @@ Features = Callable[[Tensor], Sequence[Tensor]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=["cd-wct.x16", "cd-adain.x16"])
+    parser.add_argument(
+        "--models", nargs="+", default=["cd-wct.x16", "cd-adain.x16", "pca-photo.vgg", "pca-photo.mobilenet"]
+    )
     parser.add_argument("--samples", type=Path, default=ROOT.parent / "shared" / "data" / "samples")
     parser.add_argument("--side", type=int, default=512, help="shorter side for reconstruction, longer for stylizing")
     parser.add_argument("--limit", type=int, help="most photographs and styles to use")
     options = parser.parse_args()
-    photos, arts = (sorted((options.samples / kind).glob("*.jpg"))[: options.limit] for kind in ("photos", "art"))
+    photos, arts, contents, looks = (
+        sorted(options.samples.glob(pattern))[: options.limit]
+        for pattern in ("photos/*.jpg", "art/*.jpg", "pairs/*_content.jpg", "pairs/*_style.jpg")
+    )
     if not photos or not arts:
         parser.error(f"--samples: {options.samples} has no photos/*.jpg or no art/*.jpg")
     judge, features = find_judge(options.samples.parent / "teachers", options.models[0])
-    contents, styles = ([fitted(path, options.side, shorter=False) for path in paths] for paths in (photos, arts))
-    data: dict[str, dict] = {
-        name: {
-            "pairs": reconstruct(name, photos, options.side),
-            "style": stylize(name, contents, styles, features),
-        }
-        for name in options.models
-    }
-    unchanged = np.mean([metrics.style_distances(features, a, b) for a in contents for b in styles], 0).tolist()
-    write(
-        "quality",
-        {"machine": machine(), "side": options.side, "judge": judge, "models": data, "unchanged_content": unchanged},
-    )
+    paint = [fitted(path, options.side, shorter=False) for path in photos]
+    painted = [[fitted(path, options.side, shorter=False)] * len(paint) for path in arts]
+    graded, grades = ([fitted(path, options.side, shorter=False) for path in paths] for paths in (contents, looks))
+    photorealistic = [name for name in options.models if load(name).info.method == "photorealistic"]
+    artistic = [name for name in options.models if name not in photorealistic]
+    data = {"machine": machine(), "side": options.side, "judge": judge}
+    results = {name: {"pairs": reconstruct(name, photos, options.side)} for name in options.models}
     print(f"Reconstruction in dB and dead channels, {len(photos)} photographs, shorter side {options.side} px\n")
     rows = [
         [
@@ -61,22 +63,31 @@ def main() -> None:
             level,
             f"{pair['psnr']:.1f}",
             f"{pair['worst']:.1f}",
-            f"{100 * pair['dead_encoder']:.1f}%",
-            f"{100 * pair['dead_decoder']:.1f}%",
+            *(f"{100 * pair[half]:.1f}%" if half in pair else "" for half in ("dead_encoder", "dead_decoder")),
         ]
-        for name, model in data.items()
+        for name, model in results.items()
         for level, pair in model["pairs"].items()
     ]
     print(table(["model", "level", "mean", "worst", "dead in encoder", "in decoder"], rows))
-    print(f"\nStylization, {len(photos)} photographs x {len(arts)} styles, longer side {options.side} px")
-    print(f"Judge of the style: {judge}\n")
-    rows = [["content, unchanged", "1.000", *(f"{d:.3f}" for d in unchanged), ""]]
-    for name, model in data.items():
-        result = model["style"]
-        distances = (f"{d:.3f}" for d in result["style_distance"])
-        rows.append([label(name), f"{result['content_ssim']:.3f}", *distances, f"{result['seam']:.1e}"])
-    levels = (f"style distance {k}" for k in range(1, len(unchanged) + 1))
-    print(table(["model", "content SSIM", *levels, "seam of 128 px tiles, /255"], rows))
+    jobs = [
+        (artistic, paint, painted, f"{len(photos)} photographs x {len(arts)} artworks"),
+        (photorealistic, graded, [grades], f"{len(graded)} pairs of photographs"),
+    ]
+    for names, pictures, styles, what in jobs:
+        if not names or not pictures:
+            continue
+        print(f"\nStylization, {what}, longer side {options.side} px\nJudge of the style: {judge}\n")
+        couples = [(content, style) for row in styles for content, style in zip(pictures, row, strict=True)]
+        unchanged = np.mean([metrics.style_distances(features, a, b) for a, b in couples], 0).tolist()
+        rows = [["content, unchanged", "1.000", *(f"{d:.3f}" for d in unchanged), "", ""]]
+        for name in names:
+            result = results[name]["style"] = stylize(name, pictures, styles, features)
+            distances = (f"{d:.3f}" for d in result["style_distance"])
+            clipped = f"{100 * result['clipped']:.1f}%"
+            rows.append([label(name), f"{result['content_ssim']:.3f}", *distances, clipped, f"{result['seam']:.1e}"])
+        levels = (f"style distance {k}" for k in range(1, len(unchanged) + 1))
+        print(table(["model", "content SSIM", *levels, "clipped values", "seam of 128 px tiles, /255"], rows))
+    write("quality", data | {"models": results})
 
 
 def find_judge(teachers: Path, model: str) -> tuple[str, Features]:
@@ -96,6 +107,9 @@ def load(name: str, **options) -> Stylizer:
 def reconstruct(name: str, photos: Sequence[Path], side: int) -> dict[int, dict[str, float]]:
     model = load(name, device="cpu").model
     images = [fitted(path, side, shorter=True) for path in photos]
+    if isinstance(model, PhotoModel):
+        values = [metrics.psnr(model(image).clamp(0, 1), image) for image in images]
+        return {4: {"psnr": float(np.mean(values)), "worst": min(values)}}
     square = min(min(image.shape[2:]) for image in images)
     # A channel counts as dead if no photograph wakes it.
     crops = torch.cat([image[..., :square, :square] for image in images])
@@ -113,23 +127,29 @@ def reconstruct(name: str, photos: Sequence[Path], side: int) -> dict[int, dict[
 
 
 @torch.inference_mode()
-def stylize(name: str, contents: Sequence[Tensor], styles: Sequence[Tensor], features: Features) -> dict:
+def stylize(name: str, contents: Sequence[Tensor], styles: Sequence[Sequence[Tensor]], features: Features) -> dict:
+    """Stylize all contents in each row of styles; one style per content."""
     stylizer, tiled, whole = load(name), load(name, tile=128), load(name, tile="whole")
-    similarity, distances, seams, sheet = [], [], [], [[None, *contents]]
-    for style in styles:
-        row: list[Tensor | None] = [style]
-        code = stylizer.prepare(style)
-        for content in contents:
+    similarity, distances, clipped, seams, sheet = [], [], [], [], [[None, *contents]]
+    for row in styles:
+        same = all(style is row[0] for style in row)
+        sheet.append([row[0] if same else None, *([] if same else row)])
+        if not same:
+            sheet.append([None])
+        for content, style in zip(contents, row, strict=True):
+            code = stylizer.prepare(style)
             output = stylizer(content, code).tensor
-            row.append(output)
+            sheet[-1].append(output)
             similarity.append(metrics.ssim(content, output))
             distances.append(metrics.style_distances(features, output, style))
+            clipped.append(float(((output <= 0) | (output >= 1)).float().mean()))
+        code = stylizer.prepare(row[0])
         seams.append(metrics.seam(tiled(contents[0], code).tensor, whole(contents[0], code).tensor))
-        sheet.append(row)
     save_sheet(sheet, RESULTS / f"sheet-{label(name)}.png")
     return {
         "content_ssim": float(np.mean(similarity)),
         "style_distance": np.mean(distances, 0).tolist(),
+        "clipped": float(np.mean(clipped)),
         "seam": max(seams),
     }
 

@@ -27,10 +27,9 @@ from common import (
     table,
     write,
 )
+from torch import Tensor, nn
 
 import styleplugin
-from styleplugin.models.layers import Conv3x3, MaxPool2x2, Upsample2x
-from styleplugin.models.pairs import PairModel
 
 
 def main() -> None:
@@ -108,19 +107,19 @@ def measure(model: str, size: str, tile: str, device: str, repeats: int) -> dict
     }
 
 
-def defined_macs(model: PairModel) -> float:
-    """Return the multiply-adds per pixel of all 3x3 convolutions of a model, nothing merged."""
-    macs = 0.0
-    for level in model.levels:
-        pair, cells = model.pair(level), 1.0
-        for layer in [*pair.encoder.layers(), *pair.decoder.layers()]:
-            if isinstance(layer, Conv3x3):
-                macs += cells * layer.weight.numel()
-            elif isinstance(layer, MaxPool2x2):
-                cells /= 4
-            elif isinstance(layer, Upsample2x):
-                cells *= 4
-    return macs
+def defined_macs(model: nn.Module) -> float:
+    """Return the multiply-adds per pixel of all 3x3 and 1x1 convolutions of a model, nothing merged."""
+    macs, image = [], torch.zeros(1, 3, 64, 64)
+
+    def count(layer: nn.Module, _: object, output: Tensor) -> None:
+        macs.append(layer.get_parameter("weight").numel() * output.shape[2] * output.shape[3])
+
+    hooks = [layer.register_forward_hook(count) for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    with torch.inference_mode():
+        model(image)
+    for hook in hooks:
+        hook.remove()
+    return sum(macs) / (image.shape[2] * image.shape[3])
 
 
 def peak_rate(device: torch.device) -> float:

@@ -88,6 +88,10 @@ class StylizeOptions(_Checked):
     """0 keeps the content, 1 is the full effect."""
     keep_color: KeepColor = "off"
     """Colors: off (those of the style), luminance (the content's, only light and dark change), lab (its statistics)."""
+    keep_luminance: bool = False
+    """Keep the content's light and dark; only the colors change."""
+    smooth: Annotated[int, Bounds(0, 64)] = 0
+    """Radius in pixels of an edge-aware smoothing that follows the content; 0 is off, 8 is good for photographs."""
     style_scale: Annotated[float, Bounds(0.1, 4, step=0.05)] = 1.0
     """Size of the style picture relative to itself; larger gives larger strokes."""
     levels: tuple[int, ...] = (5, 4, 3, 2, 1)

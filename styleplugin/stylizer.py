@@ -22,9 +22,10 @@ from styleplugin.engine.fields import Canvas, extend
 from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.stream import Engine, Measure, OnStep
 from styleplugin.errors import NumericalError, ResourceError, UsageError
-from styleplugin.images.color import keep_luminance, lab_to_rgb, rgb_to_lab
+from styleplugin.images.color import lab_to_rgb, rgb_to_lab, with_luminance_of
 from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
 from styleplugin.images.small import losses, write_image
+from styleplugin.images.smooth import guided_filter
 from styleplugin.methods.adain import AdaIN
 from styleplugin.methods.base import Method
 from styleplugin.methods.photorealistic import Photorealistic
@@ -418,9 +419,11 @@ def _finished(content: Picture, output: Tensor, where: Tensor | None, options: S
     output = output.clamp(0, 1) if content.bits <= 16 else output
     if not bool(torch.isfinite(torch.stack(torch.aminmax(output))).all()):
         raise NumericalError("SP703", "The stylized picture holds values that are not finite.", "Try another style.")
+    if options.smooth:
+        output = guided_filter(content.rgb, output, options.smooth).clamp(0, 1)
     bands = list(zip(content.rgb.split(_BAND, 2), output.split(_BAND, 2), strict=True))
     if options.keep_color == "luminance":
-        output = torch.cat([keep_luminance(c, o).clamp(0, 1) for c, o in bands], 2)
+        output = torch.cat([with_luminance_of(o, c).clamp(0, 1) for c, o in bands], 2)
     elif options.keep_color == "lab":
         wanted, given = (
             sum((Moments.of(rgb_to_lab(band[i]), diagonal=True) for band in bands), Moments.empty(3, diagonal=True))
@@ -428,6 +431,9 @@ def _finished(content: Picture, output: Tensor, where: Tensor | None, options: S
         )
         colors = adain_map(given, wanted)
         output = torch.cat([lab_to_rgb(colors.apply(rgb_to_lab(o))).clamp(0, 1) for _, o in bands], 2)
+    if options.keep_luminance:
+        bands = zip(content.rgb.split(_BAND, 2), output.split(_BAND, 2), strict=True)
+        output = torch.cat([with_luminance_of(c, o).clamp(0, 1) for c, o in bands], 2)
     share = 1 - (1 - options.strength) ** 4
     if share == 1 and where is None:
         return output.contiguous()

@@ -324,9 +324,9 @@ def test_M02_out_of_memory_goes_on_with_smaller_tiles_and_says_so(wct, monkeypat
     monkeypatch.setattr(Engine, "run", failing)
     with pytest.warns(StylePluginWarning):
         result = wct(CONTENT, style, **LEVELS)
-    assert result.report.tile == 64
+    assert result.report.tile == 96
     assert result.report.warnings == [
-        f"Out of memory with tiles of {before}; went on with {after}." for before, after in ((256, 128), (128, 64))
+        f"Out of memory with tiles of {before}; went on with {after}." for before, after in ((384, 192), (192, 96))
     ]
     assert (bytes_of(result) == expected).mean() > 0.999
 
@@ -374,3 +374,32 @@ def test_stylize_and_load_find_models(tiny_weights):
 
 def test_devices_report_failed_allocations(monkeypatch):
     assert engine_device.free_memory(torch.device("cpu")) > 1 << 20
+
+
+def test_keep_luminance_changes_colors_alone(wct):
+    plain, kept = (bytes_of(wct(CONTENT, STYLE, keep_luminance=keep, **LEVELS)).astype(float) for keep in (False, True))
+    content, weights = np.asarray(CONTENT).astype(float), np.array([0.299, 0.587, 0.114])
+    inside = ((kept > 0) & (kept < 255)).all(-1)
+    assert inside.mean() > 0.2
+    assert np.abs((kept - content)[inside] @ weights).max() < 1.5
+    assert np.abs(plain - kept).max() > 5
+
+
+def test_smoothing_follows_the_content(wct):
+    plain, smooth = (wct(CONTENT, STYLE, smooth=radius, **LEVELS).tensor for radius in (0, 4))
+    assert not torch.equal(plain, smooth)
+    assert smooth.diff(dim=2).abs().mean() < plain.diff(dim=2).abs().mean()
+
+
+@pytest.mark.parametrize("backbone", ["vgg", "mobilenet"])
+def test_photorealistic_models_run_like_the_others(make_photo_model, backbone, tmp_path):
+    model = make_photo_model(backbone)
+    stylizer = Stylizer(model, describe(model, name="photo", license="MIT", sha256="0" * 64))
+    style = stylizer.prepare(STYLE)
+    assert len(style.code) == 1
+    assert [moments.channels for moments in style.code[0]] == [7, 6, 5, 4]
+    style.save(tmp_path / "style.safetensors")
+    again = stylizer(CONTENT, tmp_path / "style.safetensors")
+    assert torch.equal(again.tensor, stylizer(CONTENT, style).tensor)
+    assert np.array_equal(bytes_of(stylizer(CONTENT, STYLE, strength=0)), CONTENT)
+    assert again.report.settings["method"] == "photorealistic"

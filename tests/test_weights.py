@@ -29,7 +29,7 @@ def stylizer(request) -> styleplugin.Stylizer:
     return styleplugin.load(request.param, device="cpu")
 
 
-def test_both_methods_have_their_default_model():
+def test_all_methods_have_their_default_model():
     assert set(zoo.DEFAULT_MODELS.values()) <= set(NAMES)
     for name in NAMES:
         assert zoo.verify(name).sha256
@@ -46,7 +46,7 @@ def test_a_stylization_takes_the_colors_of_the_style_and_keeps_the_outlines(styl
         gray = image.astype(float).mean(2)
         return np.hypot(*np.gradient(gray))[4:-4, 4:-4].ravel()
 
-    assert np.corrcoef(edges(content), edges(out))[0, 1] > 0.1
+    assert np.corrcoef(edges(content), edges(out))[0, 1] > 0.2
 
 
 def test_T16_strength_is_monotone_from_the_content_to_the_full_effect(stylizer):
@@ -65,15 +65,14 @@ def test_N08_the_content_as_its_own_style_nearly_comes_back(stylizer):
     height, width = plain.shape[2:]
     plain = extend(plain, 16, 32)
     with torch.no_grad():
-        for level in stylizer.model.levels:
-            plain = stylizer.model.pair(level)(plain)
+        plain = stylizer.model(plain)
     plain = plain[0, :, :height, :width].clamp(0, 1).permute(1, 2, 0).numpy() * 255
     out = np.asarray(stylizer(content, content).image).astype(float)
 
     def psnr(a, b):
         return 10 * np.log10(255**2 / np.square(a - b).mean())
 
-    assert psnr(out, content) > psnr(plain, content) - 2.5
+    assert psnr(out, content) > psnr(plain, content) - 1.5
 
 
 @pytest.mark.slow

@@ -34,19 +34,19 @@ def luminance(rgb: Tensor) -> Tensor:
     return green + _LUMA_RED * (red - green) + _LUMA_BLUE * (blue - green)
 
 
-def keep_luminance(content: Tensor, output: Tensor) -> Tensor:
-    """Return the content's chroma with the output's luminance; may go outside [0, 1].
+def with_luminance_of(light: Tensor, colors: Tensor) -> Tensor:
+    """Return one picture's chroma with another one's luminance; may go outside [0, 1].
 
     Adding one value to all three channels changes Y alone and leaves the differences R - Y and B - Y, which are the
     chroma of YCbCr and YIQ; so no color space has to be entered and left.
 
     Args:
-        content: (N, 3, H, W) in [0, 1].
-        output: (N, 3, H, W) in [0, 1].
+        light: (N, 3, H, W) in [0, 1], gives the luminance.
+        colors: (N, 3, H, W) in [0, 1], gives the chroma.
 
     Source: Gatys et al. 2016, "Preserving color in neural artistic style transfer", luminance-only transfer.
     """
-    return content + (luminance(output) - luminance(content))
+    return colors + (luminance(light) - luminance(colors))
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:

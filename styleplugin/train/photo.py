@@ -58,22 +58,32 @@ class PhotoTask(nn.Module):
         skips = [content]
         for block in self.model.encoder.blocks[: last + 1]:
             skips.append(block(skips[-1]))
-        decoded = [skips[-1]]
-        for k in reversed(range(last + 1)):
-            decoded.append(self.model.decoder.blocks[k](decoded[-1], skips[k]))
-        output = decoded[-1]
+        decoded = {block: self._decode(skips, block) for block in self.blocks}
         parts = {
-            "pixel": mse(output, content),
+            "pixel": torch.stack([mse(maps[-1], content) for maps in decoded.values()]).mean(),
             "distill": torch.stack([self._unexplained(k, skips[k + 1], taught[k]) for k in self.blocks]).mean(),
         }
         if last > 0 and self.weights["feature"]:
-            # The features that a block decodes to, beside those the encoder had there; the picture is "pixel".
-            pairs = [(decoded[last - k + 1], skips[k]) for k in self.blocks if k > 0]
-            parts["feature"] = torch.stack([_relative(own, wanted.detach()) for own, wanted in pairs]).mean()
+            # The first map that a block decodes, beside the features that the encoder had there.
+            pairs = [(maps[0], skips[block].detach()) for block, maps in decoded.items() if block > 0]
+            parts["feature"] = torch.stack([_relative(own, wanted) for own, wanted in pairs]).mean()
+        output = decoded[last][-1]
         if last > 0 and self.weights["perceptual"]:
             seen = self.teacher.features(output)  # type: ignore[operator]
             parts["perceptual"] = feature_distance(seen[last : last + 1], taught[last : last + 1])
         return {"loss": torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()} | parts
+
+    def _decode(self, skips: list[Tensor], block: int) -> list[Tensor]:
+        """Return what the decoder's blocks make of the encoder's own features, the picture last.
+
+        In use every block meets features with the statistics of a style's own ones, not only what the block behind it
+        decodes; so all blocks in training begin a chain of their own.
+        """
+        maps, x = [], skips[block + 1]
+        for k in reversed(range(block + 1)):
+            x = self.model.decoder.blocks[k](x, skips[k])
+            maps.append(x)
+        return maps
 
     def _unexplained(self, block: int, features: Tensor, taught: Tensor) -> Tensor:
         """Return how far a student's centered features are from the teacher's principal components, 1 for all of it."""

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styleplugin.images.color import keep_luminance, lab_to_rgb, luminance, rgb_to_lab
+from styleplugin.images.color import lab_to_rgb, luminance, rgb_to_lab, with_luminance_of
 
 
 def colors(count: int = 64, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -62,12 +62,12 @@ def test_luminance_weights_are_those_of_bt601():
     torch.testing.assert_close(luminance(primaries).flatten(), torch.tensor([0.299, 0.587, 0.114]))
 
 
-def test_keep_luminance_has_the_luminance_of_the_output_and_the_chroma_of_the_content():
+def test_one_luminance_and_another_chroma():
     content, output = colors(), colors().flip(2)
-    mixed = keep_luminance(content, output)
+    mixed = with_luminance_of(output, content)
     torch.testing.assert_close(luminance(mixed), luminance(output))
     torch.testing.assert_close(mixed - luminance(mixed), content - luminance(content))
 
 
-def test_keep_luminance_of_the_content_itself_is_the_content():
-    assert keep_luminance(colors(), colors()).equal(colors())
+def test_a_picture_with_its_own_luminance_stays():
+    assert with_luminance_of(colors(), colors()).equal(colors())

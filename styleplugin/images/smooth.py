@@ -1,0 +1,74 @@
+"""Edge-aware smoothing: a picture follows the edges of another one, the guide.
+
+Source: He, Sun and Tang 2013, "Guided Image Filtering", equations 16 and 19 to 21 (color guide).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FLATNESS = 4e-4
+"""Variance of the guide, in squared units of [0, 1], under which a window counts as flat and is smoothed."""
+_BAND = 256
+# Rows that are filtered at once; with two radii of context above and below the result is that of the whole picture.
+
+
+def guided_filter(guide: Tensor, picture: Tensor, radius: int, *, flatness: float = FLATNESS) -> Tensor:
+    """Smooth a picture where its guide is smooth.
+
+    Args:
+        guide: (1, 3, H, W) in [0, 1].
+        picture: (1, C, H, W), of the same size.
+        radius: Of the square window, in pixels; windows end at the picture's edges.
+        flatness: See `FLATNESS`.
+
+    Returns:
+        (1, C, H, W); may leave the range of the picture by a little.
+    """
+    height = guide.shape[2]
+    bands = []
+    for top in range(0, height, _BAND):
+        bottom = min(height, top + _BAND)
+        first, last = max(0, top - 2 * radius), min(height, bottom + 2 * radius)
+        rows = _filtered(guide[:, :, first:last], picture[:, :, first:last], radius, flatness)
+        bands.append(rows[:, :, top - first : bottom - first])
+    return torch.cat(bands, 2)
+
+
+def _filtered(guide: Tensor, picture: Tensor, radius: int, flatness: float) -> Tensor:
+    """Filter rows as if there were no others."""
+    guide, picture = guide.double(), picture.double()
+    mean, target = _box(guide, radius), _box(picture, radius)
+    products = torch.stack([guide[:, i] * guide[:, j] for i, j in _PAIRS], 1)
+    covariance = _box(products, radius) - torch.stack([mean[:, i] * mean[:, j] for i, j in _PAIRS], 1)
+    covariance[:, [0, 3, 5]] += flatness
+    inverse = _inverse(covariance)
+    outputs = []
+    for channel in range(picture.shape[1]):
+        value, middle = picture[:, channel : channel + 1], target[:, channel : channel + 1]
+        cross = _box(guide * value, radius) - mean * middle
+        slope = torch.stack([(inverse[row] * cross).sum(1) for row in range(3)], 1)
+        offset = middle - (slope * mean).sum(1, keepdim=True)
+        outputs.append((_box(slope, radius) * guide).sum(1, keepdim=True) + _box(offset, radius))
+    return torch.cat(outputs, 1).float()
+
+
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
+def _inverse(symmetric: Tensor) -> list[Tensor]:
+    """Return the three rows, (N, 3, H, W) each, of the inverse of 3x3 matrices given by their upper halves."""
+    a, b, c, d, e, f = symmetric.unbind(1)
+    upper = [d * f - e * e, c * e - b * f, b * e - c * d, a * f - c * c, b * c - a * e, a * d - b * b]
+    determinant = a * upper[0] + b * upper[1] + c * upper[2]
+    entries = [entry / determinant for entry in upper]
+    return [torch.stack([entries[k] for k in row], 1) for row in ((0, 1, 2), (1, 3, 4), (2, 4, 5))]
+
+
+def _box(x: Tensor, radius: int) -> Tensor:
+    """Return the mean over windows that end at the edges, along columns and then along rows."""
+    size = 2 * radius + 1
+    x = F.avg_pool2d(x, (1, size), 1, (0, radius), count_include_pad=False)
+    return F.avg_pool2d(x, (size, 1), 1, (radius, 0), count_include_pad=False)
