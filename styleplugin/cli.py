@@ -267,7 +267,7 @@ def models_list() -> None:
     from styleplugin.zoo import list_models
 
     for entry in list_models():
-        print(f"{entry.name:16} {entry.method:8} {entry.description}")
+        print(f"{entry.name:20} {entry.method:15} {entry.description}")
 
 
 @models_app.command(name="info")
@@ -354,7 +354,7 @@ def train_command(
     recipe: Positional[str],
     /,
     *,
-    out: str,
+    out: str | None = None,
     resume: bool = False,
     teacher: str | None = None,
     data: str | None = None,
@@ -365,7 +365,8 @@ def train_command(
 
     Args:
         recipe: A recipe, for example recipes/cd-wct-level3.toml.
-        out: Folder of the run: checkpoints, logs, plots, contact sheets and the finished model.
+        out: Folder of the run: checkpoints, logs, plots, contact sheets and the finished model; by default a folder of
+            the recipe's name in runs.
         resume: Go on with the run in the folder.
         teacher: A full VGG-19 in place of the recipe's teacher: file:PATH or hub:OWNER/REPO@REVISION.
         data: Folder of the training pictures in place of the recipe's.
@@ -376,7 +377,7 @@ def train_command(
 
     weights = run(
         Path(recipe),
-        Path(out),
+        Path(out or Path("runs") / Path(recipe).stem),
         resume=resume,
         teacher=teacher,
         data=data,

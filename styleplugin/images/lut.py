@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from styleplugin.errors import InputImageError, UsageError
+from styleplugin.errors import InputImageError, NumericalError, UsageError
 from styleplugin.files import atomic_write, check_regular_file, check_target
 from styleplugin.images.picture import from_channels
 from styleplugin.images.small import read_image, write_image
@@ -33,7 +33,11 @@ _COLOR_SPACE = "sRGB, gamma-encoded, full range, in and out"
 
 @dataclass(frozen=True, eq=False)
 class LUT:
-    """A 3D color table."""
+    """A 3D color table.
+
+    Raises:
+        NumericalError: SP704, a value is not finite.
+    """
 
     table: Tensor
     """(S, S, S, 3) float32: the output colors at [blue][green][red], red running fastest."""
@@ -42,6 +46,12 @@ class LUT:
     """Red, green and blue of the first node."""
     high: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Of the last node; colors beyond are looked up at the edge."""
+
+    def __post_init__(self) -> None:
+        if not bool(torch.isfinite(self.table).all()):
+            raise NumericalError(
+                "SP704", "The color table holds values that are not finite.", "Check the pictures it was made from."
+            )
 
     @property
     def size(self) -> int:

@@ -17,7 +17,7 @@ from styleplugin.models.layers import Conv3x3
 from styleplugin.models.photorealistic import Backbone, PhotoModel, PhotoSpec, fold_input
 from styleplugin.registry import ENTRIES, Entry, ModelInfo, describe
 
-REPOSITORY = "github.com/chiutaiyin/PCA-Knowledge-Distillation"
+REPOSITORY = "https://github.com/chiutaiyin/PCA-Knowledge-Distillation"
 
 _FOLDERS = {"vgg": "VGG backbone/ckpts", "mobilenet": "MobileNet backbone/ckpts"}
 _ENCODER_LAYERS = {"vgg": (2, 2, 2, 4), "mobilenet": (1, 3, 4, 4)}
@@ -90,7 +90,7 @@ def _from_tensors(tensors: Mapping[str, Tensor], backbone: Backbone, where: str)
 
 def _find(tensors: Mapping[str, Tensor], name: str, where: str = "the checkpoint") -> Tensor:
     if name not in tensors:
-        raise WeightsError("SP310", f"{where} has no tensor {name}.", "Give the released files of the project.")
+        raise WeightsError("SP310", f"{where} has no float32 tensor {name}.", "Give the released files of the project.")
     return tensors[name]
 
 

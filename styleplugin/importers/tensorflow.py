@@ -9,7 +9,6 @@ Source: the published formats of LevelDB tables, of TensorFlow's tensor bundle (
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from styleplugin.checkpoint import TEACHER, check_values
+from styleplugin.checkpoint import MAX_NAME, MAX_TENSORS, TEACHER, check_values
 from styleplugin.errors import WeightsError
 from styleplugin.files import check_regular_file
 
@@ -51,17 +50,13 @@ def read_tensorflow(index: str | Path) -> TensorFlowCheckpoint:
         WeightsError: SP301, a file is missing; SP304, one is too large; SP306, a value is not finite; SP319, the files
             are damaged or of another format.
     """
-    index = check_regular_file(index, WeightsError, "SP301")
-    data_file = check_regular_file(index.with_name(f"{index.stem}.data-00000-of-00001"), WeightsError, "SP301")
-    for path in (index, data_file):
-        if path.stat().st_size > TEACHER.file_bytes:
-            limit = TEACHER.file_bytes >> 20
-            raise WeightsError("SP304", f"{path.name} is larger than the {limit} MB that are allowed.")
-    table, data = index.read_bytes(), data_file.read_bytes()
+    index = Path(index)
+    data_file = index.with_name(f"{index.stem}.data-00000-of-00001")
+    table, data = _read_once(index, TEACHER.header_bytes), _read_once(data_file, TEACHER.file_bytes)
     try:
-        entries = {key.decode(): _Entry.parse(value) for key, value in _read_table(table) if key}
+        entries = _read_entries(table, len(data))
         tensors = {name: entry.tensor(data) for name, entry in entries.items() if entry.dtype == _FLOAT32}
-    except (_DamagedError, struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
+    except (_DamagedError, ValueError) as error:
         raise WeightsError(
             "SP319",
             f"{index.name} and {data_file.name} are no whole TensorFlow checkpoint ({error}).",
@@ -74,6 +69,18 @@ def read_tensorflow(index: str | Path) -> TensorFlowCheckpoint:
 
 class _DamagedError(Exception):
     """What is wrong with a file."""
+
+
+def _read_once(path: Path, limit: int) -> bytes:
+    check_regular_file(path, WeightsError, "SP301")
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise WeightsError("SP301", f"{path} cannot be read: {error.strerror}.") from error
+    if len(data) > limit:
+        raise WeightsError("SP304", f"{path.name} is larger than the {limit >> 20} MB that are allowed.")
+    return data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +111,9 @@ class _Entry:
         )
 
     def tensor(self, data: bytes) -> Tensor:
+        if len(self.shape) > 8 or 4 * prod(self.shape) != self.size:
+            raise _DamagedError("a tensor's size and shape disagree")
         raw = data[self.offset : self.offset + self.size]
-        if len(raw) != self.size or 4 * prod(self.shape) != self.size:
-            raise _DamagedError(f"a tensor of shape {self.shape} needs {self.size} bytes at {self.offset}")
         if masked_crc32c(raw) != self.checksum:
             raise _DamagedError("the checksum of a tensor is wrong")
         return torch.from_numpy(np.frombuffer(raw, "<f4").astype(np.float32).reshape(self.shape))
@@ -136,6 +143,33 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
                 raise _DamagedError(f"a field of the unknown kind {kind}")
 
 
+def _read_entries(table: bytes, data_bytes: int) -> dict[str, _Entry]:
+    """Return what an index holds, by name; the tensors lie in the data without overlap."""
+    entries: dict[str, _Entry] = {}
+    header: dict[int, int | bytes] = {}
+    last = None
+    for key, value in _read_table(table):
+        if last is not None and key <= last:
+            raise _DamagedError("its names are not in order")
+        last = key
+        if not key:
+            header = dict(_fields(value))
+        elif len(entries) == MAX_TENSORS or not key.decode().isprintable():
+            raise _DamagedError(f"it has more than {MAX_TENSORS} tensors, or a name that cannot be printed")
+        else:
+            entries[key.decode()] = _Entry.parse(value)
+    if header.get(1) != 1 or header.get(2, 0) != 0:
+        raise _DamagedError("it does not say that it has one data file of little-endian numbers")
+    end = 0
+    for entry in sorted(entries.values(), key=lambda entry: entry.offset):
+        if entry.offset < end:
+            raise _DamagedError("two tensors overlap")
+        end = entry.offset + entry.size
+        if end > data_bytes:
+            raise _DamagedError(f"its tensors need {end} bytes, {data_bytes} are there")
+    return entries
+
+
 def _read_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the keys and values of a LevelDB table."""
     footer = _slice(table, len(table) - _FOOTER_BYTES, _FOOTER_BYTES)
@@ -146,9 +180,13 @@ def _read_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     for _ in range(4):
         value, position = _varint(footer, position)
         handles.append(value)
+    end = 0
     for _, handle in _read_block(table, handles[2:]):
         offset, position = _varint(handle, 0)
         size, _ = _varint(handle, position)
+        if offset < end:
+            raise _DamagedError("its blocks overlap")
+        end = offset + size + _TRAILER_BYTES
         yield from _read_block(table, (offset, size))
 
 
@@ -159,14 +197,16 @@ def _read_block(table: bytes, handle: Sequence[int]) -> Iterator[tuple[bytes, by
         raise _DamagedError("a block is compressed, which checkpoints are not")
     if masked_crc32c(block + trailer[:1]) != int.from_bytes(trailer[1:], "little"):
         raise _DamagedError("the checksum of a block is wrong")
-    restarts = int.from_bytes(block[-4:], "little")
-    end, position, key = len(block) - 4 * (restarts + 1), 0, b""
-    while position < end:
-        shared, position = _varint(block, position)
-        fresh, position = _varint(block, position)
-        length, position = _varint(block, position)
-        key = key[:shared] + _slice(block, position, fresh)
-        yield key, _slice(block, position + fresh, length)
+    restarts = int.from_bytes(_slice(block, size - 4, 4), "little")
+    entries, position, key = _slice(block, 0, size - 4 * (restarts + 1)), 0, b""
+    while position < len(entries):
+        shared, position = _varint(entries, position)
+        fresh, position = _varint(entries, position)
+        length, position = _varint(entries, position)
+        if shared > len(key) or shared + fresh > MAX_NAME:
+            raise _DamagedError(f"a name shares more than there is, or is longer than {MAX_NAME} bytes")
+        key = key[:shared] + _slice(entries, position, fresh)
+        yield key, _slice(entries, position + fresh, length)
         position += fresh + length
 
 
@@ -174,7 +214,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     """Return an integer of seven bits a byte, and the position behind it."""
     value = 0
     for shift in range(0, 70, 7):
-        byte = data[position]
+        [byte] = _slice(data, position, 1)
         position += 1
         value |= (byte & 127) << shift
         if byte < 128:
@@ -183,7 +223,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _slice(data: bytes, start: int, size: int) -> bytes:
-    if start < 0 or start + size > len(data):
+    if start < 0 or size < 0 or start + size > len(data):
         raise _DamagedError("it ends too early")
     return data[start : start + size]
 

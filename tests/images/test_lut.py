@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from styleplugin.errors import InputImageError, UsageError
+from styleplugin.errors import InputImageError, NumericalError, UsageError
 from styleplugin.images.color import delta_e, lab_to_rgb, rgb_to_lab
 from styleplugin.images.lut import LUT, check_size, read_cube, read_hald, read_lut, tetrahedra, write_cube, write_hald
 from styleplugin.images.lut_fit import fit_lut
@@ -84,6 +84,19 @@ def test_a_hald_picture_gives_the_same_look(tmp_path, size):
     again = read_lut(tmp_path / "look.png")
     assert again.size >= size
     assert_close(again.apply(colors()), lut.apply(colors()), rtol=0, atol=1 / 255)
+
+
+@pytest.mark.parametrize("title", ['a "quoted" one', "two\nlines", "tab\tand \0"])
+def test_D11_any_title_gives_a_valid_file(tmp_path, title):
+    lut = LUT(smooth_look(2).table, title)
+    write_cube(lut, tmp_path / "look.cube")
+    assert_close(read_cube(tmp_path / "look.cube").table, lut.table, rtol=0, atol=1e-6)
+    assert len((tmp_path / "look.cube").read_text().splitlines()) == 5 + 8
+
+
+def test_D11_a_table_that_is_not_finite_is_refused():
+    with pytest.raises(NumericalError):
+        LUT(torch.full((2, 2, 2, 3), torch.nan))
 
 
 def test_other_domains_comments_and_line_ends_are_read(tmp_path):

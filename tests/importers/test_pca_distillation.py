@@ -1,13 +1,15 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 
-from styleplugin import metrics
+from styleplugin import cli, metrics
 from styleplugin.checkpoint import read_weights
 from styleplugin.errors import WeightsError
 from styleplugin.images.small import read_image
@@ -42,6 +44,57 @@ def released(tmp_path):
         return path, convs
 
     return make
+
+
+@pytest.fixture
+def clone(released, checkpoints, tmp_path):
+    """A folder laid out and named as the repository's, with the tensors of `released`."""
+    folders = {"vgg": "VGG backbone", "mobilenet": "MobileNet backbone"}
+    for backbone in BACKBONES:
+        halves = {"enc": {}, "dec": {}}
+        for part, conv in zip(PARTS[backbone], released(backbone)[1], strict=True):
+            half, *place = part.split(".")
+            depthwise = conv.groups > 1
+            kernel = conv.weight.detach().permute(2, 3, 0, 1) if depthwise else conv.weight.detach().permute(2, 3, 1, 0)
+            if len(place) == 2:
+                prefix = f"btnecks/{place[0].removeprefix('block')}/layer_with_weights-{place[1]}"
+            else:
+                prefix = f"se_model/layer_with_weights-{place[0].removeprefix('conv')}"
+            for name, value in (
+                ("depthwise_kernel" if depthwise else "kernel", kernel),
+                ("bias", conv.get_parameter("bias").detach()),
+            ):
+                halves[half][f"{prefix}/{name}/.ATTRIBUTES/VARIABLE_VALUE"] = value.numpy()
+        for half, tensors in halves.items():
+            tensors["_CHECKPOINTABLE_OBJECT_GRAPH"] = np.frombuffer(b"graph", np.uint8)
+            name = f"s{half}oder"
+            checkpoints.write(tmp_path / "clone" / folders[backbone] / "ckpts" / f"{name}.index", tensors)
+    return tmp_path / "clone"
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_clone_gives_the_same_student_as_its_converted_file(clone, released, backbone):
+    assert backbones_in(clone) == list(BACKBONES)
+    model, metadata = import_pca_distillation(clone, backbone)
+    expected, _ = import_pca_distillation(released(backbone)[0], backbone)
+    torch.testing.assert_close(model.state_dict(), expected.state_dict(), rtol=0, atol=0)
+    assert metadata["card"]["source"].startswith("https://")
+    assert len(metadata["card"]["sources_sha256"]) == 4
+
+
+def test_a_checkpoint_without_a_needed_tensor_is_refused(clone, checkpoints):
+    checkpoints.write(clone / "VGG backbone" / "ckpts" / "sdecoder.index", {"other": np.ones(3, np.float32)})
+    with pytest.raises(WeightsError, match="btnecks/0/layer_with_weights-0/kernel") as caught:
+        import_pca_distillation(clone, "vgg")
+    assert caught.value.code == "SP310"
+
+
+def test_the_command_writes_each_student_of_a_clone(clone, tmp_path):
+    assert cli.run(["models", "import", "pca-distillation", str(clone), "-o", str(tmp_path / "out")]) == 0
+    for backbone in BACKBONES:
+        model, info = load_model(read_weights(tmp_path / "out" / f"pca-photo.{backbone}.released.safetensors"))
+        assert (model.spec.backbone, info.license) == (backbone, "MIT")
+    assert cli.run(["models", "import", "pca-distillation", str(tmp_path / "out"), "-o", str(tmp_path)]) == 4
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -93,21 +146,43 @@ def test_the_released_students_reconstruct_as_well_as_they_should(shared_data, b
     assert lowest - 0.1 <= min(values) <= max(values) <= highest + 0.1
 
 
+def zca(content: Tensor, style: Tensor) -> Tensor:
+    """Return the content with the style's covariance and mean; the identity is added to both covariances."""
+
+    def powers(features: Tensor, power: float) -> tuple[Tensor, Tensor, Tensor]:
+        rows = features[0].flatten(1)
+        mean = rows.mean(1, keepdim=True)
+        values, vectors = torch.linalg.eigh((rows - mean) @ (rows - mean).T / rows.shape[1] + torch.eye(len(rows)))
+        return (vectors * values**power) @ vectors.T, rows - mean, mean
+
+    whitening, rows, _ = powers(content, -0.5)
+    coloring, _, mean = powers(style, 0.5)
+    return (coloring @ whitening @ rows + mean).view_as(content)
+
+
 @pytest.mark.skipif("STYLEPLUGIN_CD_CLONE" not in os.environ, reason="needs a clone of Collaborative-Distillation")
 @pytest.mark.shared
 @pytest.mark.parametrize(
-    ("backbone", "reconstruction", "mean"),
-    [("vgg", (32.34, 31.84), (0.6245, 0.6116, 0.6295)), ("mobilenet", (29.78, 29.63), (0.6300, 0.6151, 0.6221))],
+    ("backbone", "reconstruction", "extremes", "mean"),
+    [
+        ("vgg", (32.34, 31.84), (-0.279, 1.379), (0.6245, 0.6116, 0.6295)),
+        ("mobilenet", (29.78, 29.63), (-0.121, 1.322), (0.6300, 0.6151, 0.6221)),
+    ],
 )
-def test_the_golden_numbers(shared_data, backbone, reconstruction, mean):
+def test_the_golden_numbers(shared_data, backbone, reconstruction, extremes, mean):
     model, _ = import_pca_distillation(shared_data / "teachers" / f"pcakd_{backbone}.safetensors", backbone)
-    folder = Path(os.environ["STYLEPLUGIN_CD_CLONE"]) / "PytorchWCT"
     images = []
     for name in ("content/in4.jpg", "style/in3.jpg"):
-        image = read_image(folder / name).rgb
-        images.append(F.interpolate(image, (384, 512), mode="bilinear", antialias=True).clamp(0, 1))
+        with Image.open(Path(os.environ["STYLEPLUGIN_CD_CLONE"]) / "PytorchWCT" / name) as file:
+            pixels = np.array(file.convert("RGB").resize((512, 384), Image.Resampling.BILINEAR))
+        images.append(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)
     for image, wanted in zip(images, reconstruction, strict=True):
-        assert metrics.psnr(model(image).clamp(0, 1), image) == pytest.approx(wanted, abs=0.15)
+        assert metrics.psnr(model(image).clamp(0, 1), image) == pytest.approx(wanted, abs=0.01)
+    content, style = (model.encoder.features(image) for image in images)
+    stylized = content[-1]
+    for k in reversed(range(4)):
+        stylized = model.decoder.blocks[k](zca(stylized, style[k]), [images[0], *content][k])
+    assert [stylized.min().item(), stylized.max().item()] == pytest.approx(extremes, abs=0.002)
+    assert stylized.clamp(0, 1).mean((0, 2, 3)).tolist() == pytest.approx(mean, abs=0.0002)
     stylizer = Stylizer(model, describe(model, name="released", license="MIT", sha256=""))
-    result = stylizer(*images).tensor
-    assert result.mean((0, 2, 3)).tolist() == pytest.approx(mean, abs=0.01)
+    assert stylizer(*images).tensor.mean((0, 2, 3)).tolist() == pytest.approx(mean, abs=0.01)

@@ -1,6 +1,5 @@
-"""A writer of checkpoints in a few lines, and the reader against it, whole and damaged."""
+"""The reader of TensorFlow checkpoints against files of our own writer, whole, damaged and forged."""
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,58 +11,6 @@ from hypothesis import strategies as st
 from styleplugin.errors import WeightsError
 from styleplugin.importers.tensorflow import masked_crc32c, read_tensorflow
 
-
-def varint(value: int) -> bytes:
-    head = b""
-    while value >= 128:
-        head += bytes([value & 127 | 128])
-        value >>= 7
-    return head + bytes([value])
-
-
-def entry(array: np.ndarray, offset: int, dtype: int = 1) -> bytes:
-    raw = array.tobytes()
-    dims = b"".join(b"\x12" + varint(len(d)) + d for d in (b"\x08" + varint(n) for n in array.shape))
-    head = b"\x08" + varint(dtype) + b"\x12" + varint(len(dims)) + dims
-    return (
-        head + b"\x20" + varint(offset) + b"\x28" + varint(len(raw)) + b"\x35" + struct.pack("<I", masked_crc32c(raw))
-    )
-
-
-def block(items: list[tuple[bytes, bytes]]) -> bytes:
-    """Join entries with shared beginnings of their keys, one restart point."""
-    data, before = b"", b""
-    for key, value in items:
-        shared = 0
-        while shared < min(len(key), len(before)) and key[shared] == before[shared]:
-            shared += 1
-        data += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
-        before = key
-    data += struct.pack("<II", 0, 1)
-    return data + b"\x00" + struct.pack("<I", masked_crc32c(data + b"\x00"))
-
-
-def write(folder: Path, tensors: dict[str, np.ndarray], *, per_block: int = 2) -> Path:
-    data, items = b"", [(b"", b"\x08\x01")]
-    for name, array in sorted(tensors.items()):
-        items.append((name.encode(), entry(array, len(data), 1 if array.dtype == np.float32 else 7)))
-        data += array.tobytes()
-    table, index = b"", []
-    for start in range(0, len(items), per_block):
-        part = items[start : start + per_block]
-        written = block(part)
-        index.append((part[-1][0], varint(len(table)) + varint(len(written) - 5)))
-        table += written
-    meta, handles = block([]), b""
-    for written in (meta, block(index)):
-        handles += varint(len(table)) + varint(len(written) - 5)
-        table += written
-    table += handles.ljust(40, b"\x00") + struct.pack("<Q", 0xDB4775248B80FB57)
-    (folder / "model.data-00000-of-00001").write_bytes(data)
-    (folder / "model.index").write_bytes(table)
-    return folder / "model.index"
-
-
 TENSORS = {
     "layer/0/bias": np.arange(5, dtype=np.float32),
     "layer/0/kernel": np.random.default_rng(0).normal(size=(3, 3, 2, 5)).astype(np.float32),
@@ -74,8 +21,8 @@ TENSORS = {
 
 
 @pytest.mark.parametrize("per_block", [1, 2, 10])
-def test_a_checkpoint_is_read_whole(tmp_path, per_block):
-    checkpoint = read_tensorflow(write(tmp_path, TENSORS, per_block=per_block))
+def test_a_checkpoint_is_read_whole(checkpoints, tmp_path, per_block):
+    checkpoint = read_tensorflow(checkpoints.write(tmp_path / "model.index", TENSORS, per_block=per_block))
     assert set(checkpoint.tensors) == set(TENSORS) - {"names"}
     for name, value in checkpoint.tensors.items():
         torch.testing.assert_close(value, torch.tensor(TENSORS[name]), rtol=0, atol=0)
@@ -93,8 +40,8 @@ def code_of(path: Path) -> str:
     return caught.value.code
 
 
-def test_W11_missing_and_damaged_files_are_named(tmp_path):
-    path = write(tmp_path, TENSORS)
+def test_W01_missing_and_damaged_files_are_named(checkpoints, tmp_path):
+    path = checkpoints.write(tmp_path / "model.index", TENSORS)
     data = path.with_name("model.data-00000-of-00001")
     whole = data.read_bytes()
     data.write_bytes(whole[:-9])
@@ -105,20 +52,90 @@ def test_W11_missing_and_damaged_files_are_named(tmp_path):
     assert code_of(path) == "SP301"
 
 
-@settings(max_examples=150, deadline=None)
-@given(place=st.floats(0, 1), value=st.integers(0, 255), cut=st.booleans())
-def test_any_damage_to_the_index_is_a_weights_error(tmp_path_factory, place, value, cut):
-    path = write(tmp_path_factory.mktemp("damaged"), TENSORS)
-    content = bytearray(path.read_bytes())
+def zeros(checkpoints, *shape: int, raw: bytes = b"", offset: int = 0) -> bytes:
+    return checkpoints.entry(raw, shape, offset)
+
+
+FORGED = {
+    "overlap": lambda c: [(b"a", zeros(c, 2, raw=bytes(8))), (b"b", zeros(c, 2, raw=bytes(8), offset=4))],
+    "twice": lambda c: [(b"a", zeros(c, 1, raw=bytes(4))), (b"a", zeros(c, 1, raw=bytes(4), offset=4))],
+    "beyond the data": lambda c: [(b"a", zeros(c, 0, offset=13))],
+    "huge offset": lambda c: [(b"a", zeros(c, 0, offset=1 << 69))],
+    "other shape": lambda c: [(b"a", zeros(c, 3, raw=bytes(8)))],
+    "zero times huge": lambda c: [(b"a", zeros(c, 0, 1 << 69))],
+    "many sides": lambda c: [(b"a", zeros(c, *[1] * 9, raw=bytes(4)))],
+    "long name": lambda c: [(b"a" * 257, zeros(c, 1, raw=bytes(4)))],
+    "control character": lambda c: [(b"\x1b", zeros(c, 1, raw=bytes(4)))],
+    "not UTF-8": lambda c: [(b"\xff", zeros(c, 1, raw=bytes(4)))],
+    "many tensors": lambda c: [(f"{i:05}".encode(), zeros(c, 0)) for i in range(4097)],
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_W04_an_index_with_right_checksums_cannot_claim_more_than_there_is(checkpoints, tmp_path, forged):
+    items = [checkpoints.header, *FORGED[forged](checkpoints)]
+    assert code_of(checkpoints.write_files(tmp_path / "model.index", items, bytes(12), per_block=5000)) == "SP319"
+
+
+@pytest.mark.parametrize("header", [b"", b"\x08\x02", b"\x08\x01\x10\x01"])
+def test_several_data_files_and_big_endian_numbers_are_refused(checkpoints, tmp_path, header):
+    assert code_of(checkpoints.write_files(tmp_path / "model.index", [(b"", header)])) == "SP319"
+
+
+def test_a_block_with_more_restarts_than_bytes_is_not_empty_but_damaged(checkpoints, tmp_path):
+    path = checkpoints.write(tmp_path / "model.index", TENSORS, damage=lambda data: data[:-4] + b"\xff\xff\xff\x7f")
+    assert code_of(path) == "SP319"
+
+
+def test_a_block_is_read_once(checkpoints, tmp_path):
+    path = checkpoints.write_files(tmp_path / "model.index", [checkpoints.header], repeat_blocks=True)
+    with pytest.raises(WeightsError, match="blocks overlap"):
+        read_tensorflow(path)
+
+
+def test_a_compressed_block_is_refused_as_such(checkpoints, tmp_path):
+    path = checkpoints.write(tmp_path / "model.index", TENSORS, per_block=10)
+    table = bytearray(path.read_bytes())
+    trailer = table.index(b"\x00" * 4 + b"\x01\x00\x00\x00") + 8
+    table[trailer] = 1
+    path.write_bytes(table)
+    with pytest.raises(WeightsError, match="compressed"):
+        read_tensorflow(path)
+
+
+def damaged(content: bytes, place: float, value: int, *, cut: bool) -> bytes:
     position = int(place * (len(content) - 1))
-    if cut:
-        content = content[:position]
-    elif content[position] == value:
-        return
-    else:
-        content[position] = value
-    path.write_bytes(content)
+    return content[:position] if cut else content[:position] + bytes([value]) + content[position + 1 :]
+
+
+damages = given(place=st.floats(0, 1), value=st.integers(0, 255), cut=st.booleans())
+
+
+@settings(max_examples=150, deadline=None)
+@damages
+@pytest.mark.parametrize("name", ["model.index", "model.data-00000-of-00001"])
+def test_W01_any_damage_is_a_weights_error(checkpoints, tmp_path_factory, name, place, value, cut):
+    path = checkpoints.write(tmp_path_factory.mktemp("damaged") / "model.index", TENSORS)
+    file = path.with_name(name)
+    file.write_bytes(damaged(file.read_bytes(), place, value, cut=cut))
     try:
         read_tensorflow(path)
     except WeightsError as error:
         assert error.code == "SP319"
+
+
+@settings(max_examples=300, deadline=None)
+@damages
+def test_W04_any_damage_with_right_checksums_is_a_weights_error(checkpoints, tmp_path_factory, place, value, cut):
+    path = checkpoints.write(
+        tmp_path_factory.mktemp("forged") / "model.index",
+        TENSORS,
+        per_block=10,
+        damage=lambda data: damaged(data, place, value, cut=cut),
+    )
+    try:
+        tensors = read_tensorflow(path).tensors
+    except WeightsError as error:
+        assert error.code in ("SP306", "SP319")
+    else:
+        assert sum(value.nbytes for value in tensors.values()) <= sum(value.nbytes for value in TENSORS.values())
