@@ -45,7 +45,7 @@ def import_pca_distillation(source: str | Path, backbone: Backbone) -> tuple[Pho
         The model, frozen, and `license` and `card` for `save_model(path, model, **metadata)`.
 
     Raises:
-        WeightsError: SP301 to SP306 and SP319, a file cannot be read; SP310, tensors are missing or of other shapes.
+        WeightsError: SP301 to SP306 and SP325, a file cannot be read; SP310, tensors are missing or of other shapes.
     """
     source = Path(source)
     if source.is_dir():

@@ -47,7 +47,7 @@ def read_tensorflow(index: str | Path) -> TensorFlowCheckpoint:
         index: The `.index` file; `.data-00000-of-00001` lies beside it.
 
     Raises:
-        WeightsError: SP301, a file is missing; SP304, one is too large; SP306, a value is not finite; SP319, the files
+        WeightsError: SP301, a file is missing; SP304, one is too large; SP306, a value is not finite; SP325, the files
             are damaged or of another format.
     """
     index = Path(index)
@@ -58,7 +58,7 @@ def read_tensorflow(index: str | Path) -> TensorFlowCheckpoint:
         tensors = {name: entry.tensor(data) for name, entry in entries.items() if entry.dtype == _FLOAT32}
     except (_DamagedError, ValueError) as error:
         raise WeightsError(
-            "SP319",
+            "SP325",
             f"{index.name} and {data_file.name} are no whole TensorFlow checkpoint ({error}).",
             "Get the files again; both must come from one checkpoint of format V2.",
         ) from error
