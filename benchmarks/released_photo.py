@@ -41,6 +41,7 @@ def main() -> None:
     Path("/proc/self/clear_refs").write_text("5")
     before, times = memory("VmRSS"), []
     for _ in range(2):
+        result = None
         begin = time.perf_counter()
         result = stylize(content, style).numpy()
         times.append(time.perf_counter() - begin)

@@ -98,7 +98,8 @@ def measure(clone: str, size: str, code: str, folder: str) -> dict:
     results: list[Tensor] = []
 
     def once() -> None:
-        results[:] = [run(content, style)]
+        results.clear()
+        results.append(run(content, style))
 
     times = seconds(once, 2)
     memory = memory_peak() - before

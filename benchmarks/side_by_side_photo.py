@@ -92,7 +92,8 @@ def measure(clone: str, backbone: str, folder: str) -> dict:
     results = []
 
     def once() -> None:
-        results[:] = [stylizer(content, style).tensor]
+        results.clear()
+        results.append(stylizer(content, style).tensor)
 
     times = seconds(once, 2)
     memory = memory_peak() - before
