@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, default=ROOT.parent / "shared" / "data" / "samples")
     parser.add_argument("--side", type=int, default=512, help="shorter side for reconstruction, longer for stylizing")
     parser.add_argument("--limit", type=int, help="most photographs and styles to use")
+    parser.add_argument("--smooth", type=int, default=0, help="radius of the edge-aware smoothing")
     options = parser.parse_args()
     photos, arts, contents, looks = (
         sorted(options.samples.glob(pattern))[: options.limit]
@@ -81,7 +82,7 @@ def main() -> None:
         unchanged = np.mean([metrics.style_distances(features, a, b) for a, b in couples], 0).tolist()
         rows = [["content, unchanged", "1.000", *(f"{d:.3f}" for d in unchanged), "", ""]]
         for name in names:
-            result = results[name]["style"] = stylize(name, pictures, styles, features)
+            result = results[name]["style"] = stylize(name, pictures, styles, features, options.smooth)
             distances = (f"{d:.3f}" for d in result["style_distance"])
             clipped = f"{100 * result['clipped']:.1f}%"
             rows.append([label(name), f"{result['content_ssim']:.3f}", *distances, clipped, f"{result['seam']:.1e}"])
@@ -127,7 +128,9 @@ def reconstruct(name: str, photos: Sequence[Path], side: int) -> dict[int, dict[
 
 
 @torch.inference_mode()
-def stylize(name: str, contents: Sequence[Tensor], styles: Sequence[Sequence[Tensor]], features: Features) -> dict:
+def stylize(
+    name: str, contents: Sequence[Tensor], styles: Sequence[Sequence[Tensor]], features: Features, smooth: int
+) -> dict:
     """Stylize all contents in each row of styles; one style per content."""
     stylizer, tiled, whole = load(name), load(name, tile=128), load(name, tile="whole")
     similarity, distances, clipped, seams, sheet = [], [], [], [], [[None, *contents]]
@@ -138,7 +141,7 @@ def stylize(name: str, contents: Sequence[Tensor], styles: Sequence[Sequence[Ten
             sheet.append([None])
         for content, style in zip(contents, row, strict=True):
             code = stylizer.prepare(style)
-            output = stylizer(content, code).tensor
+            output = stylizer(content, code, smooth=smooth).tensor
             sheet[-1].append(output)
             similarity.append(metrics.ssim(content, output))
             distances.append(metrics.style_distances(features, output, style))
