@@ -100,7 +100,7 @@ class Computed:
             wanted.append(wanted[-1].map(operation.need))
         x = _read_beyond(source, wanted[-1])
         for operation, size, output, given in zip(
-            self.operations, self._sizes, wanted[-2::-1], wanted[:0:-1], strict=False
+            self.operations, self._sizes[:-1], wanted[-2::-1], wanted[:0:-1], strict=True
         ):
             _continue(x, given, size, operation.padding)
             x = operation.run(x, output)

@@ -116,24 +116,11 @@ class StridedConvolution(Convolution):
         return Span(2 * span.start, 2 * span.stop + 1)
 
 
-class PointwiseConvolution:
-    """1x1 convolution with ReLU."""
-
-    padding: Literal["reflect", "replicate"] = "reflect"
-
-    def __init__(self, weight: Tensor, bias: Tensor, *, like: Tensor) -> None:
-        self.out_channels = weight.shape[0]
-        self.macs = float(weight.numel())
-        self._kernel = Kernel(weight, bias, relu=True, like=like)
-
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size
+class PointwiseConvolution(Convolution):
+    """1x1 convolution."""
 
     def need(self, span: Span) -> Span:
         return span
-
-    def run(self, x: Tensor, region: Region) -> Tensor:
-        return self._kernel(x)
 
 
 class HighFrequencies(Convolution):
@@ -321,7 +308,7 @@ def _parameters(layer: nn.Conv2d, before: AffineMap | None) -> tuple[Tensor, Ten
 
 def _convolution(layer: Conv3x3 | Conv1x1, weight: Tensor, bias: Tensor, *, upsample: bool, like: Tensor) -> Operation:
     if isinstance(layer, Conv1x1):
-        return PointwiseConvolution(weight, bias, like=like)
+        return PointwiseConvolution(weight, bias, relu=True, like=like)
     if upsample:
         return UpsampledConvolution(weight, bias, relu=layer.relu, like=like)
     if layer.stride == (2, 2):

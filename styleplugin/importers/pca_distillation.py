@@ -13,9 +13,9 @@ from styleplugin.checkpoint import Weights
 from styleplugin.errors import WeightsError
 from styleplugin.importers.source import read_source
 from styleplugin.importers.tensorflow import read_tensorflow
-from styleplugin.models.layers import Conv3x3
-from styleplugin.models.photorealistic import Backbone, PhotoModel, PhotoSpec, fold_input
+from styleplugin.models.photorealistic import Backbone, PhotoModel, PhotoSpec
 from styleplugin.registry import ENTRIES, Entry, ModelInfo, describe
+from styleplugin.transforms.affine import AffineMap
 
 REPOSITORY = "https://github.com/chiutaiyin/PCA-Knowledge-Distillation"
 
@@ -120,8 +120,10 @@ def _build(convolutions: list[Convolution], backbone: Backbone, where: str) -> P
             )
         layer.weight.copy_(weight_of)
         layer.get_parameter("bias").copy_(bias_of)
-    assert isinstance(layers[0], Conv3x3)
-    fold_input(layers[0], matrix, bias)
+    first, front = layers[0], AffineMap(matrix.double(), bias.double())
+    weight_of, bias_of = front.fold_into(first.weight, first.get_parameter("bias"))
+    first.weight.copy_(weight_of)
+    first.get_parameter("bias").copy_(bias_of)
     return model.eval().requires_grad_(False)
 
 

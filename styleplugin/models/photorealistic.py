@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
@@ -108,10 +107,10 @@ class PhotoEncoder(nn.Module):
                 channels = width if layer.endswith(">") else channels
             self.blocks.append(block)
 
-    def features(self, image: Tensor) -> list[Tensor]:
-        """Return the features of the four transform points of (N, 3, H, W) in [0, 1], sides multiples of the stride."""
+    def features(self, image: Tensor, depth: int = 4) -> list[Tensor]:
+        """Return the features of the first transform points of (N, 3, H, W) in [0, 1], sides stride multiples."""
         features = [image]
-        for block in self.blocks:
+        for block in self.blocks[:depth]:
             features.append(block(features[-1]))
         return features[1:]
 
@@ -146,18 +145,18 @@ class PhotoDecoder(nn.Module):
             for k, layers in enumerate(_DECODERS[spec.backbone])
         )
 
-    def decode(self, features: Tensor, skips: list[Tensor], block: int) -> Tensor:
-        """Decode the features of a block all the way to the picture.
+    def decode(self, features: Tensor, skips: list[Tensor], block: int) -> list[Tensor]:
+        """Return what each block makes of the features of a block, down to the picture, which is the last.
 
         Args:
             features: (N, C, h, w) of the encoder's block.
             skips: The image and the features of the blocks before.
             block: 0 to 3.
         """
-        x = features
+        maps = [features]
         for k in reversed(range(block + 1)):
-            x = self.blocks[k](x, skips[k])
-        return x
+            maps.append(self.blocks[k](maps[-1], skips[k]))
+        return maps[1:]
 
 
 class PhotoModel(nn.Module):
@@ -194,7 +193,7 @@ class PhotoModel(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Reconstruct (N, 3, H, W) in [0, 1], sides multiples of the stride; not clamped."""
         features = self.encoder.features(image)
-        return self.decoder.decode(features[-1], [image, *features], 3)
+        return self.decoder.decode(features[-1], [image, *features], 3)[-1]
 
 
 def _layer(name: str, channels: int, width: int) -> nn.Module:
@@ -220,12 +219,3 @@ def _layer(name: str, channels: int, width: int) -> nn.Module:
         case "add" | "stack" as kind:
             return Join(kind)
     raise ValueError(name)
-
-
-@torch.no_grad()
-def fold_input(convolution: Conv3x3, matrix: Tensor, bias: Tensor) -> None:
-    """Put a map of the colors, (3, 3) and (3,), in front of a first convolution; exact with reflection padding."""
-    weight = convolution.weight.double()
-    assert convolution.bias is not None
-    convolution.bias += (weight.sum((2, 3)) @ bias.double()).to(convolution.bias)
-    convolution.weight.copy_(torch.einsum("kcij,cd->kdij", weight, matrix.double()))

@@ -102,21 +102,48 @@ class PhaseOptions:
             )
 
 
-def _check_common(recipe: Recipe | PhotoRecipe) -> None:
-    if recipe.precision not in ("bf16", "fp32"):
-        raise UsageError("SP122", f"The recipe has precision {recipe.precision!r}; bf16 and fp32 are possible.")
-    if recipe.data.crop % 16 or recipe.data.crop < 32:
-        raise UsageError("SP123", f"The crop was {recipe.data.crop}; it must be a multiple of 16 from 32 on.")
-    if min(recipe.log_every, recipe.validate_every, recipe.checkpoint_every) < 1:
-        raise UsageError("SP124", "log_every, validate_every and checkpoint_every must be at least 1.")
-
-
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Trains one pair."""
+class RunRecipe:
+    """What all recipes of one run share."""
 
     name: str
     """Of the result, and of the run in logs."""
+    seed: int = 0
+    """All random numbers follow from it, the phase and the step."""
+    precision: str = "bf16"
+    """bf16 (autocast), or fp32; losses are float32 in both."""
+    log_every: int = 50
+    """Steps between lines of the log."""
+    validate_every: int = 500
+    """Steps between validations with a contact sheet."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    data: DataOptions = field(default_factory=DataOptions)
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    license: str = "unknown"
+    """Of the weights, as far as the pictures and the teacher allow."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("bf16", "fp32"):
+            raise UsageError("SP122", f"The recipe has precision {self.precision!r}; bf16 and fp32 are possible.")
+        if self.data.crop % 16 or self.data.crop < 32:
+            raise UsageError("SP123", f"The crop was {self.data.crop}; it must be a multiple of 16 from 32 on.")
+        if min(self.log_every, self.validate_every, self.checkpoint_every) < 1:
+            raise UsageError("SP124", "log_every, validate_every and checkpoint_every must be at least 1.")
+
+    def phase(self, name: str) -> PhaseOptions:
+        """Return the options of a phase by its name."""
+        return getattr(self, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(RunRecipe):
+    """Trains one pair."""
+
     method: str = "wct"
     """wct or adain."""
     level: int
@@ -131,18 +158,6 @@ class Recipe:
     grow_from: str = ""
     """Recipe of a shallower pair, or of the same level, whose layers this one begins with; a path relative to this
     recipe. It is trained first, into a folder beside this run's, if that has no result yet."""
-    seed: int = 0
-    """All random numbers follow from it, the phase and the step."""
-    precision: str = "bf16"
-    """bf16 (autocast), or fp32; losses are float32 in both."""
-    log_every: int = 50
-    """Steps between lines of the log."""
-    validate_every: int = 500
-    """Steps between validations with a contact sheet."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
-    data: DataOptions = field(default_factory=DataOptions)
-    teacher: TeacherOptions = field(default_factory=TeacherOptions)
     teacher_decoder: PhaseOptions
     """The full-width decoder, trained on the judge's features."""
     student_encoder: PhaseOptions
@@ -151,8 +166,6 @@ class Recipe:
     """The small decoder, trained for the small encoder."""
     student_pair: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
     """Both together, with the embedding loss that keeps the encoder's features the teacher's."""
-    license: str = "unknown"
-    """Of the weights, as far as the pictures and the teacher allow."""
 
     def __post_init__(self) -> None:
         if self.method not in ("wct", "adain") or self.level not in range(1, 6):
@@ -161,7 +174,7 @@ class Recipe:
             )
         if self.importance not in ("l1", "activation"):
             raise UsageError("SP122", f"The recipe has importance {self.importance!r}; l1 and activation are possible.")
-        _check_common(self)
+        super().__post_init__()
 
     @property
     def student(self) -> VGGSpec:
@@ -171,13 +184,9 @@ class Recipe:
             return VGGSpec(level=self.level, widths=self.widths, final_relu=final_relu)
         return student_spec(self.level, final_relu=final_relu)
 
-    def phase(self, name: str) -> PhaseOptions:
-        """Return the options of a phase by its name."""
-        return getattr(self, name)
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        return asdict(self) | {
+        return super().to_dict() | {
             "widths": list(self.widths),
             "teacher_widths": list(self.teacher_widths),
             "grow_from": Path(self.grow_from).name,
@@ -185,11 +194,9 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoRecipe:
+class PhotoRecipe(RunRecipe):
     """Trains one photorealistic student."""
 
-    name: str
-    """Of the result, and of the run in logs."""
     backbone: str
     """vgg or mobilenet, student and teacher alike."""
     widths: tuple[int, ...] = ()
@@ -199,18 +206,6 @@ class PhotoRecipe:
     to every variance, so that it changes little where the energy is small."""
     basis_pictures: int = 512
     """Pictures whose features the global eigenbases are taken from, all of the same weight."""
-    seed: int = 0
-    """All random numbers follow from it, the phase and the step."""
-    precision: str = "bf16"
-    """bf16 (autocast), or fp32; losses are float32 in both."""
-    log_every: int = 50
-    """Steps between lines of the log."""
-    validate_every: int = 500
-    """Steps between validations with a contact sheet."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
-    data: DataOptions = field(default_factory=DataOptions)
-    teacher: TeacherOptions = field(default_factory=TeacherOptions)
     block1: PhaseOptions
     """The first block of encoder and decoder."""
     block2: PhaseOptions
@@ -221,27 +216,21 @@ class PhotoRecipe:
     """The fourth."""
     joint: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
     """All blocks together."""
-    license: str = "unknown"
-    """Of the weights, as far as the pictures and the teacher allow."""
 
     def __post_init__(self) -> None:
         spec = PhotoSpec(backbone=self.backbone, widths=self.widths)  # type: ignore[arg-type]
         if len(self.energy) != len(spec.widths) or min(self.energy) <= 0:
             raise UsageError("SP121", f"The energy was {self.energy}; four positive numbers are needed.")
-        _check_common(self)
+        super().__post_init__()
 
     @property
     def spec(self) -> PhotoSpec:
         """Spec of the student."""
         return PhotoSpec(backbone=self.backbone, widths=self.widths)  # type: ignore[arg-type]
 
-    def phase(self, name: str) -> PhaseOptions:
-        """Return the options of a phase by its name."""
-        return getattr(self, name)
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        return asdict(self) | {"widths": list(self.widths), "energy": list(self.energy)}
+        return super().to_dict() | {"widths": list(self.widths), "energy": list(self.energy)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from styleplugin.train.config import PhaseOptions, PhotoRecipe, Recipe
+from styleplugin.train.config import PhaseOptions, RunRecipe
 from styleplugin.train.data import Pictures, load_pictures, step_generator
 from styleplugin.train.logbook import Logbook
 from styleplugin.train.loop import Rhythm, Stepper, fit, measure_speed
@@ -49,7 +49,7 @@ class PhasedRun:
 
     def __init__(
         self,
-        recipe: Recipe | PhotoRecipe,
+        recipe: RunRecipe,
         out: Path,
         device: str,
         seconds: float | None,

@@ -7,21 +7,12 @@ compared with; a last phase trains all blocks together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from styleplugin.losses import feature_distance, mse
 from styleplugin.models.photorealistic import PhotoModel
-
-
-class Teacher(Protocol):
-    """Frozen features at four depths."""
-
-    def features(self, image: Tensor) -> list[Tensor]:
-        """Return four feature maps of (N, 3, H, W) in [0, 1]."""
-        ...
 
 
 class PhotoTrainee:
@@ -42,7 +33,7 @@ class PhotoTask(nn.Module):
     def __init__(
         self, trainee: PhotoTrainee, teacher: nn.Module, bases: Sequence[Tensor], weights: dict[str, float]
     ) -> None:
-        """Keep the bases, (C, d) each, as buffers; the weights are distill, pixel, feature and perceptual."""
+        """Keep the bases, (C, d) each, frozen; the weights are distill, pixel, feature and perceptual."""
         super().__init__()
         self.model = trainee.model
         self.blocks = trainee.blocks
@@ -55,10 +46,10 @@ class PhotoTask(nn.Module):
         last = max(self.blocks)
         with torch.no_grad():
             taught = self.teacher.features(content)  # type: ignore[operator]
-        skips = [content]
-        for block in self.model.encoder.blocks[: last + 1]:
-            skips.append(block(skips[-1]))
-        decoded = {block: self._decode(skips, block) for block in self.blocks}
+        skips = [content, *self.model.encoder.features(content, last + 1)]
+        # In use every block meets features with the statistics of a style's own ones, not only what the block behind it
+        # decodes; so all blocks in training begin a chain of their own.
+        decoded = {block: self.model.decoder.decode(skips[block + 1], skips, block) for block in self.blocks}
         parts = {
             "pixel": torch.stack([mse(maps[-1], content) for maps in decoded.values()]).mean(),
             "distill": torch.stack([self._unexplained(k, skips[k + 1], taught[k]) for k in self.blocks]).mean(),
@@ -73,18 +64,6 @@ class PhotoTask(nn.Module):
             parts["perceptual"] = feature_distance(seen[last : last + 1], taught[last : last + 1])
         return {"loss": torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()} | parts
 
-    def _decode(self, skips: list[Tensor], block: int) -> list[Tensor]:
-        """Return what the decoder's blocks make of the encoder's own features, the picture last.
-
-        In use every block meets features with the statistics of a style's own ones, not only what the block behind it
-        decodes; so all blocks in training begin a chain of their own.
-        """
-        maps, x = [], skips[block + 1]
-        for k in reversed(range(block + 1)):
-            x = self.model.decoder.blocks[k](x, skips[k])
-            maps.append(x)
-        return maps
-
     def _unexplained(self, block: int, features: Tensor, taught: Tensor) -> Tensor:
         """Return how far a student's centered features are from the teacher's principal components, 1 for all of it."""
         target = principal_components(taught.float(), self.bases[block])
@@ -94,10 +73,8 @@ class PhotoTask(nn.Module):
     @torch.no_grad()
     def reconstruct(self, image: Tensor) -> Tensor:
         """Encode and decode (N, 3, H, W) in [0, 1] as deep as the training has come."""
-        skips = [image]
-        for block in self.model.encoder.blocks[: max(self.blocks) + 1]:
-            skips.append(block(skips[-1]))
-        return self.model.decoder.decode(skips[-1], skips, max(self.blocks))
+        skips = [image, *self.model.encoder.features(image, max(self.blocks) + 1)]
+        return self.model.decoder.decode(skips[-1], skips, max(self.blocks))[-1]
 
 
 def principal_components(features: Tensor, basis: Tensor) -> Tensor:

@@ -168,6 +168,6 @@ def build_mobilenet(options: TeacherOptions) -> tuple[MobileNet, dict[str, str]]
 @torch.no_grad()
 def dead_share(model: PhotoModel, images: Tensor, deepest: int) -> float:
     """Return the share of feature channels at the transform points that are zero on all (N, 3, H, W) images."""
-    features = model.encoder.features(images)[: deepest + 1]
+    features = model.encoder.features(images, deepest + 1)
     dead = sum(int((feature.amax((0, 2, 3)) <= 0).sum()) for feature in features)
     return dead / sum(feature.shape[1] for feature in features)

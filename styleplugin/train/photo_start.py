@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from styleplugin.models.layers import Conv1x1, Conv3x3, Join
 from styleplugin.models.photorealistic import PhotoDecoderBlock, PhotoModel
-from styleplugin.train.prune import draw_layer
+from styleplugin.train.prune import draw_layer, fit_affine
 
 OPENING = 2.0
 """Mean of a feature channel at the start, in its standard deviations: the components have both signs, and so far above
@@ -34,9 +34,7 @@ def start_block(model: PhotoModel, block: int, images: Tensor, components: Tenso
         components: (N, d, h, w), the teacher's principal components there.
         generator: On the CPU.
     """
-    skips = [images]
-    for k in range(block):
-        skips.append(model.encoder.blocks[k](skips[-1]))
+    skips = [images, *model.encoder.features(images, block)]
     opening = OPENING * components.transpose(0, 1).flatten(1).std(1)[:, None, None]
     features = _start_layers(list(model.encoder.blocks[block]), skips[-1], components + opening, generator)  # type: ignore[arg-type]
     decoder = model.decoder.blocks[block]
@@ -84,10 +82,6 @@ def fit_layer(layer: Conv3x3 | Conv1x1, x: Tensor, target: Tensor, *, ridge: flo
     inputs, wanted = (t.transpose(0, 1).flatten(1) for t in (x, target))
     step = max(1, inputs.shape[1] // POSITIONS)
     inputs, wanted = (t[:, ::step].to("cpu", torch.float64) for t in (inputs, wanted))
-    mean, middle = inputs.mean(1), wanted.mean(1)
-    inputs, wanted = inputs - mean[:, None], wanted - middle[:, None]
-    covariance = inputs @ inputs.T
-    covariance.diagonal().add_(ridge * covariance.diagonal().mean() + 1e-12)
-    matrix = torch.linalg.solve(covariance, inputs @ wanted.T).T
+    matrix, bias = fit_affine(inputs, wanted, ridge)
     layer.weight.copy_(matrix.reshape(layer.weight.shape))
-    layer.get_parameter("bias").copy_(middle - matrix @ mean)
+    layer.get_parameter("bias").copy_(bias)

@@ -228,15 +228,27 @@ def fit_embedding(features: Tensor, targets: Tensor, *, ridge: float = 1e-2, pos
     """
     step = max(1, features[:, 0].numel() // positions)
     x, y = (t.transpose(0, 1).flatten(1)[:, ::step].double() for t in (features, targets))
+    matrix, bias = fit_affine(x, y, ridge)
+    embedding = nn.Conv2d(len(x), len(y), 1, device=features.device)
+    embedding.weight.copy_(matrix[:, :, None, None])
+    embedding.get_parameter("bias").copy_(bias)
+    return embedding
+
+
+def fit_affine(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """Solve for the matrix (K, I) and bias (K,) that bring (I, P) nearest to (K, P), by least squares.
+
+    Args:
+        x: Inputs at P positions, float64.
+        y: Wanted outputs.
+        ridge: Added to the covariance, relative to its mean diagonal.
+    """
     x_mean, y_mean = x.mean(1), y.mean(1)
     x, y = x - x_mean[:, None], y - y_mean[:, None]
     covariance = x @ x.T / x.shape[1]
     covariance.diagonal().add_(ridge * covariance.diagonal().mean() + 1e-12)
     matrix = torch.linalg.solve(covariance, x @ y.T / x.shape[1]).T
-    embedding = nn.Conv2d(len(x), len(y), 1, device=features.device)
-    embedding.weight.copy_(matrix[:, :, None, None])
-    embedding.get_parameter("bias").copy_(y_mean - matrix @ x_mean)
-    return embedding
+    return matrix, y_mean - matrix @ x_mean
 
 
 @torch.no_grad()

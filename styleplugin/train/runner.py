@@ -11,7 +11,7 @@ from typing import Any
 from styleplugin.errors import UsageError
 from styleplugin.files import atomic_write
 from styleplugin.train.bundles import run_bundle
-from styleplugin.train.config import AnyRecipe, BundleRecipe, PhotoRecipe, Recipe, read_recipe
+from styleplugin.train.config import AnyRecipe, BundleRecipe, PhotoRecipe, Recipe, RunRecipe, read_recipe
 from styleplugin.train.lock import locked
 from styleplugin.train.pair_run import PairRun
 from styleplugin.train.phases import identity_of
@@ -35,7 +35,8 @@ def run(
 
     Args:
         recipe: TOML file or recipe.
-        out: Folder of the run; gets pair.safetensors, the results of the phases, log.jsonl, loss.png and sheets/.
+        out: Folder of the run; gets pair.safetensors (student.safetensors for photographs), the results of the phases,
+            log.jsonl, loss.png and sheets/.
         resume: Go on with the run in `out`.
         teacher: `file:PATH` or `hub:...` of a full VGG-19 instead of the recipe's.
         device: auto, cpu, cuda or mps.
@@ -103,7 +104,7 @@ def _growing(recipe: Recipe, earlier: Recipe, folder: Path) -> Recipe:
     return replace(recipe, **phases)
 
 
-def _check_folder(recipe: Recipe | PhotoRecipe, out: Path, resume: bool) -> None:
+def _check_folder(recipe: RunRecipe, out: Path, resume: bool) -> None:
     path = out / "recipe.json"
     if path.exists():
         if not resume:

@@ -6,7 +6,7 @@ from styleplugin.checkpoint import read_weights
 from styleplugin.errors import WeightsError
 from styleplugin.models.layers import HighPass
 from styleplugin.models.mobilenet import FEATURES, MobileNet
-from styleplugin.models.photorealistic import PhotoModel, PhotoSpec, fold_input
+from styleplugin.models.photorealistic import PhotoModel, PhotoSpec
 from styleplugin.registry import load_model, save_model
 
 
@@ -36,15 +36,6 @@ def test_impossible_specs_are_refused(spec):
     with pytest.raises(WeightsError) as caught:
         PhotoSpec(**spec)
     assert caught.value.code == "SP324"
-
-
-def test_a_map_of_the_colors_folds_into_the_first_convolution(make_photo_model):
-    model = make_photo_model("vgg").double()
-    image, matrix, bias = torch.rand(1, 3, 16, 16).double(), torch.randn(3, 3).double(), torch.randn(3).double()
-    mapped = torch.einsum("kc,nchw->nkhw", matrix, image) + bias[:, None, None]
-    wanted = model.encoder.blocks[0](mapped)
-    fold_input(model.encoder.blocks[0][0], matrix, bias)
-    assert_close(model.encoder.blocks[0](image), wanted)
 
 
 @pytest.mark.parametrize("backbone", ["vgg", "mobilenet"])
