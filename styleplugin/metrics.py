@@ -73,3 +73,23 @@ def seam(tiled: Tensor, whole: Tensor) -> float:
     difference = (tiled - whole).double()
     steps = [difference.diff(dim=dim).abs().mean((0, 1, 5 - dim)) for dim in (2, 3)]
     return 255 * float(torch.cat(steps).max())
+
+
+def flicker(frames: Sequence[Tensor]) -> float:
+    """Return how restless the global statistics of a clip are: 0 where all frames have the same.
+
+    The mean change, from frame to frame, of the means and deviations of the three colors, relative to the clip's own
+    mean deviation; so a clip does not count as restless for having more contrast than another one.
+
+    Args:
+        frames: (1, 3, H, W) each, at least two.
+    """
+    return flicker_of([Moments.of(frame, diagonal=True) for frame in frames])
+
+
+def flicker_of(moments: Sequence[Moments]) -> float:
+    """Return the flicker of frames whose colors have these moments; 0 for frames without contrast."""
+    means = torch.stack([m.mean for m in moments])
+    deviations = torch.stack([m.deviations for m in moments])
+    change = means.diff(dim=0).abs().mean() + deviations.diff(dim=0).abs().mean()
+    return float(change / deviations.mean()) if deviations.any() else 0.0

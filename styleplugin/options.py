@@ -5,8 +5,13 @@ The command line is generated from these classes, and the nodes and the web page
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
+import textwrap
 from dataclasses import dataclass, field, fields
+from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from styleplugin.errors import UsageError
@@ -23,6 +28,7 @@ class Bounds:
 
 Method = Literal["wct", "adain", "photorealistic"]
 KeepColor = Literal["off", "luminance", "lab"]
+Statistics = Literal["per frame", "whole batch", "one frame"]
 Regularization = Literal["soft", "official", "identity"]
 
 MIN_TILE = 64
@@ -35,6 +41,28 @@ def bounds_of(cls: type, name: str) -> Bounds | None:
         if isinstance(part, Bounds):
             return part
     return None
+
+
+def choices_of(cls: type, name: str) -> tuple[Any, ...]:
+    """Return the words that a field of an options class may have, or () if it is not a choice."""
+    return _choices(get_type_hints(cls)[name])
+
+
+def default_of(cls: type, name: str) -> Any:
+    """Return the default of a field of an options class."""
+    return next(f.default for f in fields(cls) if f.name == name)
+
+
+@cache
+def help_of(cls: type, name: str) -> str:
+    """Return the help text of a field of an options class: the string that follows it in the source."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(body, ast.ClassDef)
+    for line, following in pairwise(body.body):
+        if isinstance(line, ast.AnnAssign) and getattr(line.target, "id", "") == name:
+            assert isinstance(following, ast.Expr)
+            return " ".join(ast.literal_eval(following.value).split())
+    raise KeyError(name)
 
 
 def _annotation_parts(hint: Any) -> list[Any]:
@@ -98,6 +126,17 @@ class StylizeOptions(_Checked):
     """WCT only: levels to run, deepest first; fewer or shallower levels keep more of the content."""
     regularization: Regularization = "soft"
     """WCT only: rule for small eigenvalues; soft is reproducible, official and identity match other programs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameOptions(_Checked):
+    """How the frames of a shot share their statistics; this decides how steady the picture is over time."""
+
+    statistics: Statistics = "per frame"
+    """Where the content's statistics come from: each frame by itself, the whole batch, or one frame for all; the
+    latter two keep a shot steady."""
+    frame: Annotated[int, Bounds(0, 1 << 20)] = 0
+    """The frame that gives the statistics, counted from 0; for `one frame` only."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,32 +20,28 @@ from torch import Tensor
 
 from styleplugin import zoo
 from styleplugin.engine.device import is_out_of_memory, pick_device
-from styleplugin.engine.fields import Canvas, extend
+from styleplugin.engine.fields import Canvas, Field, extend
 from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.stream import Engine, Measure, OnStep
-from styleplugin.errors import NumericalError, ResourceError, UsageError
-from styleplugin.images.color import lab_to_rgb, rgb_to_lab, with_luminance_of
+from styleplugin.errors import MaskError, ResourceError, UsageError
+from styleplugin.finish import OnBand, blended, lab_map, limited, steady
 from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
 from styleplugin.images.small import losses, write_image
-from styleplugin.images.smooth import guided_filter
 from styleplugin.methods.adain import AdaIN
-from styleplugin.methods.base import Method
+from styleplugin.methods.base import Method, StyleCode
 from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
-from styleplugin.options import EngineOptions, StyleWeight, StylizeOptions
+from styleplugin.options import EngineOptions, FrameOptions, StyleWeight, StylizeOptions
 from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report
 from styleplugin.style import SUFFIX, Style, mix_styles
-from styleplugin.transforms.adain import adain_map
+from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments
 
 METHODS: dict[str, Callable[[Any, Tensor], Method]] = {"wct": WCT, "adain": AdaIN, "photorealistic": Photorealistic}
 
 PADDING_MULTIPLE, MIN_SIDE = 16, 32
 """Pictures are continued by reflection to sides that the deepest stride divides, with two feature cells at least."""
-
-_BAND = 512
-# Rows that are finished at once: bounds the memory of color conversions.
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +58,38 @@ class Result:
 
     @property
     def tensor(self) -> Tensor:
-        """The colors as (1, 3, H, W) float32 in [0, 1]."""
+        """The colors as (1, 3, H, W) float32 in [0, 1], channels-last in memory."""
         return self.picture.rgb
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> None:
         """Write the picture; see `styleplugin.images.small.write_image` for formats and errors."""
         write_image(self.picture, path, overwrite=overwrite, quality=quality)
         self.report.warnings += [note for note in losses(self.picture, path) if note not in self.report.warnings]
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """A content on its way."""
+
+    picture: Picture
+    where: Tensor | None
+    """The mask, or None where it is white everywhere."""
+    counted: Tensor | None
+    """How much each pixel counts in the statistics: mask and alpha; None where all count alike."""
+    report: Report
+    untouched: bool
+    """Whether the content is the result: strength 0, or a mask that leaves nothing to do."""
+
+
+@dataclass(eq=False)
+class _Shot:
+    """What frames share: the style and, once they are solved, the maps of every stage and transform point."""
+
+    code: StyleCode
+    options: StylizeOptions
+    maps: dict[tuple[int, int], AffineMap] = field(default_factory=dict)
+    colors: AffineMap | None = None
+    """The map that keeps the content's color statistics."""
 
 
 class Stylizer:
@@ -96,29 +119,47 @@ class Stylizer:
         self.macs_per_pixel = sum(stage.macs_per_pixel for stage in self._method.stages)
         self._encoders = model.encoder_ids
 
-    def prepare(self, style: Any, *, style_scale: float = 1.0, on_step: OnStep | None = None) -> Style:
+    def prepare(
+        self, style: Any, *, mask: Any = None, style_scale: float = 1.0, on_step: OnStep | None = None
+    ) -> Style:
         """Measure a style picture once, to apply it to many pictures.
 
         Args:
             style: Path, Pillow image, array or tensor of a picture; a path of a style file; or a `Style`, which is
                 checked and returned.
+            mask: Which part of the picture counts, as a picture: white counts, black does not.
             style_scale: Size of the picture relative to itself when it is encoded.
             on_step: Called after every tile; raise `Cancelled` in it to stop.
 
         Raises:
-            InputImageError: SP2xx, a picture that cannot be used.
+            InputImageError: SP2xx, a picture that cannot be used; SP223, a mask that is black everywhere.
             WeightsError: SP3xx, a style file that cannot be used.
-            UsageError: SP110, a style of another model.
+            UsageError: SP110, a style of another model; SP117, a mask for a style without its picture.
         """
         if isinstance(style, (str, os.PathLike)) and Path(style).suffix == SUFFIX:
             style = Style.load(style)
         if isinstance(style, Style):
+            if mask is not None:
+                raise UsageError(
+                    "SP117", "A mask was given for a style without its picture.", "Give the picture of the style."
+                )
             style.check_fits(self._encoders, self.info.name)
             return style
         picture = to_picture(style)
-        rgb, alpha = _scaled(picture.rgb, style_scale), picture.alpha
-        alpha = None if alpha is None else _scaled(alpha, style_scale)
-        canvas, weights = self._canvas(rgb), self._weights(alpha)
+        notes, counted = list(picture.warnings), picture.alpha
+        if mask is not None:
+            where, more = read_mask(mask, picture.size)
+            notes += more
+            counted = where if counted is None else where * counted
+            if not bool(counted.any()):
+                raise MaskError(
+                    "SP223",
+                    "The mask of the style picture is black everywhere; white parts are measured.",
+                    "Invert the mask, or leave it out.",
+                )
+        rgb = _scaled(picture.rgb, style_scale)
+        counted = None if counted is None else _scaled(counted, style_scale)
+        canvas, weights = self._canvas(rgb), self._weights(counted)
 
         def run(plan: Plan) -> tuple[tuple[Moments, ...], ...]:
             engine = Engine(plan, picture_size=canvas.size, total_macs=self._macs(canvas.size), on_step=on_step)
@@ -129,8 +170,7 @@ class Stylizer:
                 code.append(tuple(engine.measure(features, measure) for features in stage.style_features(canvas)))
             return tuple(code)
 
-        notes = list(picture.warnings)
-        code = self._with_smaller_tiles(run, canvas.size, notes.append)
+        code = self._with_smaller_tiles(run, canvas.size, 1, notes.append)
         prepared = Style(
             code,
             self.info.name,
@@ -169,76 +209,189 @@ class Stylizer:
             UsageError: SP1xx, an option out of range; InputImageError: SP2xx; WeightsError: SP3xx;
             ResourceError: SP5xx, not enough memory; NumericalError: SP7xx; Cancelled.
         """
+        options_from(StylizeOptions, options)
+        (result,) = self.frames([content], style, masks=[mask], on_step=on_step, **options)
+        return result
+
+    def frames(
+        self,
+        contents: Sequence[Any],
+        style: Any,
+        *,
+        masks: Sequence[Any] | None = None,
+        on_step: OnStep | None = None,
+        **options: Any,
+    ) -> Iterator[Result]:
+        """Stylize the frames of a shot in one style, steadily if their statistics are shared.
+
+        Frames are read when their turn comes, and only one is in memory at a time; with the statistics of the whole
+        batch all of them are, since every level needs the previous one of all frames.
+
+        Args:
+            contents: Anything with a length and items: paths, Pillow images, arrays, tensors, `Picture`.
+            style: As for a single picture.
+            masks: One for each frame, None for frames without; see `__call__`.
+            on_step: Called after every tile with (done, total, stage); raise `Cancelled` in it to stop.
+            **options: Fields of `StylizeOptions` and `FrameOptions`.
+
+        Returns:
+            An iterator over the results, in the order of the frames; none for no frames.
+
+        Raises:
+            MaskError: SP222, another number of masks than frames.
+            UsageError: SP118, the frame for the statistics does not exist or is masked out; others as for a picture.
+        """
         started = time.perf_counter()
-        chosen = options_from(StylizeOptions, options)
+        shared = {f.name: options.pop(f.name) for f in fields(FrameOptions) if f.name in options}
+        chosen, sharing = options_from(StylizeOptions, options), options_from(FrameOptions, shared)
+        count = len(contents)
+        if masks is not None and len(masks) != count:
+            raise MaskError(
+                "SP222", f"There are {len(masks)} masks for {count} frames.", "Give one for each frame, or none."
+            )
+        if sharing.statistics == "one frame" and count and sharing.frame >= count:
+            raise UsageError(
+                "SP118",
+                f"The statistics were to come from frame {sharing.frame}, but the last of the {count} frames "
+                f"is {count - 1}.",
+                "Frames are counted from 0.",
+            )
         report = Report(
             settings={
                 "method": self._method.name,
                 "model": self.info.name,
                 **dataclasses.asdict(chosen),
+                **dataclasses.asdict(sharing),
                 **dataclasses.asdict(self.options),
             },
             model_sha256=self.info.sha256,
             device=str(self.device),
         )
+        code = self._mixed(style, chosen, report, on_step).code
+        report.seconds["prepare"] = time.perf_counter() - started
+
+        def run(numbers: Sequence[int], shot: _Shot, place: int) -> Iterator[Result]:
+            pairs = [(contents[i], None if masks is None else masks[i]) for i in numbers]
+            return self._together(pairs, shot, report, _part(on_step, place, count // len(numbers)))
+
+        def results() -> Iterator[Result]:
+            if sharing.statistics == "whole batch" and count:
+                yield from run(range(count), _Shot(code, chosen), 0)
+            elif sharing.statistics == "one frame" and count:
+                shot = _Shot(code, chosen)
+                (given,) = run([sharing.frame], shot, 0)
+                if not shot.maps and chosen.strength:
+                    raise UsageError(
+                        "SP118",
+                        f"Nothing of frame {sharing.frame} can be seen through its mask, so it has no statistics.",
+                        "Choose another frame.",
+                    )
+                for i in range(count):
+                    yield from [given] if i == sharing.frame else run([i], shot, i + (i < sharing.frame))
+            else:
+                for i in range(count):
+                    yield from run([i], _Shot(code, chosen), i)
+
+        return results()
+
+    def memory_needed(self, size: tuple[int, int], *, frames: int = 1) -> int:
+        """Return the bytes a run needs beside the program, the model and the pictures handed in, if there is room.
+
+        Args:
+            size: (height, width) of a picture.
+            frames: How many share the statistics of the whole batch.
+        """
+        return self._plan(size, frames, budget=1 << 62).bytes
+
+    def _together(
+        self, pairs: Sequence[tuple[Any, Any]], shot: _Shot, report: Report, on_step: OnStep | None
+    ) -> Iterator[Result]:
+        """Stylize contents with their masks, all with the shot's maps; what is not solved yet is solved from them."""
+        started = time.perf_counter()
+        frames = [self._frame(content, mask, report) for content, mask in pairs]
+        outputs = self._outputs([frame for frame in frames if not frame.untouched], shot, on_step)
+        seconds = (time.perf_counter() - started) / len(frames)
+        for frame in frames:
+            started = time.perf_counter()
+            rgb = frame.picture.rgb
+            if not frame.untouched:
+                rgb = blended(frame.picture, outputs.pop(0), frame.where, shot.options, shot.colors, _tick(on_step))
+            seconds_here = seconds + time.perf_counter() - started
+            frame.report.seconds["stylize"] = seconds_here
+            frame.report.seconds["total"] = report.seconds["prepare"] + seconds_here
+            yield Result(dataclasses.replace(frame.picture, rgb=rgb, warnings=()), frame.report)
+
+    def _outputs(self, frames: Sequence[_Frame], shot: _Shot, on_step: OnStep | None) -> list[Tensor]:
+        """Return the networks' outputs for frames, within their range."""
+        if not frames:
+            return []
+        stages = self._method.selected(shot.options)
+        measures = [Measure(diagonal=self._method.diagonal, weights=self._weights(frame.counted)) for frame in frames]
+
+        def run(plan: Plan) -> list[Tensor]:
+            canvases = [self._canvas(frame.picture.rgb) for frame in frames]
+            pixels = sum(canvas.size[0] * canvas.size[1] for canvas in canvases)
+            total = sum(stage.macs_per_pixel for _, stage in stages) * pixels
+            largest = max((canvas.size for canvas in canvases), key=math.prod)
+            engine = Engine(plan, picture_size=largest, total_macs=total, on_step=on_step)
+            solved = dict(shot.maps)
+
+            def solve(place: int, point: int, features: Sequence[Field]) -> AffineMap:
+                if (place, point) not in solved:
+                    moments = [engine.measure(f, measure) for f, measure in zip(features, measures, strict=True)]
+                    content = sum(moments[1:], moments[0])
+                    full = self._method.solve(content, shot.code[place][point], shot.options)
+                    solved[place, point] = full.blend(shot.options.strength)
+                return solved[place, point]
+
+            for place, stage in stages:
+                for frame in frames:
+                    frame.report.tile = plan.tile
+                canvases = engine.run(stage, canvases, partial(solve, place))
+            shot.maps.update(solved)
+            return [canvas.tensor for canvas in canvases]
+
+        def note(message: str) -> None:
+            for frame in frames:
+                frame.report.warn(message)
+
+        size = max((frame.picture.size for frame in frames), key=math.prod)
+        outputs = self._with_smaller_tiles(run, size, len(frames), note)
+        for i, frame in enumerate(frames):
+            height, width = frame.picture.size
+            output = outputs[i][:, :, :height, :width].float().cpu().contiguous(memory_format=torch.channels_last)
+            outputs[i] = limited(frame.picture, output, shot.options, _tick(on_step))
+        if len(frames) > 1:
+            contents = [frame.picture.rgb for frame in frames]
+            steady(contents, outputs, [frame.counted for frame in frames], _tick(on_step))
+        if shot.options.keep_color == "lab" and shot.colors is None:
+            pairs = ((frame.picture.rgb, output) for frame, output in zip(frames, outputs, strict=True))
+            shot.colors = lab_map(pairs, _tick(on_step))
+        return outputs
+
+    def _frame(self, content: Any, mask: Any, report: Report) -> _Frame:
+        """Read a content and its mask; the report is a copy of the one given."""
         picture = to_picture(content)
-        report.content_size = picture.size
+        report = dataclasses.replace(
+            report, content_size=picture.size, seconds=dict(report.seconds), warnings=list(report.warnings)
+        )
         for note in picture.warnings:
             report.warn(f"content: {note}")
         where = self._where(mask, picture, report)
-        code = self._mixed(style, chosen, report, on_step)
-        prepared = time.perf_counter()
-        if chosen.strength == 0 or (where is not None and not where.any()):
-            rgb = picture.rgb
-        else:
-            rgb = self._stylized(picture, code, where, chosen, report, on_step)
-        done = time.perf_counter()
-        report.seconds = {"prepare": prepared - started, "stylize": done - prepared, "total": done - started}
-        return Result(dataclasses.replace(picture, rgb=rgb, warnings=()), report)
-
-    def _stylized(
-        self,
-        picture: Picture,
-        style: Style,
-        where: Tensor | None,
-        options: StylizeOptions,
-        report: Report,
-        on_step: OnStep | None,
-    ) -> Tensor:
-        stages = self._method.selected(options)
-        canvas = self._canvas(picture.rgb)
-        visible = picture.alpha if where is None else where if picture.alpha is None else where * picture.alpha
-        measure = Measure(diagonal=self._method.diagonal, weights=self._weights(visible))
-
-        def run(plan: Plan) -> Tensor:
-            report.tile = plan.tile
-            total = sum(stage.macs_per_pixel for _, stage in stages) * canvas.size[0] * canvas.size[1]
-            engine = Engine(plan, picture_size=canvas.size, total_macs=total, on_step=on_step)
-            output = canvas
-            for place, stage in stages:
-                points = style.code[place]
-                output = engine.run(
-                    stage,
-                    output,
-                    lambda point, content, points=points: self._method.solve(content, points[point], options).blend(
-                        options.strength
-                    ),
-                    measure,
-                )
-            return output.tensor
-
-        output = self._with_smaller_tiles(run, canvas.size, report.warn)
-        height, width = picture.size
-        return _finished(picture, output[:, :, :height, :width].float().cpu(), where, options)
+        counted = picture.alpha if where is None else where if picture.alpha is None else where * picture.alpha
+        if picture.alpha is not None and not bool(picture.alpha.any()):
+            report.warn("empty_alpha: the content is transparent everywhere; it is returned as it is.")
+        untouched = report.settings["strength"] == 0 or (counted is not None and not bool(counted.any()))
+        return _Frame(picture, where, counted, report, untouched)
 
     def _with_smaller_tiles(
-        self, run: Callable[[Plan], Any], size: tuple[int, int], note: Callable[[str], None]
+        self, run: Callable[[Plan], Any], size: tuple[int, int], frames: int, note: Callable[[str], None]
     ) -> Any:
         """Run within the memory plan; if an allocation fails all the same, with smaller tiles, and say so."""
-        plan: Plan | None = make_plan(size, self.device, self.options, self._like.element_size())
+        plan: Plan | None = self._plan(size, frames)
         while plan is not None:
             try:
-                with torch.inference_mode():
+                with torch.no_grad():
                     return run(plan)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -287,6 +440,10 @@ class Stylizer:
         if weights is None or bool((weights == 1).all()):
             return None
         return extend(weights.to(self._like), PADDING_MULTIPLE, MIN_SIDE)
+
+    def _plan(self, size: tuple[int, int], frames: int, budget: int | None = None) -> Plan:
+        bytes_per_value = self._like.element_size()
+        return make_plan(size, self.device, self.options, frames=frames, bytes_per_value=bytes_per_value, budget=budget)
 
     def _macs(self, size: tuple[int, int]) -> float:
         return self.macs_per_pixel * size[0] * size[1]
@@ -401,41 +558,21 @@ def _weighted(style: Any) -> list[StyleWeight]:
     return parts
 
 
+def _part(on_step: OnStep | None, place: int, parts: int) -> OnStep | None:
+    """Return the progress of one of several equal parts of a run."""
+    if on_step is None or parts == 1:
+        return on_step
+    return lambda done, total, stage: on_step(place * total + done, parts * total, stage)
+
+
+def _tick(on_step: OnStep | None) -> OnBand:
+    """Return what to call while a picture is finished: all is computed, but a stop is still heard."""
+    return (lambda: None) if on_step is None else lambda: on_step(1.0, 1.0, "finish")
+
+
 def _scaled(picture: Tensor, scale: float) -> Tensor:
     """Resize (1, C, H, W) by a factor, at least to one pixel; smaller with antialiasing."""
     if scale == 1:
         return picture
     size = [max(1, round(side * scale)) for side in picture.shape[2:]]
     return F.interpolate(picture, size=size, mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def _finished(content: Picture, output: Tensor, where: Tensor | None, options: StylizeOptions) -> Tensor:
-    """Return the output within its range, with the content's colors if asked for, blended by strength and mask.
-
-    The features are blended by strength already, but strength 0 would then give the pair's reconstruction and not the
-    content; so for small strengths the pictures are blended as well, with the share 1 - (1 - strength)^4, which is
-    0 at 0, 1 at 1, and over 0.99 from 0.7 on.
-    """
-    output = output.clamp(0, 1) if content.bits <= 16 else output
-    if not bool(torch.isfinite(torch.stack(torch.aminmax(output))).all()):
-        raise NumericalError("SP703", "The stylized picture holds values that are not finite.", "Try another style.")
-    if options.smooth:
-        output = guided_filter(content.rgb, output, options.smooth).clamp(0, 1)
-    bands = list(zip(content.rgb.split(_BAND, 2), output.split(_BAND, 2), strict=True))
-    if options.keep_color == "luminance":
-        output = torch.cat([with_luminance_of(o, c).clamp(0, 1) for c, o in bands], 2)
-    elif options.keep_color == "lab":
-        wanted, given = (
-            sum((Moments.of(rgb_to_lab(band[i]), diagonal=True) for band in bands), Moments.empty(3, diagonal=True))
-            for i in range(2)
-        )
-        colors = adain_map(given, wanted)
-        output = torch.cat([lab_to_rgb(colors.apply(rgb_to_lab(o))).clamp(0, 1) for _, o in bands], 2)
-    if options.keep_luminance:
-        bands = zip(content.rgb.split(_BAND, 2), output.split(_BAND, 2), strict=True)
-        output = torch.cat([with_luminance_of(c, o).clamp(0, 1) for c, o in bands], 2)
-    share = 1 - (1 - options.strength) ** 4
-    if share == 1 and where is None:
-        return output.contiguous()
-    weight = torch.tensor(share) if where is None else share * where
-    return torch.lerp(content.rgb, output, weight.to(output)).contiguous()

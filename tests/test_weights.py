@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import styleplugin
-from styleplugin import zoo
+from styleplugin import metrics, zoo
 from styleplugin.engine.fields import extend
 
 SAMPLES = zoo.weights_folder().parent / "docs" / "images" / "samples"
@@ -86,3 +86,21 @@ def test_M01_tiles_give_the_8_bit_file_of_the_whole_picture(stylizer, tile):
     tiled = styleplugin.load(stylizer.info.name, device="cpu", tile=tile)(content, style)
     assert (np.asarray(whole.image) == np.asarray(tiled.image)).mean() >= 0.9999
     torch.testing.assert_close(tiled.tensor, whole.tensor, rtol=0, atol=2e-3)
+
+
+def test_V04_a_whole_batch_flickers_no_more_than_the_clip(stylizer):
+    scene = torch.from_numpy(sample("lake", 160)).permute(2, 0, 1)[None] / 255
+    noise = torch.Generator().manual_seed(3)
+    exposures = [0.7 + 0.1 * (i % 3) for i in range(6)]
+    clip = [(e * scene + 0.03 * torch.randn(scene.shape, generator=noise)).clamp(0, 1) for e in exposures]
+    still = [(0.8 * scene + 0.03 * torch.randn(scene.shape, generator=noise)).clamp(0, 1) for _ in range(6)]
+    left = torch.zeros(scene.shape[2:])
+    left[:, :80] = 1
+    style = stylizer.prepare(sample("swirls"))
+    for frames in (clip, still):
+        whole = [result.tensor for result in stylizer.frames(frames, style, statistics="whole batch")]
+        assert metrics.flicker(whole) <= 1.05 * metrics.flicker(frames)
+        masked = stylizer.frames(frames, style, masks=[left] * 6, statistics="whole batch")
+        assert metrics.flicker([result.tensor[..., :80] for result in masked]) <= 1.05 * metrics.flicker(
+            [frame[..., :80] for frame in frames]
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,8 +18,10 @@ TILE_CHANNELS = 16
 """A tile of side T holds T x T cells of this many channels; wider maps get smaller tiles of the same size in memory."""
 
 _KEPT_FLOATS = 12.0
-# Pictures that are in memory at once: content, the stage's input and its output, and the finished one; three channels.
-_PICTURE_FLOATS = 4 * 3.0
+_KEPT_BYTES = 512 << 20
+"""Feature maps that are kept take at most so much memory together; computing them twice costs less than swapping."""
+# Pictures in memory at once: each frame's content and how far it has come, and the output that is being written.
+_PICTURES_OF_A_FRAME, _OTHER_PICTURES = 2, 1
 # Live buffers of one tile, measured in full tiles of `TILE_CHANNELS`: input, padded input, output, oneDNN's scratch.
 _TILE_BUFFERS = 6
 
@@ -33,6 +35,8 @@ class Plan:
     """Side of a tile in pixels of a 16-channel map; 0 for the whole picture."""
     keep_floats: float
     """Feature maps of at most this many values per picture pixel are kept between passes; larger are made twice."""
+    bytes: int = 0
+    """What the run will need at most, beside the program, the model and the pictures handed in."""
 
     def side(self, load: float) -> float:
         """Return the side of a tile, in output cells, for operations that hold `load` values per output cell."""
@@ -43,27 +47,43 @@ class Plan:
     def halved(self) -> Plan | None:
         """Return the plan to try after an allocation failed, or None below the smallest tile."""
         tile = (self.tile or 2 * TILES[self.device.type]) // 2 // TILE_MULTIPLE * TILE_MULTIPLE
-        return Plan(self.device, tile, min(self.keep_floats, 4.0)) if tile >= MIN_TILE else None
+        return replace(self, tile=tile, keep_floats=min(self.keep_floats, 4.0)) if tile >= MIN_TILE else None
 
 
-def make_plan(size: tuple[int, int], device: torch.device, options: EngineOptions, bytes_per_value: int = 4) -> Plan:
-    """Plan a run on a picture of (height, width).
+def make_plan(
+    size: tuple[int, int],
+    device: torch.device,
+    options: EngineOptions,
+    *,
+    frames: int = 1,
+    bytes_per_value: int = 4,
+    budget: int | None = None,
+) -> Plan:
+    """Plan a run.
+
+    Args:
+        size: (height, width) of a picture.
+        device: Where it runs.
+        options: Tiles and the limit of memory.
+        frames: Pictures of this size that run together.
+        bytes_per_value: 4 for float32.
+        budget: Bytes to plan for; by default the options' limit, or half of what is free now.
 
     Raises:
         ResourceError: SP501, even the smallest tile needs more memory than there is.
     """
-    limit = options.memory_limit_mb
-    budget = free_memory(device) // 2 if limit is None else limit << 20
+    if budget is None:
+        limit = options.memory_limit_mb
+        budget = free_memory(device) // 2 if limit is None else limit << 20
     pixels = size[0] * size[1]
     tile = WHOLE if options.tile == "whole" else TILES[device.type] if options.tile == "auto" else int(options.tile)
-    keep = math.inf if tile == WHOLE else _KEPT_FLOATS
+    keep = math.inf if tile == WHOLE else min(_KEPT_FLOATS, _KEPT_BYTES / (frames * pixels * bytes_per_value))
     while True:
         cells = tile * tile if tile else pixels
-        need = bytes_per_value * int(
-            pixels * (_PICTURE_FLOATS + min(keep, _KEPT_FLOATS)) + min(cells, pixels) * TILE_CHANNELS * _TILE_BUFFERS
-        )
+        pictures = pixels * (3 * (frames * _PICTURES_OF_A_FRAME + _OTHER_PICTURES) + frames * min(keep, _KEPT_FLOATS))
+        need = bytes_per_value * int(pictures + min(cells, pixels) * TILE_CHANNELS * _TILE_BUFFERS)
         if need <= budget:
-            return Plan(device, tile, keep)
+            return Plan(device, tile, keep, need)
         if keep > 4:
             keep = 4.0
         elif options.tile == "auto" and tile > MIN_TILE:
@@ -71,7 +91,8 @@ def make_plan(size: tuple[int, int], device: torch.device, options: EngineOption
         else:
             raise ResourceError(
                 "SP501",
-                f"A picture of {size[1]} x {size[0]} needs about {need >> 20} MB, "
+                f"{'A picture' if frames == 1 else f'{frames} frames'} of {size[1]} x {size[0]} "
+                f"{'needs' if frames == 1 else 'need'} about {need >> 20} MB, "
                 f"but {budget >> 20} MB are planned for.",
                 "Free memory, raise --memory-limit-mb, use --tile auto, or take a smaller picture.",
                 {"needed_mb": need >> 20, "budget_mb": budget >> 20},

@@ -63,27 +63,30 @@ class Engine:
         self.stage_name = ""
 
     def run(
-        self, stage: Stage, content: Canvas, solve: Callable[[int, Moments], AffineMap], measure: Measure
-    ) -> Canvas:
-        """Run one stage on a picture.
+        self, stage: Stage, contents: list[Canvas], solve: Callable[[int, Sequence[Field]], AffineMap]
+    ) -> list[Canvas]:
+        """Run one stage on pictures that share their maps.
 
         Args:
             stage: What to run.
-            content: (N, 3, H, W), sides multiples of the stage's stride.
-            solve: Called with the number of the transform point and the content's moments there.
-            measure: How moments are taken.
+            contents: (N, 3, H, W) each, sides multiples of the stage's stride. The list is emptied, so that the memory
+                of a picture is free as soon as its output is there.
+            solve: Called with the number of the transform point and the features of all pictures there.
         """
         self.stage_name = stage.name
-        steps = stage.run(content)
-        features = next(steps)
-        point = 0
-        while True:
-            affine = solve(point, self.measure(features, measure))
-            try:
-                features = steps.send(affine)
-            except StopIteration as end:
-                return Canvas(self.complete(end.value))
+        runs = [stage.run(content) for content in contents]
+        contents.clear()
+        fields = [next(steps) for steps in runs]
+        point, ended = 0, False
+        while not ended:
+            affine = solve(point, fields)
+            for i, steps in enumerate(runs):
+                try:
+                    fields[i] = steps.send(affine)
+                except StopIteration as end:
+                    fields[i], ended = Canvas(self.complete(end.value)), True
             point += 1
+        return fields  # type: ignore[return-value]  # all are canvases now
 
     def measure(self, field: Field, measure: Measure) -> Moments:
         """Return the moments of a field; the field is kept on the way if it is small."""

@@ -34,7 +34,7 @@ class Picture:
     """An upright sRGB picture with its alpha aside; its memory belongs to nobody else."""
 
     rgb: Tensor
-    """(1, 3, H, W) float32 in [0, 1]; pictures of 32 bits may go outside."""
+    """(1, 3, H, W) float32 in [0, 1], channels-last in memory; pictures of 32 bits may go outside."""
     alpha: Tensor | None = None
     """(1, 1, H, W) float32 in [0, 1]; where it is 0, `rgb` holds the mean of the visible colors."""
     bits: int = 8
@@ -105,9 +105,10 @@ def from_channels(channels: Tensor, *, bits: int, name: str = "", warnings: tupl
     has_alpha = count in (2, 4)
     color = channels[:, : count - has_alpha].expand(-1, 3, -1, -1)
     if not has_alpha:
-        return Picture(color.contiguous(), None, bits, name, warnings)
+        return Picture(color.contiguous(memory_format=torch.channels_last), None, bits, name, warnings)
     alpha = channels[:, -1:].clamp(0, 1)
-    return Picture(_hide(color, alpha).contiguous(), alpha, bits, name, warnings)
+    visible = _hide(color, alpha).contiguous(memory_format=torch.channels_last)
+    return Picture(visible, alpha.contiguous(), bits, name, warnings)
 
 
 def to_array(picture: Picture, bits: int | None = None) -> np.ndarray:
@@ -184,7 +185,7 @@ def _from_samples(samples: Tensor, arrange: Callable[[Tensor], Tensor]) -> Pictu
         check_finite(samples, "The picture")
     if samples.is_floating_point() or samples.dtype == torch.int32:
         warnings = _check_range(samples, largest)
-    channels = channels.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    channels = channels.to(torch.float32, copy=True, memory_format=torch.channels_last)
     return from_channels(channels.div_(largest).clamp_(0, 1), bits=bits, warnings=warnings)
 
 

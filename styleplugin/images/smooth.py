@@ -5,17 +5,26 @@ Source: He, Sun and Tang 2013, "Guided Image Filtering", equations 16 and 19 to 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 FLATNESS = 4e-4
 """Variance of the guide, in squared units of [0, 1], under which a window counts as flat and is smoothed."""
-_BAND = 256
-# Rows that are filtered at once; with two radii of context above and below the result is that of the whole picture.
+_PIXELS = 1 << 18
+# Pixels that are filtered at once; with two radii of context above and below the result is that of the whole picture.
 
 
-def guided_filter(guide: Tensor, picture: Tensor, radius: int, *, flatness: float = FLATNESS) -> Tensor:
+def guided_filter(
+    guide: Tensor,
+    picture: Tensor,
+    radius: int,
+    *,
+    flatness: float = FLATNESS,
+    on_band: Callable[[], None] = lambda: None,
+) -> Tensor:
     """Smooth a picture where its guide is smooth.
 
     Args:
@@ -23,18 +32,21 @@ def guided_filter(guide: Tensor, picture: Tensor, radius: int, *, flatness: floa
         picture: (1, C, H, W), of the same size.
         radius: Of the square window, in pixels; windows end at the picture's edges.
         flatness: See `FLATNESS`.
+        on_band: Called after every band of rows; whatever it raises stops the work.
 
     Returns:
         (1, C, H, W); may leave the range of the picture by a little.
     """
-    height = guide.shape[2]
-    bands = []
-    for top in range(0, height, _BAND):
-        bottom = min(height, top + _BAND)
+    height, width = guide.shape[2:]
+    step = max(4 * radius, _PIXELS // width)
+    output = torch.empty_like(picture)
+    for top in range(0, height, step):
+        bottom = min(height, top + step)
         first, last = max(0, top - 2 * radius), min(height, bottom + 2 * radius)
         rows = _filtered(guide[:, :, first:last], picture[:, :, first:last], radius, flatness)
-        bands.append(rows[:, :, top - first : bottom - first])
-    return torch.cat(bands, 2)
+        output[:, :, top:bottom] = rows[:, :, top - first : bottom - first]
+        on_band()
+    return output
 
 
 def _filtered(guide: Tensor, picture: Tensor, radius: int, flatness: float) -> Tensor:

@@ -129,6 +129,12 @@ class Moments:
         return covariance if self.is_diagonal else covariance.diagonal()
 
     @property
+    def deviations(self) -> Tensor:
+        """Standard deviations (C,) of the positions themselves, not of what they are a sample of."""
+        covariance = self.covariance(unbiased=False)
+        return (covariance if self.is_diagonal else covariance.diagonal()).sqrt()
+
+    @property
     def is_degenerate(self) -> bool:
         """Whether there is no contrast to transfer: one flat color, or a single position."""
         return self.count < 2 or float(self.variances.max()) <= DEGENERATE_VARIANCE

@@ -44,10 +44,14 @@ def stylized(method, content, style, tile, *, keep_floats=12.0, weights=None, or
     measure = Measure(diagonal=method.diagonal)
     code = [[engine.measure(f, measure) for f in stage.style_features(Canvas(style))] for stage in method.stages]
     measure = Measure(diagonal=method.diagonal, weights=weights)
-    output = Canvas(content)
+    outputs = [Canvas(content)]
     for place, stage in enumerate(method.stages):
-        output = engine.run(stage, output, lambda p, m, place=place: method.solve(m, code[place][p], OPTIONS), measure)
-    return output.tensor
+
+        def solve(point, features, place=place):
+            return method.solve(engine.measure(features[0], measure), code[place][point], OPTIONS)
+
+        outputs = engine.run(stage, outputs, solve)
+    return outputs[0].tensor
 
 
 @pytest.fixture(scope="module")

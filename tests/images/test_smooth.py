@@ -43,7 +43,7 @@ def test_it_is_the_filter_of_the_paper(pictures):
 
 def test_bands_give_the_whole_picture(pictures, monkeypatch):
     whole = guided_filter(*pictures, 3)
-    monkeypatch.setattr(smooth, "_BAND", 4)
+    monkeypatch.setattr(smooth, "_PIXELS", 4)
     assert_close(guided_filter(*pictures, 3), whole, rtol=0, atol=1e-6)
 
 
