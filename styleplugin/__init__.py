@@ -9,21 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from styleplugin import errors
+    from styleplugin import errors, options
     from styleplugin.errors import StylePluginError, StylePluginWarning
     from styleplugin.export import Look, fit_look
-    from styleplugin.images.lut import read_lut
-    from styleplugin.options import EngineOptions, StyleWeight, StylizeOptions
+    from styleplugin.images.lut import LUT, read_lut
+    from styleplugin.images.picture import Picture, to_picture
+    from styleplugin.options import EngineOptions, FrameOptions, StyleWeight, StylizeOptions
     from styleplugin.report import Report
     from styleplugin.style import Style, mix_styles
     from styleplugin.stylizer import Result, Stylizer, load, stylize
-    from styleplugin.zoo import list_models
+    from styleplugin.zoo import DEFAULT_MODELS, list_models
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DEFAULT_MODELS",
+    "LUT",
     "EngineOptions",
+    "FrameOptions",
     "Look",
+    "Picture",
     "Report",
     "Result",
     "Style",
@@ -37,27 +42,30 @@ __all__ = [
     "list_models",
     "load",
     "mix_styles",
+    "options",
     "read_lut",
     "stylize",
+    "to_picture",
 ]
 
 # Names are fetched when they are first used, so that `styleplugin --help` does not wait for torch.
 _ROOMS = {
     "errors": ("StylePluginError", "StylePluginWarning"),
     "export": ("Look", "fit_look"),
-    "images.lut": ("read_lut",),
-    "options": ("EngineOptions", "StyleWeight", "StylizeOptions"),
+    "images.lut": ("LUT", "read_lut"),
+    "images.picture": ("Picture", "to_picture"),
+    "options": ("EngineOptions", "FrameOptions", "StyleWeight", "StylizeOptions"),
     "report": ("Report",),
     "style": ("Style", "mix_styles"),
     "stylizer": ("Result", "Stylizer", "load", "stylize"),
-    "zoo": ("list_models",),
+    "zoo": ("DEFAULT_MODELS", "list_models"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module("styleplugin.errors")
+    if name in ("errors", "options"):
+        return import_module(f"styleplugin.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'styleplugin' has no attribute {name!r}")
     return getattr(import_module(f"styleplugin.{_ROOM_OF[name]}"), name)

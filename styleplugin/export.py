@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
 from styleplugin.images.color import delta_e, rgb_to_lab
 from styleplugin.images.lut import LUT, check_size, write_cube, write_hald
@@ -21,7 +22,8 @@ VISIBLE = 3.0
 """Color difference from which on most people see it."""
 MAP_WHITE = 10.0
 """Color difference that is white in an error map."""
-_BAND = 256
+_PIXELS = 1 << 19
+# Pixels whose errors are computed at once.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +62,18 @@ class Look:
         write = write_cube if str(path).lower().endswith(".cube") else write_hald
         write(self.lut, path, overwrite=overwrite)
 
+    @property
+    def error_map(self) -> Tensor:
+        """Where the table differs, (1, 1, H, W) in [0, 1]: white is a difference of 10 or more."""
+        return (self.errors / MAP_WHITE).clamp(0, 1)
+
     def save_error_map(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write where the table differs, as a gray picture: white is a difference of 10 or more."""
-        gray = (self.errors / MAP_WHITE).clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
+        """Write `error_map` as a gray picture."""
+        gray = self.error_map.expand(-1, 3, -1, -1)
         write_image(from_channels(gray, bits=8), path, overwrite=overwrite)
 
 
-def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "") -> Look:
+def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "", on_step: OnStep | None = None) -> Look:
     """Fit a color table to a stylization.
 
     A table maps equal colors to equal colors; what a stylization does differently in different places is lost, and the
@@ -77,6 +84,7 @@ def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "") ->
         stylized: The same picture after, of the same size; for example `result.picture`.
         size: Nodes of an axis: 17, 33 or 65.
         title: For the file.
+        on_step: Called with (done, total, stage); raise `Cancelled` in it to stop.
 
     Raises:
         UsageError: SP115, a size that no table has; SP116, the pictures differ in size.
@@ -90,10 +98,16 @@ def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "") ->
             "both must have one size.",
             "Give the stylization of this very picture.",
         )
-    with torch.inference_mode():
-        lut = fit_lut(before.rgb, after.rgb, size, title=title)
-        bands = zip(before.rgb.split(_BAND, 2), after.rgb.split(_BAND, 2), strict=True)
-        errors = torch.cat([delta_e(rgb_to_lab(lut.apply(a)), rgb_to_lab(b.clamp(0, 1))) for a, b in bands], 2)
+    tell = on_step or (lambda done, total, stage: None)
+    with torch.no_grad():
+        # Most of the time goes into the table of a small picture, and into the errors of a large one.
+        lut = fit_lut(before.rgb, after.rgb, size, title=title, on_step=lambda share: tell(share / 2, 1, "fit"))
+        rows = max(1, _PIXELS // before.width)
+        parts = []
+        for a, b in zip(before.rgb.split(rows, 2), after.rgb.split(rows, 2), strict=True):
+            parts.append(delta_e(rgb_to_lab(lut.apply(a)), rgb_to_lab(b.clamp(0, 1))))
+            tell(0.5 + 0.5 * min(1.0, len(parts) * rows / before.height), 1, "errors")
+        errors = torch.cat(parts, 2)
     ordered = errors.flatten().sort().values
     report = LookReport(
         size=size,

@@ -19,7 +19,14 @@ TOLERANCE = 1e-6
 MAX_STEPS = 400
 
 
-def fit_lut(content: Tensor, stylized: Tensor, size: int, *, title: str = "") -> LUT:
+def fit_lut(
+    content: Tensor,
+    stylized: Tensor,
+    size: int,
+    *,
+    title: str = "",
+    on_step: Callable[[float], None] = lambda share: None,
+) -> LUT:
     """Solve for the table that comes nearest to a stylization, by regularized least squares in float64.
 
     Args:
@@ -27,6 +34,7 @@ def fit_lut(content: Tensor, stylized: Tensor, size: int, *, title: str = "") ->
         stylized: The same scene, of the same shape.
         size: Nodes of an axis.
         title: For the table.
+        on_step: Called with the share of the work that is done; whatever it raises stops it.
     """
     before, after = (_pixels(picture) for picture in (content, stylized))
     nodes, weights = tetrahedra(before, size)
@@ -47,7 +55,7 @@ def fit_lut(content: Tensor, stylized: Tensor, size: int, *, title: str = "") ->
 
     # The diagonal of the second differences is at most 6 for each of the three axes.
     diagonal = scale * visits + SMOOTHNESS * 18 + PULL
-    table = _conjugate_gradients(matrix, scale * right + PULL * start, start, diagonal)
+    table = _conjugate_gradients(matrix, scale * right + PULL * start, start, diagonal, on_step)
     return LUT(table.clamp(0, 1).float().reshape(size, size, size, 3), title)
 
 
@@ -81,15 +89,22 @@ def _roughness(table: Tensor, size: int) -> Tensor:
     return result.reshape(-1, 3)
 
 
-def _conjugate_gradients(matrix: Callable[[Tensor], Tensor], right: Tensor, start: Tensor, diagonal: Tensor) -> Tensor:
+def _conjugate_gradients(
+    matrix: Callable[[Tensor], Tensor],
+    right: Tensor,
+    start: Tensor,
+    diagonal: Tensor,
+    on_step: Callable[[float], None],
+) -> Tensor:
     """Solve a symmetric positive definite system for each column of (n, 3), preconditioned by its diagonal."""
     x, residual = start, right - matrix(start)
     goal = TOLERANCE * right.norm(dim=0)
     direction = preconditioned = residual / diagonal[:, None]
     energy = (residual * preconditioned).sum(0)
-    for _ in range(MAX_STEPS):
+    for i in range(MAX_STEPS):
         if bool((residual.norm(dim=0) <= goal).all()):
             break
+        on_step(i / MAX_STEPS)
         image = matrix(direction)
         step = energy / (direction * image).sum(0).clamp_min(1e-300)
         x, residual = x + step * direction, residual - step * image

@@ -1,0 +1,421 @@
+"""What the nodes do: plain functions on the host's tensors and a `Host`. Layout changes happen only here.
+
+The host's pictures are (B, H, W, C) in [0, 1], its masks (B, h, w); the core takes pictures one by one, (1, C, H, W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+import styleplugin
+from styleplugin import LUT, EngineOptions, Style, Stylizer, errors, options
+
+MODEL_SUFFIX = ".safetensors"
+STYLE_SUFFIX = ".style.safetensors"
+"""Ends the name of a style file, so that loaders tell them from models."""
+LOOK_SUFFIX = ".cube"
+
+SAMPLES = Path(__file__).parent.parent / "docs" / "images" / "samples"
+CLIP_FRAMES, CLIP_STEP = 16, 6
+"""Frames of a sample clip, and pixels that its camera moves from one to the next."""
+
+OnStep = Callable[[float, float, str], None]
+
+
+class Progress(Protocol):
+    """The bar on a running node."""
+
+    def update(self, share: float) -> None:
+        """Move the bar to a share in [0, 1]."""
+        ...
+
+
+class Host(Protocol):
+    """All that the nodes need of the program they run in."""
+
+    def device(self) -> torch.device:
+        """Return where to compute."""
+        ...
+
+    def output_device(self) -> torch.device:
+        """Return where results are handed over."""
+        ...
+
+    def output_dtype(self) -> torch.dtype:
+        """Return the type of pictures: float32, unless the host says otherwise."""
+        ...
+
+    def prepare(self, model: StyleModel, activation_bytes: int) -> None:
+        """Bring a model's weights in and make room for its work."""
+        ...
+
+    def progress(self) -> Progress:
+        """Return a new bar for the running node."""
+        ...
+
+    def check_interrupt(self) -> None:
+        """Raise the host's own exception if the user has pressed Cancel."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Write a line on the running node, where it stays after the end."""
+        ...
+
+    def is_oom(self, error: BaseException) -> bool:
+        """Whether an exception means that memory ran out."""
+        ...
+
+    def empty_cache(self) -> None:
+        """Give memory back that is held but not used."""
+        ...
+
+    def files(self, suffix: str) -> list[str]:
+        """Return the names of the model files, style files or looks that a loader lists."""
+        ...
+
+    def path(self, name: str) -> Path:
+        """Return the file of a listed name; FileNotFoundError with a helpful text if it is gone."""
+        ...
+
+    def fingerprint(self, name: str) -> object:
+        """Return what changes when a listed file changes; never raises."""
+        ...
+
+    def save_path(self, prefix: str, suffix: str) -> Path:
+        """Return a new numbered file in the output folder."""
+        ...
+
+
+@dataclass(eq=False, repr=False)
+class StyleModel:
+    """A model on its way through a graph."""
+
+    info: Any
+    """The core's `ModelInfo`."""
+    module: Any
+    """The core's `StyleModel`."""
+    patcher: Any = None
+    """What the host manages its memory with; attached by the host."""
+
+    def __repr__(self) -> str:
+        return f"<style model {self.info.name}, {self.info.method}>"
+
+
+def embedded_models() -> list[str]:
+    """Return the names of the models that came with the pack, the default ones of each method first."""
+    return list(
+        dict.fromkeys([*styleplugin.DEFAULT_MODELS.values(), *(entry.name for entry in styleplugin.list_models())])
+    )
+
+
+def load_model(host: Host, name: str) -> StyleModel:
+    """Load an embedded model, or a file of the model folder."""
+    source = name if name in embedded_models() else f"file:{host.path(name)}"
+    # Not in inference mode: a node that trains needs weights that can have gradients.
+    with torch.inference_mode(False):
+        stylizer = styleplugin.load(source, allow_unknown_model=True, device="cpu")
+    return StyleModel(stylizer.info, stylizer.model)
+
+
+def encode(host: Host, image: Tensor, model: StyleModel, mask: Tensor | None, style_scale: float) -> Style:
+    """Measure style pictures; those of a batch count alike."""
+    pictures = _pictures(image, "style")
+    size = _size(image, style_scale)
+    stylizer = _ready(host, model, size)
+    styles = [
+        stylizer.prepare(picture, mask=where, style_scale=style_scale, on_step=_step(host, i, len(pictures)))
+        for i, (picture, where) in enumerate(zip(pictures, _masks(mask, len(pictures)), strict=True))
+    ]
+    mixed = styleplugin.mix_styles(styles, [1.0] * len(styles))
+    _say(host, [note for style in styles for note in style.warnings])
+    return mixed
+
+
+def mix(styles: Sequence[Style], weights: Sequence[float]) -> Style:
+    """Mix styles of one model."""
+    return styleplugin.mix_styles(styles, weights)
+
+
+def save_style(host: Host, style: Style, prefix: str) -> Path:
+    """Write a style file into the output folder."""
+    path = host.save_path(prefix, STYLE_SUFFIX)
+    style.save(path)
+    host.say(f"Saved {path.name}")
+    return path
+
+
+def load_style(host: Host, name: str) -> Style:
+    """Read a style file."""
+    return Style.load(host.path(name))
+
+
+def transfer(
+    host: Host,
+    content: Tensor,
+    style: Tensor | Style | None,
+    model: StyleModel | None,
+    mask: Tensor | None,
+    *,
+    statistics: str,
+    frame: int = 0,
+    tile: int = 0,
+    depth: int = 5,
+    style_scale: float = 1.0,
+    **chosen: Any,
+) -> Tensor:
+    """Stylize the pictures of a batch.
+
+    Args:
+        host: See `Host`.
+        content: (B, H, W, C), C is 1, 3 or 4; comes back with this size, and with its alpha.
+        style: The same with any B and size, or a style; not needed at strength 0.
+        model: As loaded; not needed at strength 0.
+        mask: (1 or B, h, w), white is stylized.
+        statistics: See `styleplugin.options.FrameOptions`. With those of each frame, a batch of style pictures gives
+            one to each frame; else they are mixed in equal parts.
+        frame: The same.
+        tile: Side in pixels, 0 to choose.
+        depth: The deepest level to use, for models with levels.
+        style_scale: See `styleplugin.StylizeOptions`.
+        **chosen: Further fields of `styleplugin.StylizeOptions`.
+    """
+    frames = _pictures(content, "content")
+    if chosen["strength"] == 0:
+        host.say("Strength 0: the content comes back as it is.")
+        return _to_host(host, _colored(content))
+    assert model is not None and style is not None
+    shared = len(frames) if statistics == "whole batch" else 1
+    stylizer = _ready(host, model, _size(content), frames=shared, tile=tile)
+    if model.info.method == "wct":
+        chosen["levels"] = tuple(level for level in model.info.levels if level <= depth)
+    given = [style] if isinstance(style, Style) else _pictures(style, "style")
+    styles = [stylizer.prepare(one, style_scale=style_scale, on_step=_step(host)) for one in given]
+    if statistics != "per frame":
+        styles = [mix(styles, [1.0] * len(styles))]
+    _check_pairs(host, len(styles), len(frames))
+    masks = _masks(mask, len(frames))
+    if len(styles) == 1:
+        results = stylizer.frames(
+            frames,
+            styles[0],
+            masks=masks,
+            statistics=statistics,
+            frame=frame,
+            on_step=_step(host, bar=host.progress()),
+            **chosen,
+        )
+    else:
+        results = _one_by_one(host, stylizer, frames, styles, masks, chosen)
+    return _collected(host, results, len(frames))
+
+
+def photo_transfer(
+    host: Host,
+    content: Tensor,
+    style: Tensor | Style | None,
+    model: StyleModel | None,
+    mask: Tensor | None,
+    **chosen: Any,
+) -> Tensor:
+    """Stylize with a photorealistic model; see `transfer`."""
+    if model is not None and model.info.method != "photorealistic":
+        raise errors.UsageError(
+            "SP108",
+            f"The model {model.info.name} is for the method {model.info.method}; this node needs a photorealistic one.",
+            "Load pca-photo.vgg, or use the node Style Transfer (Fast).",
+        )
+    return transfer(host, content, style, model, mask, **chosen)
+
+
+def export_look(host: Host, content: Tensor, stylized: Tensor, size: int, prefix: str) -> tuple[LUT, Tensor, str]:
+    """Fit a color table to a stylization and write it into the output folder.
+
+    Returns:
+        The table; where it differs from the stylization, (B, H, W, 3), white from a difference of 10 on; its report.
+    """
+    if content.shape[:3] != stylized.shape[:3]:
+        raise errors.UsageError(
+            "SP116",
+            f"The content is {_shape(content)} and its stylization {_shape(stylized)}; both must have one size.",
+            "Connect the stylization of this very picture.",
+        )
+    # The table of a clip is fitted to all frames, one below the other.
+    before, after = (torch.cat(list(_pictures(x, "picture")), 2) for x in (content, stylized))
+    path = host.save_path(prefix, LOOK_SUFFIX)
+    look = styleplugin.fit_look(before, after, size=size, title=path.stem, on_step=_step(host, bar=host.progress()))
+    look.save(path)
+    differences = look.error_map.reshape(len(content), *content.shape[1:3], 1).expand(-1, -1, -1, 3)
+    host.say(f"Saved {path.name}: {look.report}")
+    return look.lut, _to_host(host, differences), str(look.report)
+
+
+def load_look(host: Host, name: str) -> LUT:
+    """Read a color table."""
+    return styleplugin.read_lut(host.path(name))
+
+
+def apply_look(host: Host, image: Tensor, look: LUT) -> Tensor:
+    """Map the colors of all pictures of a batch; alpha comes back as it is."""
+    _pictures(image, "picture")
+    output = _colored(image).to(host.output_device(), torch.float32, copy=True)
+    bar, rows = host.progress(), max(1, (1 << 20) // output.shape[2])
+    bands = [band for frame in output for band in frame.split(rows)]
+    for i, band in enumerate(bands):
+        host.check_interrupt()
+        colors = band[None, :, :, :3]
+        colors.copy_(look.apply(colors.movedim(-1, 1).clamp(0, 1)).movedim(1, -1))
+        bar.update((i + 1) / len(bands))
+    return output.to(host.output_dtype())
+
+
+def samples() -> list[str]:
+    """Return the names of the pictures that came with the pack, and of the clips made of them."""
+    names = sorted(path.stem for path in SAMPLES.glob("*.jpg"))
+    return [*names, *(f"{name}, {CLIP_FRAMES} frames" for name in names)]
+
+
+def sample(host: Host, name: str) -> Tensor:
+    """Read a sample picture, or let a camera pan over it."""
+    name, clip, _ = name.partition(",")
+    picture = styleplugin.to_picture(SAMPLES / f"{name}.jpg").rgb.movedim(1, -1)
+    if clip:
+        width = (picture.shape[2] - CLIP_STEP * (CLIP_FRAMES - 1)) // 16 * 16
+        height = picture.shape[1] // 16 * 16
+        views = [picture[:, :height, CLIP_STEP * i : CLIP_STEP * i + width] for i in range(CLIP_FRAMES)]
+        picture = torch.cat(views)
+    return _to_host(host, picture)
+
+
+def _ready(host: Host, model: StyleModel, size: tuple[int, int], *, frames: int = 1, tile: int = 0) -> Stylizer:
+    """Bring a model in, with room for its work; where there is none, with smaller tiles, and say so."""
+    side = str(tile or "auto")
+    while True:
+        try:
+            stylizer = Stylizer(model.module, model.info, EngineOptions(device=str(host.device()), tile=side))
+            host.prepare(model, stylizer.memory_needed(size, frames=frames))
+            return stylizer
+        except Exception as error:
+            if not host.is_oom(error):
+                raise
+            host.empty_cache()
+            smaller = (tile or 1024) // 2 // options.TILE_MULTIPLE * options.TILE_MULTIPLE
+            if smaller < options.MIN_TILE:
+                raise errors.ResourceError(
+                    "SP502",
+                    f"{model!r} does not fit in memory with a picture of {size[1]} x {size[0]}.",
+                    "Unload other models, or take a smaller picture.",
+                ) from error
+            tile, side = smaller, str(smaller)
+            host.say(f"Out of memory; going on with tiles of {tile}.")
+
+
+def _one_by_one(
+    host: Host, stylizer: Stylizer, frames: Sequence[Tensor], styles: Sequence[Any], masks: Sequence[Any], chosen: dict
+) -> Iterator[styleplugin.Result]:
+    """Stylize each frame in its own style; the last style goes on where there are too few."""
+    bar = host.progress()
+    for i, picture in enumerate(frames):
+        step = _step(host, i, len(frames), bar)
+        yield stylizer(picture, styles[min(i, len(styles) - 1)], mask=masks[i], on_step=step, **chosen)
+
+
+def _check_pairs(host: Host, styles: int, frames: int) -> None:
+    if styles > frames:
+        raise errors.UsageError(
+            "SP119",
+            f"There are {styles} style pictures for {frames} content pictures; each content has one style.",
+            "Connect one style picture, as many as contents, or Encode Style and Mix Styles for a mix.",
+        )
+    if 1 < styles < frames:
+        host.say(f"There are {styles} style pictures for {frames} contents: the last one goes on to the end.")
+
+
+def _collected(host: Host, results: Iterator[styleplugin.Result], count: int) -> Tensor:
+    """Write results into one batch as they come, and say what they noticed."""
+    output: Tensor | None = None
+    notes: list[str] = []
+    for i, result in enumerate(results):
+        picture = result.picture
+        channels = 3 if picture.alpha is None else 4
+        if output is None:
+            shape = (count, picture.height, picture.width, channels)
+            output = torch.empty(shape, dtype=host.output_dtype(), device=host.output_device())
+        output[i, :, :, :3] = picture.rgb[0].movedim(0, -1)
+        if picture.alpha is not None:
+            output[i, :, :, 3] = picture.alpha[0, 0]
+        notes += result.report.warnings
+        host.check_interrupt()
+    _say(host, notes)
+    assert output is not None
+    return output
+
+
+def _pictures(batch: Tensor, what: str) -> list[Tensor]:
+    """Return the pictures of a batch as the core takes them, (1, C, H, W); views.
+
+    Raises:
+        TensorInputError: SP212, not a batch of pictures, or an empty one.
+    """
+    if batch.dim() != 4 or batch.shape[3] not in (1, 3, 4) or not batch.numel():
+        raise errors.TensorInputError(
+            "SP212",
+            f"The {what} has the shape {tuple(batch.shape)}; pictures are (B, H, W, C) with C = 1, 3 or 4, and one at "
+            "least.",
+            "Connect an IMAGE.",
+        )
+    return [picture.movedim(-1, 0)[None] for picture in batch]
+
+
+def _masks(mask: Tensor | None, count: int) -> list[Tensor | None]:
+    """Return a mask (h, w) for each frame.
+
+    Raises:
+        MaskError: SP222, neither one mask nor one for each frame.
+    """
+    if mask is None:
+        return [None] * count
+    masks = list(mask.reshape(-1, *mask.shape[-2:]))
+    if len(masks) not in (1, count):
+        raise errors.MaskError(
+            "SP222", f"There are {len(masks)} masks for {count} pictures.", "Connect one mask, or one for each picture."
+        )
+    return masks * count if len(masks) == 1 else masks  # type: ignore[return-value]
+
+
+def _step(host: Host, place: int = 0, parts: int = 1, bar: Progress | None = None) -> OnStep:
+    """Return what the core calls after every tile: it hears Cancel and moves the bar."""
+
+    def step(done: float, total: float, stage: str) -> None:
+        host.check_interrupt()
+        if bar is not None and total:
+            bar.update((place + done / total) / parts)
+
+    return step
+
+
+def _say(host: Host, notes: Sequence[str]) -> None:
+    if notes:
+        host.say("\n".join(dict.fromkeys(notes)))
+
+
+def _colored(batch: Tensor) -> Tensor:
+    """Repeat gray to three channels."""
+    return batch.expand(-1, -1, -1, 3).contiguous() if batch.shape[3] == 1 else batch
+
+
+def _to_host(host: Host, batch: Tensor) -> Tensor:
+    return batch.to(host.output_device(), host.output_dtype())
+
+
+def _size(batch: Tensor, scale: float = 1.0) -> tuple[int, int]:
+    return round(batch.shape[1] * scale), round(batch.shape[2] * scale)
+
+
+def _shape(batch: Tensor) -> str:
+    return f"{batch.shape[0]} x ({batch.shape[2]} x {batch.shape[1]})"
