@@ -74,8 +74,8 @@ class StylePluginEncodeStyle(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="White parts of the picture are measured, black ones are not. The mask of Load Image is white "
-                    "where the file is transparent: invert it.",
+                    tooltip="White parts of the picture are measured, black ones are not. The mask of Load Image is "
+                    "white where the file is transparent: invert it.",
                 ),
             ],
             outputs=[
@@ -416,7 +416,10 @@ class StylePluginSample(io.ComfyNode):
             search_aliases=["example image", "test picture"],
             inputs=[
                 io.Combo.Input(
-                    "name", options=logic.samples(), tooltip="Names with a number of frames are short clips."
+                    "name",
+                    options=logic.samples(),
+                    default="lake",
+                    tooltip="Names with a number of frames are short clips.",
                 )
             ],
             outputs=[io.Image.Output("image", tooltip="A picture, or the frames of a clip.")],
@@ -467,7 +470,8 @@ def _pictures_and_model() -> list[Any]:
             "style",
             types=[io.Image, StyleCode],
             lazy=True,
-            tooltip="A style picture, one for each content picture, or a style from Encode Style, Mix Styles or Load Style.",
+            tooltip="A style picture, one for each content picture, or a style from Encode Style, Mix Styles or Load "
+            "Style.",
         ),
         StyleModel.Input("model", lazy=True, tooltip="From Load Style Model."),
     ]
