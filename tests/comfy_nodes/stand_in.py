@@ -176,7 +176,7 @@ def described(inputs: list[Input]) -> dict[str, dict[str, Any]]:
     kinds: dict[str, dict[str, Any]] = {}
     for kind in ("required", "optional"):
         chosen = {i.id: i.described() for i in inputs if i.optional == (kind == "optional")}
-        if chosen:
+        if chosen or kind == "required":
             kinds[kind] = chosen
     return kinds
 
