@@ -23,7 +23,7 @@ def main() -> None:
     content = styleplugin.to_picture(SAMPLES / "lake.jpg")
     wct, adain, photo = (styleplugin.load(name) for name in ("cd-wct.x16", "cd-adain.x16", "pca-photo.vgg"))
     save("Artistic style transfer", [wct(content, SAMPLES / "swirls.jpg").tensor])
-    save("Photo look to a cube file", [photo(content, SAMPLES / "waves.jpg").tensor])
+    save("Photo look to a cube file", [photo(content, SAMPLES / "swirls.jpg", strength=0.8, smooth=8).tensor])
     fade = (torch.linspace(0, 1.5, content.width).clamp(0, 1)).expand(content.height, -1)
     mix = [(SAMPLES / "swirls.jpg", 0.6), (SAMPLES / "dots.jpg", 0.4)]
     save("Two styles and a mask", [wct(content, mix, mask=fade).tensor])

@@ -47,7 +47,7 @@ def limited(content: Picture, output: Tensor, options: StylizeOptions, on_band: 
             band.clamp_(0, 1)
         on_band()
     if options.smooth:
-        output = guided_filter(content.rgb, output, options.smooth, on_band=on_band).clamp_(0, 1)
+        output = guided_filter(content.rgb, output, options.smooth, on_tile=on_band).clamp_(0, 1)
     return output
 
 

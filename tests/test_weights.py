@@ -1,5 +1,9 @@
 """The embedded models do what the README says of them."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -104,3 +108,35 @@ def test_V04_a_whole_batch_flickers_no_more_than_the_clip(stylizer):
         assert metrics.flicker([result.tensor[..., :80] for result in masked]) <= 1.05 * metrics.flicker(
             [frame[..., :80] for frame in frames]
         )
+
+
+_PEAK = """
+import sys
+from pathlib import Path
+import torch, styleplugin
+
+def peak_mb():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return {name: int(line.split()[1]) / 1024 for line in lines for name in ("VmRSS", "VmHWM") if line.startswith(name)}
+
+name, side = sys.argv[1], int(sys.argv[2])
+stylizer = styleplugin.load(name, device="cpu")
+content = torch.rand(1, 3, side, side).to(memory_format=torch.channels_last)
+style = stylizer.prepare(content[..., :256, :256])
+stylizer(content[..., :512, :512], style)  # what is allocated once, whatever the size
+Path("/proc/self/clear_refs").write_text("5")
+before = peak_mb()["VmRSS"]
+stylizer(content, style)
+print(peak_mb()["VmHWM"] - before, stylizer.memory_needed((side, side)) / 2**20)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's account of peak memory")
+@pytest.mark.parametrize("name", NAMES)
+def test_M01_the_estimate_of_memory_is_honest(name):
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK, name, "2560"], capture_output=True, text=True, check=True, timeout=120
+    )
+    peak, estimate = map(float, done.stdout.split())
+    assert 0.4 * estimate < peak < 1.1 * estimate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -181,12 +182,12 @@ def _from_samples(samples: Tensor, arrange: Callable[[Tensor], Tensor]) -> Pictu
     largest, bits = _SAMPLE_TYPES[str(samples.dtype).removeprefix("torch.")]
     channels = arrange(samples)
     warnings: tuple[str, ...] = ()
-    if samples.is_floating_point():
-        check_finite(samples, "The picture")
     if samples.is_floating_point() or samples.dtype == torch.int32:
         warnings = _check_range(samples, largest)
     channels = channels.to(torch.float32, copy=True, memory_format=torch.channels_last)
-    return from_channels(channels.div_(largest).clamp_(0, 1), bits=bits, warnings=warnings)
+    if largest > 1:
+        channels.div_(largest)
+    return from_channels(channels.clamp_(0, 1) if warnings else channels, bits=bits, warnings=warnings)
 
 
 def _check_type(name: str) -> None:
@@ -235,8 +236,12 @@ def _shape_error(kind: str, given: tuple[int, ...], expected: str) -> TensorInpu
 
 
 def _check_range(samples: Tensor, largest: int) -> tuple[str, ...]:
-    """Refuse values that mean another range; return a warning for values slightly outside."""
-    low, high = (float(value) for value in samples.aminmax())
+    """Refuse values that are not finite or mean another range; return a warning for values slightly outside."""
+    # In the order of memory: the host's channels-last tensors are 30 times faster so.
+    in_order = samples.permute(sorted(range(samples.dim()), key=samples.stride, reverse=True))
+    low, high = (float(value) for value in in_order.aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        check_finite(samples, "The picture")
     if low >= 0 and high <= largest:
         return ()
     outside = f"The values of the picture go from {low:g} to {high:g}; they must lie in 0..{largest}."

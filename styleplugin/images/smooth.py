@@ -13,8 +13,8 @@ from torch import Tensor
 
 FLATNESS = 4e-4
 """Variance of the guide, in squared units of [0, 1], under which a window counts as flat and is smoothed."""
-_PIXELS = 1 << 18
-# Pixels that are filtered at once; with two radii of context above and below the result is that of the whole picture.
+_SIDE = 384
+# Side of what is filtered at once.
 
 
 def guided_filter(
@@ -23,7 +23,7 @@ def guided_filter(
     radius: int,
     *,
     flatness: float = FLATNESS,
-    on_band: Callable[[], None] = lambda: None,
+    on_tile: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Smooth a picture where its guide is smooth.
 
@@ -32,20 +32,23 @@ def guided_filter(
         picture: (1, C, H, W), of the same size.
         radius: Of the square window, in pixels; windows end at the picture's edges.
         flatness: See `FLATNESS`.
-        on_band: Called after every band of rows; whatever it raises stops the work.
+        on_tile: Called after every tile; whatever it raises stops the work.
 
     Returns:
         (1, C, H, W); may leave the range of the picture by a little.
     """
     height, width = guide.shape[2:]
-    step = max(4 * radius, _PIXELS // width)
     output = torch.empty_like(picture)
-    for top in range(0, height, step):
-        bottom = min(height, top + step)
-        first, last = max(0, top - 2 * radius), min(height, bottom + 2 * radius)
-        rows = _filtered(guide[:, :, first:last], picture[:, :, first:last], radius, flatness)
-        output[:, :, top:bottom] = rows[:, :, top - first : bottom - first]
-        on_band()
+    for top in range(0, height, _SIDE):
+        for left in range(0, width, _SIDE):
+            # With two radii of context on all sides the result is that of the whole picture.
+            first = max(0, top - 2 * radius), max(0, left - 2 * radius)
+            rows = slice(first[0], top + _SIDE + 2 * radius)
+            cols = slice(first[1], left + _SIDE + 2 * radius)
+            tile = _filtered(guide[:, :, rows, cols], picture[:, :, rows, cols], radius, flatness)
+            target = output[:, :, top : top + _SIDE, left : left + _SIDE]
+            target.copy_(tile[:, :, top - first[0] :, left - first[1] :][:, :, : target.shape[2], : target.shape[3]])
+            on_tile()
     return output
 
 
@@ -63,7 +66,8 @@ def _filtered(guide: Tensor, picture: Tensor, radius: int, flatness: float) -> T
         cross = _box(guide * value, radius) - mean * middle
         slope = torch.stack([(inverse[row] * cross).sum(1) for row in range(3)], 1)
         offset = middle - (slope * mean).sum(1, keepdim=True)
-        outputs.append((_box(slope, radius) * guide).sum(1, keepdim=True) + _box(offset, radius))
+        line = _box(torch.cat([slope, offset], 1), radius)
+        outputs.append((line[:, :3] * guide).sum(1, keepdim=True) + line[:, 3:])
     return torch.cat(outputs, 1).float()
 
 
@@ -82,5 +86,7 @@ def _inverse(symmetric: Tensor) -> list[Tensor]:
 def _box(x: Tensor, radius: int) -> Tensor:
     """Return the mean over windows that end at the edges, along columns and then along rows."""
     size = 2 * radius + 1
+    # In this order in memory the pooling is twice as fast.
+    x = x.contiguous(memory_format=torch.channels_last)
     x = F.avg_pool2d(x, (1, size), 1, (0, radius), count_include_pad=False)
     return F.avg_pool2d(x, (size, 1), 1, (radius, 0), count_include_pad=False)

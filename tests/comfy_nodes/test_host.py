@@ -186,3 +186,12 @@ def test_files_that_appear_are_listed_and_loaded(comfy):
         "9": node("SaveImage", images=["8", 0], filename_prefix="look"),
     }
     assert saved(comfy, comfy.run(look)).shape == (640, 960, 3)
+
+
+def test_T05_a_host_of_half_precision_works(comfy, tmp_path):
+    if tuple(map(int, comfy.version.split(".")[:2])) < (0, 18):
+        pytest.skip("this host has no half-precision pictures")
+    with ComfyUI(tmp_path, "--fp16-intermediates") as host:
+        half = saved(host, host.run(stylized(["2", 0], save_as="half")))
+    full = saved(comfy, comfy.run(stylized(["2", 0], save_as="full")))
+    assert np.abs(half.astype(int) - full).mean() < 1

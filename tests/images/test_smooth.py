@@ -41,9 +41,9 @@ def test_it_is_the_filter_of_the_paper(pictures):
     assert_close(guided_filter(*pictures, 2, flatness=0.01), wanted, rtol=0, atol=1e-5)
 
 
-def test_bands_give_the_whole_picture(pictures, monkeypatch):
+def test_tiles_give_the_whole_picture(pictures, monkeypatch):
     whole = guided_filter(*pictures, 3)
-    monkeypatch.setattr(smooth, "_PIXELS", 4)
+    monkeypatch.setattr(smooth, "_SIDE", 4)
     assert_close(guided_filter(*pictures, 3), whole, rtol=0, atol=1e-6)
 
 
