@@ -304,7 +304,7 @@ def _ready(host: Host, model: StyleModel, size: tuple[int, int], *, frames: int 
             if not host.is_oom(error):
                 raise
             host.empty_cache()
-            smaller = (tile or 1024) // 2 // options.TILE_MULTIPLE * options.TILE_MULTIPLE
+            smaller = (tile or 512) // 2 // options.TILE_MULTIPLE * options.TILE_MULTIPLE
             if smaller < options.MIN_TILE:
                 raise errors.ResourceError(
                     "SP502",

@@ -187,7 +187,7 @@ def test_M02_out_of_memory_twice_goes_on_with_smaller_tiles(host, model):
     host.failures = 2
     output = transfer(host, content, STYLE, model)
     assert (output[0] - alone(model, content[0])).abs().max() < 1e-3
-    assert host.said == [f"Out of memory; going on with tiles of {tile}." for tile in (512, 256)]
+    assert host.said == [f"Out of memory; going on with tiles of {tile}." for tile in (256, 128)]
     assert host.emptied == 2
     host.failures = 99
     with pytest.raises(ResourceError, match=r"does not fit in memory with a picture of 52 x 40"):
