@@ -25,6 +25,9 @@ SAMPLES = Path(__file__).parent.parent / "docs" / "images" / "samples"
 CLIP_FRAMES, CLIP_STEP = 16, 6
 """Frames of a sample clip, and pixels that its camera moves from one to the next."""
 
+_PIXELS = 1 << 20
+# Pixels that get the colors of a look at once: until then Cancel is not heard.
+
 OnStep = Callable[[float, float, str], None]
 
 
@@ -187,6 +190,8 @@ def transfer(
     """
     frames = _pictures(content, "content")
     if chosen["strength"] == 0:
+        for picture in frames:
+            styleplugin.to_picture(picture)  # what is no picture is refused at any strength
         host.say("Strength 0: the content comes back as it is.")
         return _to_host(host, _colored(content))
     assert model is not None and style is not None
@@ -262,16 +267,18 @@ def load_look(host: Host, name: str) -> LUT:
 
 def apply_look(host: Host, image: Tensor, look: LUT) -> Tensor:
     """Map the colors of all pictures of a batch; alpha comes back as it is."""
-    _pictures(image, "picture")
-    output = _colored(image).to(host.output_device(), torch.float32, copy=True)
-    bar, rows = host.progress(), max(1, (1 << 20) // output.shape[2])
-    bands = [band for frame in output for band in frame.split(rows)]
-    for i, band in enumerate(bands):
-        host.check_interrupt()
-        colors = band[None, :, :, :3]
-        colors.copy_(look.apply(colors.movedim(-1, 1).clamp(0, 1)).movedim(1, -1))
-        bar.update((i + 1) / len(bands))
-    return output.to(host.output_dtype())
+    pictures = _pictures(image, "picture")
+    output = _colored(image).to(host.output_device(), host.output_dtype(), copy=True)
+    height, width = output.shape[1:3]
+    step, rows = _step(host, bar=host.progress()), max(1, _PIXELS // width)
+    for i, picture in enumerate(pictures):
+        colors = styleplugin.to_picture(picture[:, :3])
+        _say(host, colors.warnings)
+        for top in range(0, height, rows):
+            band = look.apply(colors.rgb[:, :, top : top + rows])
+            output[i, top : top + rows, :, :3] = band[0].movedim(0, -1)
+            step(i * height + top + band.shape[2], len(pictures) * height, "look")
+    return output
 
 
 def samples() -> list[str]:

@@ -214,6 +214,10 @@ def test_errors_other_than_memory_come_through(host, models, monkeypatch):
 def test_T01_T02_T04_T10_wrong_pictures_are_refused_in_words(host, models, content, message):
     with pytest.raises(TensorInputError, match=message):
         transfer(host, content, STYLE, models["adain"])
+    with pytest.raises(TensorInputError, match=message.replace("content", "(content|picture)")):
+        transfer(host, content, None, None, strength=0.0)
+    with pytest.raises(TensorInputError):
+        logic.apply_look(host, content, styleplugin.LUT.identity(5))
     if content.dim() == 4:
         with pytest.raises(TensorInputError):
             transfer(host, pictures(), content, models["adain"])
