@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from styleplugin.checkpoint import Weights, write_weights
 from styleplugin.errors import WeightsError
+from styleplugin.models.kbstyle import KBModel, KBSpec
 from styleplugin.models.pairs import Pair, PairModel, PairSpec, pairing_id
 from styleplugin.models.photorealistic import PhotoModel, PhotoSpec
 from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
 
-StyleModel = PairModel | PhotoModel
+StyleModel = PairModel | PhotoModel | KBModel
 """The models of all feed-forward methods."""
 
 MAX_PARAMETERS = 40_000_000
@@ -275,26 +276,33 @@ def _build_pairs(weights: Weights) -> tuple[PairModel, ModelInfo]:
     )
 
 
-@torch.random.fork_rng(devices=[])
-def _build_photo(weights: Weights) -> tuple[PhotoModel, ModelInfo]:
-    where = weights.path.name
-    metadata = weights.metadata
-    try:
-        spec = PhotoSpec.from_dict(metadata["spec"])
-        pairing, metrics = metadata["pairing"], dict(metadata.get("card", {}).get("metrics", {}))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _malformed(where, error) from error
-    model = PhotoModel(spec)
-    load_tensors(model, weights.tensors, where)
-    if pairing != pairing_id(model.encoder):
-        raise _wrong_half("decoder", where, pairing, pairing_id(model.encoder))
-    return model, describe(
-        model,
-        name=weights.path.stem,
-        license=str(metadata.get("license", "unknown")),
-        sha256=weights.sha256,
-        metrics=metrics,
-    )
+def _single(
+    read_spec: Callable[[dict[str, Any]], Any], build: Callable[[Any], StyleModel]
+) -> Callable[[Weights], tuple[nn.Module, ModelInfo]]:
+    """Return the `build` of an architecture whose files hold one network, made from one spec."""
+
+    @torch.random.fork_rng(devices=[])
+    def build_from(weights: Weights) -> tuple[nn.Module, ModelInfo]:
+        where = weights.path.name
+        metadata = weights.metadata
+        try:
+            spec = read_spec(metadata["spec"])
+            pairing, metrics = metadata["pairing"], dict(metadata.get("card", {}).get("metrics", {}))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _malformed(where, error) from error
+        model = build(spec)
+        load_tensors(model, weights.tensors, where)
+        if (pairing,) != model.encoder_ids:
+            raise _wrong_half("decoder", where, pairing, model.encoder_ids[0])
+        return model, describe(
+            model,
+            name=weights.path.stem,
+            license=str(metadata.get("license", "unknown")),
+            sha256=weights.sha256,
+            metrics=metrics,
+        )
+
+    return build_from
 
 
 def _half_spec(weights: Weights, architecture: str) -> VGGSpec:
@@ -340,4 +348,5 @@ def _shorten(names: list[str]) -> str:
 
 
 ENTRIES.add(Entry(id="vgg-pairs", build=_build_pairs))
-ENTRIES.add(Entry(id="pca-photo", build=_build_photo))
+ENTRIES.add(Entry(id="pca-photo", build=_single(PhotoSpec.from_dict, PhotoModel)))
+ENTRIES.add(Entry(id="kbstyle", build=_single(KBSpec.from_dict, KBModel)))

@@ -29,6 +29,7 @@ from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
 from styleplugin.images.small import losses, write_image
 from styleplugin.methods.adain import AdaIN
 from styleplugin.methods.base import Method, StyleCode
+from styleplugin.methods.kbstyle import KBStyle
 from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
 from styleplugin.options import EngineOptions, FrameOptions, StyleWeight, StylizeOptions
@@ -38,7 +39,12 @@ from styleplugin.style import SUFFIX, Style, mix_styles
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments
 
-METHODS: dict[str, Callable[[Any, Tensor], Method]] = {"wct": WCT, "adain": AdaIN, "photorealistic": Photorealistic}
+METHODS: dict[str, Callable[[Any, Tensor], Method]] = {
+    "wct": WCT,
+    "adain": AdaIN,
+    "photorealistic": Photorealistic,
+    "kbstyle": KBStyle,
+}
 
 PADDING_MULTIPLE, MIN_SIDE = 16, 32
 """Pictures are continued by reflection to sides that the deepest stride divides, with two feature cells at least."""
@@ -340,7 +346,7 @@ class Stylizer:
                 if (place, point) not in solved:
                     moments = [engine.measure(f, measure) for f, measure in zip(features, measures, strict=True)]
                     content = sum(moments[1:], moments[0])
-                    full = self._method.solve(content, shot.code[place][point], shot.options)
+                    full = self._method.solve(point, content, shot.code[place][point], shot.options)
                     solved[place, point] = full.blend(shot.options.strength)
                 return solved[place, point]
 

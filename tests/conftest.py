@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from styleplugin.models.kbstyle import KBModel, KBSpec
 from styleplugin.models.layers import Conv1x1, Conv3x3
 from styleplugin.models.pairs import Pair, PairModel, PairSpec
 from styleplugin.models.photorealistic import Backbone, PhotoModel, PhotoSpec
@@ -37,6 +39,18 @@ def _make_pair(level: int, *, seed: int = 0, final_relu: bool = True) -> Pair:
 def make_pair() -> Callable[..., Pair]:
     """The function that builds random pairs: level, and `seed=`, `final_relu=`."""
     return _make_pair
+
+
+@pytest.fixture(scope="session")
+def kb_model() -> KBModel:
+    """A random KBStyle model, with modulators that do something."""
+    model = KBModel(KBSpec(widths=(4, 5, 6), blocks=2))
+    generator = torch.Generator().manual_seed(0)
+    for part in model.modules():
+        if isinstance(part, (nn.Conv2d, nn.Linear)):
+            part.weight.data.normal_(0, (1 / part.weight[0].numel()) ** 0.5, generator=generator)
+            part.bias.data.uniform_(0, 0.1, generator=generator)
+    return model.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="session")

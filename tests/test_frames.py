@@ -24,12 +24,13 @@ def clip(count: int, height: int = 48, width: int = 64) -> list[torch.Tensor]:
     return [((0.5 + 0.06 * i) * scene + 0.02 * i + n).clamp(0, 1) for i, n in enumerate(noise)]
 
 
-@pytest.fixture(scope="module", params=["wct", "adain", "photo"])
-def stylizer(request, make_pair, make_photo_model) -> Stylizer:
+@pytest.fixture(scope="module", params=["wct", "adain", "photo", "kbstyle"])
+def stylizer(request, make_pair, make_photo_model, kb_model) -> Stylizer:
     model = {
         "wct": lambda: PairModel("wct", [make_pair(level, seed=level) for level in (1, 2, 3)]),
         "adain": lambda: PairModel("adain", [make_pair(4, final_relu=False)]),
         "photo": lambda: make_photo_model("vgg"),
+        "kbstyle": lambda: kb_model,
     }[request.param]()
     info = describe(model, name="tiny", license="MIT", sha256="0" * 64)
     return Stylizer(model, info, EngineOptions(device="cpu"))

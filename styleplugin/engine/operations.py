@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styleplugin.engine.region import Region, Span
-from styleplugin.models.layers import BilinearUpsample2x, Conv1x1, Conv3x3, MaxPool2x2, Upsample2x
+from styleplugin.models.layers import BilinearUpsample2x, Conv1x1, Conv3x3, MaxPool2x2, ResidualBlock, Upsample2x
 from styleplugin.models.vgg import Preprocess
 from styleplugin.transforms.affine import AffineMap
 
@@ -166,6 +166,46 @@ def _unfold_row(blocks: Tensor, pixels: int) -> Tensor:
     return rows.permute(0, 3, 1, 2)
 
 
+class Residual:
+    """A depthwise 3x3 convolution with ReLU and a 1x1 convolution, added to their input."""
+
+    padding: Literal["reflect", "replicate"] = "reflect"
+
+    def __init__(self, depthwise: Kernel, pointwise: Kernel, channels: int) -> None:
+        self.out_channels = channels
+        self.macs = float(channels * (9 + channels))
+        self._depthwise, self._pointwise = depthwise, pointwise
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size
+
+    def need(self, span: Span) -> Span:
+        return Span(span.start - 1, span.stop + 1)
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        return self._pointwise(self._depthwise(x)).add_(x[:, :, 1:-1, 1:-1])
+
+
+class Mapped:
+    """An affine map of the channels, where no convolution is there to take it up."""
+
+    padding: Literal["reflect", "replicate"] = "reflect"
+
+    def __init__(self, affine: AffineMap) -> None:
+        self.out_channels = affine.bias.numel()
+        self.macs = float(affine.matrix.numel())
+        self._affine = affine
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size
+
+    def need(self, span: Span) -> Span:
+        return span
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        return self._affine.apply(x)
+
+
 class Pooling:
     """2x2 max-pooling."""
 
@@ -290,6 +330,11 @@ def compile_layers(
                 operations.append(BilinearUpsampling(channels))
             case Upsample2x():
                 upsample = True
+            case ResidualBlock():
+                if before is not None:
+                    operations.append(Mapped(before))
+                operations.append(_residual(layer, like))
+                before = None
             case Conv3x3() | Conv1x1():
                 weight, bias = _parameters(layer, before)
                 before, channels = None, weight.shape[0]
@@ -298,6 +343,13 @@ def compile_layers(
             case _:
                 raise TypeError(f"no operation for a {type(layer).__name__}")
     return operations
+
+
+def _residual(layer: ResidualBlock, like: Tensor) -> Residual:
+    depthwise, pointwise = (_parameters(conv, None) for conv in (layer.depthwise, layer.pointwise))
+    channels = layer.pointwise.out_channels
+    first = Kernel(*depthwise, relu=True, groups=channels, like=like)
+    return Residual(first, Kernel(*pointwise, relu=False, like=like), channels)
 
 
 def _parameters(layer: nn.Conv2d, before: AffineMap | None) -> tuple[Tensor, Tensor]:

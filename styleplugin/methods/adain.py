@@ -24,6 +24,6 @@ class AdaIN(Method):
     def __init__(self, model: PairModel, like: Tensor) -> None:
         super().__init__([EncoderDecoderStage(model.pair(level), like) for level in model.levels])
 
-    def solve(self, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
+    def solve(self, point: int, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
         """Return the map of means and deviations."""
         return adain_map(content, style)

@@ -66,8 +66,8 @@ class Method:
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = list(stages)
 
-    def solve(self, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
-        """Return the full-strength map for one transform point."""
+    def solve(self, point: int, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
+        """Return the full-strength map for one transform point of a stage, counted from 0."""
         raise NotImplementedError
 
     def selected(self, options: StylizeOptions) -> list[tuple[int, Stage]]:

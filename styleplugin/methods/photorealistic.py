@@ -111,6 +111,6 @@ class Photorealistic(Method):
     def __init__(self, model: PhotoModel, like: Tensor) -> None:
         super().__init__([PhotoStage(model, like)])
 
-    def solve(self, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
+    def solve(self, point: int, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
         """Return the map of `zca_map`."""
         return zca_map(content, style)

@@ -27,7 +27,7 @@ class WCT(Method):
         super().__init__([EncoderDecoderStage(model.pair(level), like) for level in model.levels])
         self._levels = model.levels
 
-    def solve(self, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
+    def solve(self, point: int, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
         """Return the whitening-coloring map."""
         return wct_map(content, style, regularization=options.regularization)
 

@@ -43,6 +43,19 @@ class Conv1x1(nn.Conv2d):
         return super().forward(input).relu()
 
 
+class ResidualBlock(nn.Module):
+    """A depthwise 3x3 convolution with ReLU and a 1x1 convolution, added to their input: (N, C, H, W), sides >= 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = Conv3x3(channels, channels, groups=channels)
+        self.pointwise = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Refine (N, C, H, W)."""
+        return input + self.pointwise(self.depthwise(input))
+
+
 class MaxPool2x2(nn.Module):
     """2x2 max-pooling with stride 2; an odd last row or column is dropped."""
 

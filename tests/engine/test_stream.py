@@ -17,6 +17,7 @@ from styleplugin.engine.region import Region, Span, tiles
 from styleplugin.engine.stream import Engine, Measure
 from styleplugin.errors import Cancelled
 from styleplugin.methods.adain import AdaIN
+from styleplugin.methods.kbstyle import KBStyle
 from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
 from styleplugin.models.pairs import PairModel
@@ -48,23 +49,30 @@ def stylized(method, content, style, tile, *, keep_floats=12.0, weights=None, or
     for place, stage in enumerate(method.stages):
 
         def solve(point, features, place=place):
-            return method.solve(engine.measure(features[0], measure), code[place][point], OPTIONS)
+            return method.solve(point, engine.measure(features[0], measure), code[place][point], OPTIONS)
 
         outputs = engine.run(stage, outputs, solve)
     return outputs[0].tensor
 
 
 @pytest.fixture(scope="module")
-def models(make_pair, make_photo_model):
+def models(make_pair, make_photo_model, kb_model):
     return {
         "wct": PairModel("wct", [make_pair(level, seed=level) for level in (1, 2, 3, 4, 5)]),
         "adain": PairModel("adain", [make_pair(4, final_relu=False)]),
         "photo-vgg": make_photo_model("vgg"),
         "photo-mobilenet": make_photo_model("mobilenet"),
+        "kbstyle": kb_model,
     }
 
 
-METHODS = {"wct": WCT, "adain": AdaIN, "photo-vgg": Photorealistic, "photo-mobilenet": Photorealistic}
+METHODS = {
+    "wct": WCT,
+    "adain": AdaIN,
+    "photo-vgg": Photorealistic,
+    "photo-mobilenet": Photorealistic,
+    "kbstyle": KBStyle,
+}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -109,6 +117,13 @@ def test_the_photorealistic_stage_equals_the_modules_with_its_maps(models, backb
         x = model.decoder.blocks[block](x, skips[block])
     method = Photorealistic(model, torch.empty(0, dtype=torch.float64))
     assert_close(stylized(method, content, style, 64), x, rtol=0, atol=1e-10)
+
+
+def test_the_kbstyle_stage_equals_its_module(models):
+    model = copy.deepcopy(models["kbstyle"]).double()
+    content, style = picture(96, 80), picture(64, 48, seed=1)
+    method = KBStyle(model, torch.empty(0, dtype=torch.float64))
+    assert_close(stylized(method, content, style, 64), model(content, style), rtol=0, atol=1e-10)
 
 
 def test_weights_are_measured_alike_in_tiles(models):

@@ -1,0 +1,138 @@
+"""KBStyle: two tiny encoders, AdaIN with modulators at two depths, and a mirrored decoder, in under 200,000 bytes.
+
+Only the abstract of the paper could be read (Chen, Huang, Wang, Wu and Zeng, IEEE Transactions on Image Processing 33,
+2024, doi 10.1109/TIP.2023.3335828); this is a design of our own within the published constraints: the size of the file,
+the time for a picture, symmetric halves, little downsampling. AdaIN after Huang and Belongie 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from styleplugin.errors import WeightsError
+from styleplugin.models.layers import Conv3x3, ResidualBlock, Upsample2x
+from styleplugin.models.pairs import pairing_id
+
+EPSILON = 1e-5
+"""Added to variances, in squared feature units."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KBSpec:
+    """Rebuilds a model."""
+
+    widths: tuple[int, int, int] = (8, 16, 40)
+    """Channels at full, half and quarter size."""
+    blocks: int = 3
+    """Residual blocks at quarter size, in each encoder and in the decoder."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        if len(self.widths) != 3 or not all(isinstance(w, int) and 0 < w <= 1024 for w in self.widths):
+            raise WeightsError("SP326", f"The channels were {self.widths}; three of 1 to 1024 are needed.")
+        if not isinstance(self.blocks, int) or not 0 < self.blocks <= 16:
+            raise WeightsError("SP326", f"There were {self.blocks} residual blocks; 1 to 16 are possible.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return {"widths": list(self.widths), "blocks": self.blocks}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> KBSpec:
+        """Rebuild a spec from `to_dict`'s data."""
+        return cls(widths=tuple(data["widths"]), blocks=data["blocks"])
+
+
+class KBEncoder(nn.Module):
+    """Picture to features at half and at quarter size; content and style have one each."""
+
+    def __init__(self, spec: KBSpec) -> None:
+        super().__init__()
+        full, half, quarter = spec.widths
+        self.shallow = nn.Sequential(Conv3x3(3, full), Conv3x3(full, half, stride=2))
+        self.deep = nn.Sequential(
+            Conv3x3(half, quarter, stride=2), *(ResidualBlock(quarter) for _ in range(spec.blocks))
+        )
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features (N, b, H / 2, W / 2) and (N, c, H / 4, W / 4) of (N, 3, H, W) in [0, 1]."""
+        shallow = self.shallow(image)
+        return shallow, self.deep(shallow)
+
+
+class KBDecoder(nn.Module):
+    """The mirror of an encoder: what follows the first transform point, and what follows the second."""
+
+    def __init__(self, spec: KBSpec) -> None:
+        super().__init__()
+        full, half, quarter = spec.widths
+        self.deep = nn.Sequential(
+            *(ResidualBlock(quarter) for _ in range(spec.blocks)), Upsample2x(), Conv3x3(quarter, half)
+        )
+        self.shallow = nn.Sequential(Upsample2x(), Conv3x3(half, full), Conv3x3(full, 3, relu=False))
+
+
+class Modulator(nn.Module):
+    """Turns a style's means and deviations into those that the content's features get; the identity at first."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mean, self.deviation = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        for linear in (self.mean, self.deviation):
+            nn.init.eye_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the new means and scales, (..., C) each."""
+        return self.mean(mean), self.deviation(deviation)
+
+
+class KBModel(nn.Module):
+    """Content encoder, style encoder, modulators and decoder, with transform points at quarter and at half size."""
+
+    method = "kbstyle"
+    architecture = "kbstyle"
+    levels = (2, 1)
+    """Transform points, deepest first."""
+    min_side = 8
+    """Smallest picture side; reflection needs two cells of the deepest features."""
+
+    def __init__(self, spec: KBSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.content_encoder, self.style_encoder = KBEncoder(spec), KBEncoder(spec)
+        self.modulators = nn.ModuleList([Modulator(spec.widths[2]), Modulator(spec.widths[1])])
+        self.decoder = KBDecoder(spec)
+
+    @property
+    def encoder_ids(self) -> tuple[str, ...]:
+        """What a style must have been made with."""
+        return (pairing_id(self.style_encoder),)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a weights file says to rebuild the model, plain JSON data."""
+        return {"method": self.method, "spec": self.spec.to_dict(), "pairing": self.encoder_ids[0]}
+
+    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        """Stylize (N, 3, H, W) in [0, 1], sides multiples of 4, with (N, 3, h, w) or with itself; not clamped."""
+        _, features = self.content_encoder(content)
+        codes = self.style_encoder(content if style is None else style)
+        features = self.decoder.deep(self.adapt(0, features, codes[1]))
+        return self.decoder.shallow(self.adapt(1, features, codes[0]))
+
+    def adapt(self, point: int, features: Tensor, style: Tensor) -> Tensor:
+        """Give features (N, C, H, W) the modulated statistics of a style's (N, C, h, w), picture by picture."""
+        wanted_mean, wanted_scale = self.modulators[point](*statistics(style))
+        mean, deviation = statistics(features)
+        scale = wanted_scale / deviation
+        return features * scale[..., None, None] + (wanted_mean - scale * mean)[..., None, None]
+
+
+def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation over the positions of (N, C, H, W), each (N, C), biased, float32 at least."""
+    flat = features.to(torch.promote_types(features.dtype, torch.float32)).flatten(2)
+    return flat.mean(2), (flat.var(2, correction=0) + EPSILON).sqrt()
