@@ -58,10 +58,16 @@ class KBEncoder(nn.Module):
             Conv3x3(half, quarter, stride=2), *(ResidualBlock(quarter) for _ in range(spec.blocks))
         )
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features (N, b, H / 2, W / 2) and (N, c, H / 4, W / 4) of (N, 3, H, W) in [0, 1]."""
-        shallow = self.shallow(image)
-        return shallow, self.deep(shallow)
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """Return the features behind each convolution, and behind the blocks, of (N, 3, H, W) in [0, 1].
+
+        Shapes: (N, a, H, W), (N, b, H / 2, W / 2), (N, c, H / 4, W / 4) twice.
+        """
+        convs, blocks = [*self.shallow, self.deep[0]], self.deep[1:]
+        features = [image]
+        for conv in convs:
+            features.append(conv(features[-1]))
+        return [*features[1:], blocks(features[-1])]
 
 
 class KBDecoder(nn.Module):
@@ -89,6 +95,20 @@ class Modulator(nn.Module):
     def forward(self, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
         """Return the new means and scales, (..., C) each."""
         return self.mean(mean), self.deviation(deviation)
+
+
+@dataclass(frozen=True, eq=False)
+class KBTrace:
+    """What a model computed for a batch: the knowledge that is distilled."""
+
+    contents: list[Tensor]
+    """Features of the content at the four stages of its encoder; see `KBEncoder.stages`."""
+    styles: list[Tensor]
+    """The same of the style."""
+    mirrors: list[Tensor]
+    """What the decoder has where it mirrors these stages, of the same shapes."""
+    output: Tensor
+    """(N, 3, H, W), not clamped."""
 
 
 class KBModel(nn.Module):
@@ -119,10 +139,18 @@ class KBModel(nn.Module):
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
         """Stylize (N, 3, H, W) in [0, 1], sides multiples of 4, with (N, 3, h, w) or with itself; not clamped."""
-        _, features = self.content_encoder(content)
-        codes = self.style_encoder(content if style is None else style)
-        features = self.decoder.deep(self.adapt(0, features, codes[1]))
-        return self.decoder.shallow(self.adapt(1, features, codes[0]))
+        return self.trace(content, content if style is None else style).output
+
+    def trace(self, content: Tensor, style: Tensor) -> KBTrace:
+        """Stylize as `forward` does, and return what was computed on the way."""
+        contents, styles = self.content_encoder.stages(content), self.style_encoder.stages(style)
+        deepest = self.adapt(0, contents[3], styles[3])
+        *blocks, upsample, conv = self.decoder.deep
+        refined = nn.Sequential(*blocks)(deepest)
+        middle = self.adapt(1, conv(upsample(refined)), styles[1])
+        upsample, conv, last = self.decoder.shallow
+        full = conv(upsample(middle))
+        return KBTrace(contents, styles, [full, middle, refined, deepest], last(full))
 
     def adapt(self, point: int, features: Tensor, style: Tensor) -> Tensor:
         """Give features (N, C, H, W) the modulated statistics of a style's (N, C, h, w), picture by picture."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from styleplugin.errors import UsageError
+from styleplugin.models.kbstyle import KBSpec
 from styleplugin.models.photorealistic import PhotoSpec
 from styleplugin.models.vgg import VGGSpec, student_spec
 
@@ -17,6 +18,7 @@ else:
     import tomli as tomllib
 
 PHASES = ("teacher_decoder", "student_encoder", "student_decoder", "student_pair")
+KB_PHASES = ("big", "small")
 PHOTO_PHASES = ("block1", "block2", "block3", "block4", "joint")
 
 
@@ -92,6 +94,14 @@ class PhaseOptions:
     """Photorealistic: weight of the distance to the teacher's principal components."""
     feature: float = 1.0
     """Photorealistic: weight of the distance of decoded features to those that the encoder had there."""
+    encoder: float = 0.0
+    """KBStyle student: weight of the distance to the teacher's encoder features, content and style."""
+    decoder: float = 0.0
+    """KBStyle student: the same at the mirrored stages of the decoder."""
+    code: float = 0.0
+    """KBStyle student: the same for the statistics of the style at the transform points."""
+    output: float = 0.0
+    """KBStyle student: weight of the distance to the teacher's picture."""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 1 or self.lr <= 0 or self.clip <= 0:
@@ -234,6 +244,45 @@ class PhotoRecipe(RunRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KBRecipe(RunRecipe):
+    """Trains a KBStyle teacher, and its student by symmetric knowledge distillation."""
+
+    widths: tuple[int, ...] = KBSpec().widths
+    """Channels of the student at full, half and quarter size."""
+    blocks: int = KBSpec().blocks
+    """Residual blocks at quarter size, of teacher and student."""
+    teacher_widths: tuple[int, ...] = (32, 64, 156)
+    """The teacher's channels: 14 times the student's parameters."""
+    style_levels: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    """Weights of relu1_1 to relu4_1 in the style loss."""
+    big: PhaseOptions
+    """The teacher."""
+    small: PhaseOptions
+    """The student; with encoder, decoder, code and output at 0 it learns without a teacher."""
+
+    def __post_init__(self) -> None:
+        assert self.spec.blocks == self.big_spec.blocks  # making them checks the widths
+        if len(self.style_levels) != 4 or min(self.style_levels) < 0 or not any(self.style_levels):
+            raise UsageError("SP121", f"The style levels were {self.style_levels}; four weights of at least 0.")
+        super().__post_init__()
+
+    @property
+    def spec(self) -> KBSpec:
+        """Spec of the student."""
+        return KBSpec(widths=self.widths, blocks=self.blocks)  # type: ignore[arg-type]
+
+    @property
+    def big_spec(self) -> KBSpec:
+        """Spec of the teacher."""
+        return KBSpec(widths=self.teacher_widths, blocks=self.blocks)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        lists = {name: list(getattr(self, name)) for name in ("widths", "teacher_widths", "style_levels")}
+        return super().to_dict() | lists
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleRecipe:
     """Trains several pairs and packs them into one file."""
 
@@ -244,11 +293,11 @@ class BundleRecipe:
     license: str = "unknown"
 
 
-AnyRecipe = Recipe | PhotoRecipe | BundleRecipe
+AnyRecipe = Recipe | PhotoRecipe | KBRecipe | BundleRecipe
 
 
 def read_recipe(path: str | Path) -> AnyRecipe:
-    """Read a TOML recipe; `kind` is "pair" (the default), "photorealistic", or "bundle" for several pairs.
+    """Read a TOML recipe; `kind` is "pair" (the default), "photorealistic", "kbstyle", or "bundle" for several pairs.
 
     Raises:
         UsageError: SP125, the file cannot be read or is not TOML; SP126, a key is unknown, missing or of the wrong
@@ -260,7 +309,7 @@ def read_recipe(path: str | Path) -> AnyRecipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError("SP125", f"The recipe {path} cannot be read: {error}.") from error
     kind = data.pop("kind", "pair")
-    kinds = {"pair": Recipe, "photorealistic": PhotoRecipe, "bundle": BundleRecipe}
+    kinds = {"pair": Recipe, "photorealistic": PhotoRecipe, "kbstyle": KBRecipe, "bundle": BundleRecipe}
     if kind not in kinds:
         raise UsageError("SP126", f"{path.name} has the kind {kind!r}; {', '.join(kinds)} are possible.")
     recipe = _build(kinds[kind], data, path.name)

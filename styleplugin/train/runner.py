@@ -11,7 +11,8 @@ from typing import Any
 from styleplugin.errors import UsageError
 from styleplugin.files import atomic_write
 from styleplugin.train.bundles import run_bundle
-from styleplugin.train.config import AnyRecipe, BundleRecipe, PhotoRecipe, Recipe, RunRecipe, read_recipe
+from styleplugin.train.config import AnyRecipe, BundleRecipe, KBRecipe, PhotoRecipe, Recipe, RunRecipe, read_recipe
+from styleplugin.train.kb_run import KBRun
 from styleplugin.train.lock import locked
 from styleplugin.train.pair_run import PairRun
 from styleplugin.train.phases import identity_of
@@ -84,6 +85,8 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         _check_folder(recipe, out, resume)
+        if isinstance(recipe, KBRecipe):
+            return KBRun(recipe, out, device, seconds, on_event).train()
         if isinstance(recipe, PhotoRecipe):
             return PhotoRun(recipe, out, device, seconds, on_event).train()
         assert isinstance(start, Recipe)

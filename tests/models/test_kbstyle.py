@@ -24,9 +24,11 @@ def test_without_modulation_the_output_is_plain_adain_and_its_own_style_changes_
     torch.manual_seed(0)
     model = KBModel(KBSpec(widths=(4, 5, 6), blocks=1))
     image = torch.rand(2, 3, 32, 48)
-    shallow, deep = model.content_encoder(image)
-    assert shallow.shape == (2, 5, 16, 24)
-    assert deep.shape == (2, 6, 8, 12)
+    trace = model.trace(image, image)
+    shapes = [(2, 4, 32, 48), (2, 5, 16, 24), (2, 6, 8, 12), (2, 6, 8, 12)]
+    assert [feature.shape for feature in trace.contents] == shapes
+    assert [feature.shape for feature in trace.mirrors] == shapes
+    deep = trace.contents[3]
     assert_close(model.adapt(0, deep, deep), deep, rtol=1e-4, atol=1e-4)
     assert model(image).shape == image.shape
 

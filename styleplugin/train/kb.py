@@ -1,0 +1,122 @@
+"""What a KBStyle model is trained for: strokes and palette of the style on the content's shapes; and what its student
+learns from its teacher, symmetrically.
+
+The paper's own losses and weights could not be read (see `styleplugin.models.kbstyle`); these are ours. Content loss
+after Huang and Belongie 2017 on normalized features, so that colors are free; style loss as theirs, relative and
+weighted by level; identity loss after Park and Lee 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from styleplugin.losses import mean_and_deviation, mse
+from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
+from styleplugin.train.teachers import Judge
+
+WEIGHTS = ("content", "style", "pixel", "encoder", "decoder", "code", "output")
+"""Parts of the loss, names of fields of `PhaseOptions`."""
+
+
+class KBTrainee:
+    """A model, and for a student its teacher and the embeddings between them."""
+
+    def __init__(self, model: KBModel, teacher: KBModel | None = None) -> None:
+        """Freeze the teacher; the embeddings learn with the student, and are dropped after."""
+        self.model = model.requires_grad_(True).train()
+        self.teacher = teacher
+        self.embeddings = nn.ModuleList()
+        if teacher is not None:
+            full, half, quarter = zip(model.spec.widths, teacher.spec.widths, strict=True)
+            for narrow, wide in (full, half, quarter, quarter):
+                self.embeddings.append(nn.Conv2d(narrow, wide, 1, bias=False))
+        self.trained = nn.ModuleDict({"model": self.model, "embeddings": self.embeddings})
+
+
+class KBTask(nn.Module):
+    """A step of training: owns model, judge and teacher, returns the losses."""
+
+    def __init__(
+        self, judge: Judge, trainee: KBTrainee, weights: dict[str, float], style_levels: Sequence[float]
+    ) -> None:
+        """Keep the weights of the parts of the loss, by `WEIGHTS`, and of the judge's levels in the style loss."""
+        super().__init__()
+        self.judge, self.model, self.teacher = judge, trainee.model, trainee.teacher
+        self.embeddings = trainee.embeddings
+        self.weights, self.style_levels = weights, style_levels
+
+    def forward(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
+        """Return "loss" and its parts for contents and styles, each (N, 3, H, W) in [0, 1].
+
+        A quarter of both are also their own style and must come back.
+        """
+        count, own = len(content), max(1, len(content) // 4)
+        same = [content[:own], style[:own]]
+        contents, styles = torch.cat([content, *same]), torch.cat([style, *same])
+        trace = self.model.trace(contents, styles)
+        seen = self.judge.features(trace.output[:count])
+        with torch.no_grad():
+            wanted, shapes = self.judge.features(style), self.judge.features(content)[-1]
+        parts = {
+            "content": mse(_normalized(seen[-1]), _normalized(shapes)),
+            "style": style_error(seen, wanted, self.style_levels),
+            "pixel": mse(trace.output[count:], contents[count:]),
+        }
+        if self.teacher is not None and any(self.weights[name] for name in WEIGHTS[3:]):
+            with torch.no_grad():
+                taught = self.teacher.trace(contents, styles)
+            parts |= self._distilled(trace, taught)
+        return {"loss": torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()} | parts
+
+    def _distilled(self, trace: KBTrace, taught: KBTrace) -> dict[str, Tensor]:
+        """Compare a student with its teacher, through one embedding for both mirrored stages."""
+
+        def distance(own: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
+            pairs = zip(self.embeddings, own, theirs, strict=True)
+            return torch.stack([_relative(embed(a), b) for embed, a, b in pairs]).mean()
+
+        codes = []
+        for stage in (3, 1):
+            mean, deviation = statistics(self.embeddings[stage](trace.styles[stage]))
+            for value, target in zip((mean, deviation), statistics(taught.styles[stage]), strict=True):
+                codes.append(_relative(value, target))
+        return {
+            "encoder": distance(trace.contents, taught.contents) + distance(trace.styles, taught.styles),
+            "decoder": distance(trace.mirrors, taught.mirrors),
+            "code": torch.stack(codes).mean(),
+            "output": _relative(trace.output, taught.output),
+        }
+
+    @torch.no_grad()
+    def stylize(self, content: Tensor, style: Tensor) -> Tensor:
+        """Stylize contents with styles of the same number, for contact sheets."""
+        return self.model(content, style)
+
+
+def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Compare channel means and deviations, relative to the style's own; the weighted mean over levels.
+
+    Args:
+        seen: Features of the output, (N, C, H, W) for each level.
+        wanted: Of the style.
+        weights: Of the levels.
+    """
+    terms = []
+    for weight, a, b in zip(weights, seen, wanted, strict=True):
+        (mean, deviation), (wanted_mean, wanted_deviation) = mean_and_deviation(a), mean_and_deviation(b)
+        scale = (wanted_mean.square() + wanted_deviation.square()).mean()
+        terms.append(weight * (mse(mean, wanted_mean) + mse(deviation, wanted_deviation)) / scale)
+    return torch.stack(terms).sum() / sum(weights)
+
+
+def _normalized(features: Tensor) -> Tensor:
+    mean, deviation = mean_and_deviation(features)
+    return (features.float() - mean[..., None, None]) / deviation[..., None, None]
+
+
+def _relative(a: Tensor, b: Tensor) -> Tensor:
+    """Return the squared distance of a to b, relative to the mean square of b."""
+    return mse(a.float(), b.float()) / b.float().square().mean().clamp_min(1e-6)

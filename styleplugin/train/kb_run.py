@@ -1,0 +1,130 @@
+"""The run of a KBStyle model: a teacher of the same design, then the student by symmetric distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from styleplugin.checkpoint import TEACHER, read_weights, write_weights
+from styleplugin.metrics import ssim
+from styleplugin.models.kbstyle import KBModel
+from styleplugin.registry import load_tensors, save_model
+from styleplugin.train.config import KB_PHASES, KBRecipe, PhaseOptions
+from styleplugin.train.data import step_generator
+from styleplugin.train.evaluate import reconstruction_psnr
+from styleplugin.train.kb import WEIGHTS, KBTask, KBTrainee, style_error
+from styleplugin.train.padding import pad_in_channels_last
+from styleplugin.train.phases import SHEET, PhasedRun
+from styleplugin.train.teachers import build_judge
+
+
+class KBRun(PhasedRun):
+    """A teacher and its student."""
+
+    phases = KB_PHASES
+    target = "student.safetensors"
+    recipe: KBRecipe
+
+    def __init__(
+        self,
+        recipe: KBRecipe,
+        out: Path,
+        device: str,
+        seconds: float | None,
+        on_event: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        super().__init__(recipe, out, device, seconds, on_event)
+        self.style, self.style_held_out = self._load(recipe.data.style)
+        self.identity["pictures"].append(self.style.fingerprint)
+        self.judge = build_judge(recipe.teacher, 4, self.probes.cpu()).to(self.device)
+        self.styles = self.style_held_out.center_crops(recipe.data.crop, len(self.validation))
+
+    def batch(self, phase: str, count: int, step: int) -> dict[str, torch.Tensor]:
+        """Return contents and styles."""
+        generator = step_generator(self.recipe.seed, phase, step)
+        crop = self.recipe.data.crop
+        content = self.content.random_crops(count, crop, generator)
+        return {"content": content, "style": self.style.random_crops(count, crop, generator)}
+
+    def begin(self, phase: str) -> KBTrainee:
+        """Draw a new model; a student gets its teacher, if it learns from it."""
+        teacher = None
+        if phase == "small" and any(getattr(self.recipe.small, name) for name in WEIGHTS[3:]):
+            teacher = self._read("big")
+        with torch.random.fork_rng(devices=[]):
+            torch.random.set_rng_state(step_generator(self.recipe.seed, f"start {phase}", 0).get_state())
+            return KBTrainee(KBModel(self.recipe.big_spec if phase == "big" else self.recipe.spec), teacher)
+
+    def _read(self, phase: str) -> KBModel:
+        weights = read_weights(self.result(phase), limits=TEACHER)
+        model = KBModel(self.recipe.big_spec if phase == "big" else self.recipe.spec)
+        load_tensors(model, weights.tensors, weights.path.name)
+        return model
+
+    def task(self, trainee: KBTrainee, options: PhaseOptions) -> KBTask:
+        """Return the losses."""
+        weights = {name: getattr(options, name) for name in WEIGHTS}
+        task = KBTask(self.judge, trainee, weights, self.recipe.style_levels)
+        task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pad_in_channels_last(task)
+        return task
+
+    def validate(self, phase: str, task: KBTask, trainee: KBTrainee, step: int, steps: int) -> None:
+        """Log figures, and draw a contact sheet."""
+        self.log.write(phase=phase, step=step, **self._figures(trainee.model))
+        with self.autocast():
+            output = task.stylize(self.validation[:SHEET], self.styles[:SHEET])
+        self.log.sheet(f"{phase}-{step:06}", [self.validation[:SHEET], self.styles[:SHEET], output])
+        self.log.plot()
+
+    @torch.no_grad()
+    def _figures(self, model: KBModel) -> dict[str, float]:
+        """Return how the validation pictures are reconstructed and stylized, in float32."""
+        pairs = list(zip(self.validation.split(SHEET), self.styles.split(SHEET), strict=False))
+        outputs = torch.cat([model(content, style).clamp(0, 1) for content, style in pairs])
+        contents = torch.cat([content for content, _ in pairs])
+        styles = torch.cat([style for _, style in pairs])
+        seen, wanted = (self.judge.features(images) for images in (outputs, styles))
+        return {
+            "psnr": round(reconstruction_psnr(model, self.validation, SHEET), 3),
+            "style": round(float(style_error(seen, wanted, [1.0] * len(seen))), 4),
+            "ssim": round(ssim(contents, outputs), 4),
+        }
+
+    def write_part(self, path: Path, phase: str, trainee: KBTrainee, card: dict[str, Any]) -> None:
+        """Write the model; the embeddings are dropped."""
+        spec = trainee.model.spec.to_dict()
+        metadata = {"architecture": f"training-{phase}", "spec": spec, "card": card}
+        write_weights(path, trainee.model.cpu().state_dict(), metadata)
+
+    def write_model(self, target: Path) -> None:
+        """Write the student with its figures."""
+        model = self._read("small").to(self.device)
+        metrics = self._figures(model)
+        self.log.write(event="evaluated", **metrics)
+        save_model(target, model.cpu(), license=self.recipe.license, card=self.card(metrics))
+
+    def data_card(self) -> dict[str, Any]:
+        """Return what is known about the pictures, for the card."""
+        card = super().data_card()
+        card["pictures"]["styles"] = len(self.style)
+        return card
+
+    def card(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Return what the student was trained with, and its figures."""
+        recipe = self.recipe
+        judge = "VGG-19"
+        if not recipe.teacher.source:
+            judge += " up to relu3_1; relu4_1 by the linear embeddings of the released x16 students"
+        return {
+            "name": recipe.name,
+            "recipe": recipe.to_dict() | {"data": None, "teacher": None},
+            "teacher": {"sha256": self.judge.sources, "judge": judge},
+            "data": self.data_card(),
+            "steps": self.steps_done,
+            "seed": recipe.seed,
+            "metrics": metrics,
+        }
