@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-EPSILON = 1e-5
-"""Added to variances, in squared feature units."""
+from styleplugin.transforms.statistics import mean_and_deviation
 
 
 class _MeanSquare(torch.autograd.Function):
@@ -51,12 +50,6 @@ def feature_distance(features: Sequence[Tensor], targets: Sequence[Tensor]) -> T
         targets: Of the same shapes.
     """
     return sum_of(mse(a, b) for a, b in zip(features, targets, strict=True))
-
-
-def mean_and_deviation(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation over positions, each (N, C), float32, unbiased and with `EPSILON`."""
-    flat = features.float().flatten(2)
-    return flat.mean(2), (flat.var(2) + EPSILON).sqrt()
 
 
 def style_distance(features: Sequence[Tensor], styles: Sequence[Tensor]) -> Tensor:

@@ -11,10 +11,11 @@ from torch import Tensor
 from styleplugin.engine.fields import Field, through
 from styleplugin.engine.operations import compile_layers
 from styleplugin.methods.base import Method, macs_per_pixel
-from styleplugin.models.kbstyle import EPSILON, KBModel
+from styleplugin.models.kbstyle import KBModel
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments
+from styleplugin.transforms.statistics import EPSILON
 
 
 class KBStage:

@@ -10,15 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
 from styleplugin.models.layers import Conv3x3, ResidualBlock, Upsample2x
 from styleplugin.models.pairs import pairing_id
-
-EPSILON = 1e-5
-"""Added to variances, in squared feature units."""
+from styleplugin.transforms.adain import affine
+from styleplugin.transforms.statistics import mean_and_deviation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,10 +155,9 @@ class KBModel(nn.Module):
         wanted_mean, wanted_scale = self.modulators[point](*statistics(style))
         mean, deviation = statistics(features)
         scale = wanted_scale / deviation
-        return features * scale[..., None, None] + (wanted_mean - scale * mean)[..., None, None]
+        return affine(features, scale, wanted_mean - scale * mean)
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and deviation over the positions of (N, C, H, W), each (N, C), biased, float32 at least."""
-    flat = features.to(torch.promote_types(features.dtype, torch.float32)).flatten(2)
-    return flat.mean(2), (flat.var(2, correction=0) + EPSILON).sqrt()
+    return mean_and_deviation(features, correction=0)

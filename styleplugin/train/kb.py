@@ -13,9 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import mean_and_deviation, mse
+from styleplugin.losses import mse
 from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
 from styleplugin.train.teachers import Judge
+from styleplugin.transforms.adain import affine
+from styleplugin.transforms.statistics import mean_and_deviation
 
 WEIGHTS = ("content", "style", "pixel", "encoder", "decoder", "code", "output")
 """Parts of the loss, names of fields of `PhaseOptions`."""
@@ -114,9 +116,9 @@ def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Seque
 
 def _normalized(features: Tensor) -> Tensor:
     mean, deviation = mean_and_deviation(features)
-    return (features.float() - mean[..., None, None]) / deviation[..., None, None]
+    return affine(features, 1 / deviation, -mean / deviation)
 
 
 def _relative(a: Tensor, b: Tensor) -> Tensor:
     """Return the squared distance of a to b, relative to the mean square of b."""
-    return mse(a.float(), b.float()) / b.float().square().mean().clamp_min(1e-6)
+    return mse(a, b) / mse(b, torch.zeros_like(b)).clamp_min(1e-6)

@@ -5,13 +5,12 @@ Source: Huang and Belongie 2017; eps and unbiased variances as in the common PyT
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments
-
-EPSILON = 1e-5
-"""Added to variances, in squared feature units."""
+from styleplugin.transforms.statistics import EPSILON, mean_and_deviation
 
 
 def adain_map(content: Moments, style: Moments, *, epsilon: float = EPSILON) -> AffineMap:
@@ -32,5 +31,13 @@ def adain_map(content: Moments, style: Moments, *, epsilon: float = EPSILON) -> 
 
 def adain(content: Tensor, style: Tensor, *, epsilon: float = EPSILON) -> Tensor:
     """Give each (N, C, H, W) content its style's channel means and deviations, picture by picture; differentiable."""
-    scale = ((style.var((2, 3), keepdim=True) + epsilon) / (content.var((2, 3), keepdim=True) + epsilon)).sqrt()
-    return (content - content.mean((2, 3), keepdim=True)) * scale + style.mean((2, 3), keepdim=True)
+    (mean, deviation), (wanted_mean, wanted_deviation) = (
+        mean_and_deviation(features, epsilon=epsilon) for features in (content, style)
+    )
+    scale = wanted_deviation / deviation
+    return affine(content, scale, wanted_mean - scale * mean)
+
+
+def affine(features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Scale and shift the channels of (N, C, H, W) by (N, C), in the precision of the features; differentiable."""
+    return torch.addcmul(shift.to(features.dtype)[..., None, None], features, scale.to(features.dtype)[..., None, None])
