@@ -1,6 +1,7 @@
 """Reconstruction, dead channels, content and style fidelity, and seams of models, on the sample pictures.
 
 python benchmarks/quality.py [--models cd-wct.x16 pca-photo.vgg file:released.safetensors] [--samples FOLDER]
+    [--microast FILE]
 
 Artistic models paint all photographs in the style of all artworks, photorealistic ones the pairs of photographs.
 
@@ -24,6 +25,8 @@ from torch import Tensor
 import styleplugin
 from styleplugin import metrics
 from styleplugin.images.small import read_image
+from styleplugin.importers.microast import import_microast
+from styleplugin.models.kbstyle import KBModel
 from styleplugin.models.photorealistic import PhotoModel
 from styleplugin.stylizer import Stylizer
 from styleplugin.train.config import TeacherOptions
@@ -31,13 +34,17 @@ from styleplugin.train.prune import dead_fraction
 from styleplugin.train.teachers import build_judge
 
 Features = Callable[[Tensor], Sequence[Tensor]]
+MICROAST = "MicroAST"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--models", nargs="+", default=["cd-wct.x16", "cd-adain.x16", "pca-photo.vgg", "pca-photo.mobilenet"]
+        "--models",
+        nargs="+",
+        default=["cd-wct.x16", "cd-adain.x16", "kbstyle.200k", "pca-photo.vgg", "pca-photo.mobilenet"],
     )
+    parser.add_argument("--microast", help="its released weights, a file or the folder of a clone: compared as well")
     parser.add_argument("--samples", type=Path, default=ROOT.parent / "shared" / "data" / "samples")
     parser.add_argument("--side", type=int, default=512, help="shorter side for reconstruction, longer for stylizing")
     parser.add_argument("--limit", type=int, help="most photographs and styles to use")
@@ -55,6 +62,8 @@ def main() -> None:
     graded, grades = ([fitted(path, options.side, shorter=False) for path in paths] for paths in (contents, looks))
     photorealistic = [name for name in options.models if load(name).info.method == "photorealistic"]
     artistic = [name for name in options.models if name not in photorealistic]
+    if options.microast:
+        artistic.append(MICROAST)
     data = {"machine": machine(), "side": options.side, "judge": judge}
     results = {name: {"pairs": reconstruct(name, photos, options.side)} for name in options.models}
     print(f"Reconstruction in dB and dead channels, {len(photos)} photographs, shorter side {options.side} px\n")
@@ -80,14 +89,26 @@ def main() -> None:
         print(f"\nStylization, {what}, longer side {options.side} px\nJudge of the style: {judge}\n")
         couples = [(content, style) for row in styles for content, style in zip(pictures, row, strict=True)]
         unchanged = np.mean([metrics.style_distances(features, a, b) for a, b in couples], 0).tolist()
-        rows = [["content, unchanged", "1.000", *(f"{d:.3f}" for d in unchanged), "", ""]]
+        rows = [["content, unchanged", "1.000", *(f"{d:.3f}" for d in unchanged), "", "", ""]]
         for name in names:
-            result = results[name]["style"] = stylize(name, pictures, styles, features, options.smooth)
+            painter = Rival(options.microast) if name == MICROAST else Painter(name, options.smooth)
+            result = stylize(painter, pictures, styles, features)
+            save_sheet(result.pop("sheet"), RESULTS / f"sheet-{label(name)}.png")
+            results.setdefault(name, {})["style"] = result
             distances = (f"{d:.3f}" for d in result["style_distance"])
-            clipped = f"{100 * result['clipped']:.1f}%"
-            rows.append([label(name), f"{result['content_ssim']:.3f}", *distances, clipped, f"{result['seam']:.1e}"])
+            rows.append(
+                [
+                    label(name),
+                    f"{result['content_ssim']:.3f}",
+                    *distances,
+                    f"{100 * result['clipped']:.1f}%",
+                    "" if result["seam"] is None else f"{result['seam']:.1e}",
+                    f"{result['checkerboard']:.2f}",
+                ]
+            )
         levels = (f"style distance {k}" for k in range(1, len(unchanged) + 1))
-        print(table(["model", "content SSIM", *levels, "clipped values", "seam of 128 px tiles, /255"], rows))
+        figures = ["clipped values", "seam of 128 px tiles, /255", "checkerboard"]
+        print(table(["model", "content SSIM", *levels, *figures], rows))
     write("quality", data | {"models": results})
 
 
@@ -108,9 +129,9 @@ def load(name: str, **options) -> Stylizer:
 def reconstruct(name: str, photos: Sequence[Path], side: int) -> dict[int, dict[str, float]]:
     model = load(name, device="cpu").model
     images = [fitted(path, side, shorter=True) for path in photos]
-    if isinstance(model, PhotoModel):
+    if isinstance(model, PhotoModel | KBModel):
         values = [metrics.psnr(model(image).clamp(0, 1), image) for image in images]
-        return {4: {"psnr": float(np.mean(values)), "worst": min(values)}}
+        return {model.levels[0]: {"psnr": float(np.mean(values)), "worst": min(values)}}
     square = min(min(image.shape[2:]) for image in images)
     # A channel counts as dead if no photograph wakes it.
     crops = torch.cat([image[..., :square, :square] for image in images])
@@ -127,33 +148,65 @@ def reconstruct(name: str, photos: Sequence[Path], side: int) -> dict[int, dict[
     return results
 
 
+class Painter:
+    """A model of this package."""
+
+    def __init__(self, name: str, smooth: int) -> None:
+        self._stylizer, self._tiled, self._whole = load(name), load(name, tile=128), load(name, tile="whole")
+        self._smooth = smooth
+
+    def paint(self, contents: Sequence[Tensor], style: Tensor) -> list[Tensor]:
+        code = self._stylizer.prepare(style)
+        return [self._stylizer(content, code, smooth=self._smooth).tensor for content in contents]
+
+    def seam(self, content: Tensor, style: Tensor) -> float | None:
+        code = self._stylizer.prepare(style)
+        return metrics.seam(self._tiled(content, code).tensor, self._whole(content, code).tensor)
+
+
+class Rival:
+    """MicroAST, for whole pictures."""
+
+    def __init__(self, source: str) -> None:
+        self._model = import_microast(source)
+
+    def paint(self, contents: Sequence[Tensor], style: Tensor) -> list[Tensor]:
+        return [self._model(content, style).clamp(0, 1) for content in contents]
+
+    def seam(self, content: Tensor, style: Tensor) -> float | None:
+        return None
+
+
 @torch.inference_mode()
 def stylize(
-    name: str, contents: Sequence[Tensor], styles: Sequence[Sequence[Tensor]], features: Features, smooth: int
+    painter: Painter | Rival, contents: Sequence[Tensor], styles: Sequence[Sequence[Tensor]], features: Features
 ) -> dict:
     """Stylize all contents in each row of styles; one style per content."""
-    stylizer, tiled, whole = load(name), load(name, tile=128), load(name, tile="whole")
-    similarity, distances, clipped, seams, sheet = [], [], [], [], [[None, *contents]]
+    similarity, distances, clipped, seams, grids, sheet = [], [], [], [], [], [[None, *contents]]
     for row in styles:
         same = all(style is row[0] for style in row)
         sheet.append([row[0] if same else None, *([] if same else row)])
         if not same:
             sheet.append([None])
-        for content, style in zip(contents, row, strict=True):
-            code = stylizer.prepare(style)
-            output = stylizer(content, code, smooth=smooth).tensor
+        outputs = (
+            painter.paint(contents, row[0])
+            if same
+            else [painter.paint([content], style)[0] for content, style in zip(contents, row, strict=True)]
+        )
+        for content, style, output in zip(contents, row, outputs, strict=True):
             sheet[-1].append(output)
             similarity.append(metrics.ssim(content, output))
             distances.append(metrics.style_distances(features, output, style))
             clipped.append(float(((output <= 0) | (output >= 1)).float().mean()))
-        code = stylizer.prepare(row[0])
-        seams.append(metrics.seam(tiled(contents[0], code).tensor, whole(contents[0], code).tensor))
-    save_sheet(sheet, RESULTS / f"sheet-{label(name)}.png")
+            grids.append(metrics.checkerboard(output))
+        seams.append(painter.seam(contents[0], row[0]))
     return {
         "content_ssim": float(np.mean(similarity)),
         "style_distance": np.mean(distances, 0).tolist(),
         "clipped": float(np.mean(clipped)),
-        "seam": max(seams),
+        "seam": None if None in seams else max(seams),
+        "checkerboard": float(np.mean(grids)),
+        "sheet": sheet,
     }
 
 

@@ -22,15 +22,26 @@ import types
 from pathlib import Path
 
 import torch
-from common import SAMPLES, child, machine, memory_now, memory_peak, middle, picture, seconds, size_of, table, write
+from common import (
+    ALLOCATOR,
+    SAMPLES,
+    child,
+    machine,
+    memory_now,
+    memory_peak,
+    middle,
+    picture,
+    seconds,
+    size_of,
+    table,
+    write,
+)
 from torch import Tensor
 
 from styleplugin import metrics
 
 LEVELS = (5, 4, 3, 2, 1)
 OURS = ("ours", "compact")
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
-"""Keeps freed memory in the process: no page faults for buffers that are allocated again and again."""
 
 
 def main() -> None:

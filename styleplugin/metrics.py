@@ -75,6 +75,32 @@ def seam(tiled: Tensor, whole: Tensor) -> float:
     return 255 * float(torch.cat(steps).max())
 
 
+def checkerboard(image: Tensor) -> float:
+    """Return how far the periods that upsampling repeats, 2, 4 and 8 pixels, stand out of a picture's spectrum.
+
+    Spectra of rows and of columns, averaged; the power at such a period is compared with the mean of its neighbors, and
+    the largest ratio is returned: about 1 where there is no grid. From about 2 on it can be seen in flat regions.
+
+    Args:
+        image: (1, 3, H, W) in [0, 1], sides of at least 64.
+    """
+    gray = image.double().mean((0, 1))
+    ratios = []
+    for lines in (gray, gray.T):
+        lines = lines[:, : lines.shape[1] // 8 * 8]
+        count = lines.shape[1]
+        window = torch.hann_window(count, dtype=torch.float64, device=lines.device)
+        power = torch.fft.rfft((lines - lines.mean(1, keepdim=True)) * window).abs().square().mean(0)
+        for period in (2, 4, 8):
+            # A Hann window smears a line over one bin on each side.
+            at, beside = (
+                count // period,
+                [n for n in (*range(-6, -1), *range(2, 7)) if count // period + n < len(power)],
+            )
+            ratios.append(power[at] / power[[at + n for n in beside]].mean().clamp_min(1e-12))
+    return float(torch.stack(ratios).max())
+
+
 def flicker(frames: Sequence[Tensor]) -> float:
     """Return how restless the global statistics of a clip are: 0 where all frames have the same.
 

@@ -49,3 +49,16 @@ def test_a_seam_shows_wherever_it_is_and_whatever_the_picture(dim):
 def test_a_smooth_difference_is_no_seam():
     whole = noise(64, 64)
     assert metrics.seam(whole + torch.linspace(0, 0.1, 64), whole) < 0.5
+
+
+def test_checkerboard_sees_the_grids_of_upsampling_and_nothing_else():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(1, 3, 130, 200, generator=generator)
+    smooth = torch.nn.functional.interpolate(noise[..., :20, :30], size=(130, 200), mode="bicubic")
+    assert metrics.checkerboard(noise) < 1.6
+    assert metrics.checkerboard(smooth + 0.02 * noise) < 1.6
+    for period in (2, 4, 8):
+        grid = torch.arange(200) % period < period // 2
+        assert metrics.checkerboard(smooth + 0.02 * noise + 0.02 * grid) > 3
+        both = (torch.arange(130)[:, None] + torch.arange(200)) % period < period // 2
+        assert metrics.checkerboard(smooth + 0.02 * noise + 0.02 * both) > 3
