@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from styleplugin import errors, options
+    from styleplugin.api import stylize
     from styleplugin.errors import StylePluginError, StylePluginWarning
     from styleplugin.export import Look, fit_look
     from styleplugin.images.lut import LUT, read_lut
     from styleplugin.images.picture import Picture, to_picture
-    from styleplugin.options import EngineOptions, FrameOptions, StyleWeight, StylizeOptions
+    from styleplugin.optimize import Optimization
+    from styleplugin.options import EngineOptions, FrameOptions, OptimizeOptions, StyleWeight, StylizeOptions
     from styleplugin.report import Report
     from styleplugin.style import Style, mix_styles
-    from styleplugin.stylizer import Result, Stylizer, load, stylize
+    from styleplugin.stylizer import Result, Stylizer, load
     from styleplugin.zoo import DEFAULT_MODELS, list_models
 
 __version__ = "0.1.0"
@@ -28,6 +30,8 @@ __all__ = [
     "EngineOptions",
     "FrameOptions",
     "Look",
+    "Optimization",
+    "OptimizeOptions",
     "Picture",
     "Report",
     "Result",
@@ -50,14 +54,16 @@ __all__ = [
 
 # Names are fetched when they are first used, so that `styleplugin --help` does not wait for torch.
 _ROOMS = {
+    "api": ("stylize",),
     "errors": ("StylePluginError", "StylePluginWarning"),
     "export": ("Look", "fit_look"),
     "images.lut": ("LUT", "read_lut"),
     "images.picture": ("Picture", "to_picture"),
-    "options": ("EngineOptions", "FrameOptions", "StyleWeight", "StylizeOptions"),
+    "optimize": ("Optimization",),
+    "options": ("EngineOptions", "FrameOptions", "OptimizeOptions", "StyleWeight", "StylizeOptions"),
     "report": ("Report",),
     "style": ("Style", "mix_styles"),
-    "stylizer": ("Result", "Stylizer", "load", "stylize"),
+    "stylizer": ("Result", "Stylizer", "load"),
     "zoo": ("DEFAULT_MODELS", "list_models"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from styleplugin.errors import WeightsError
+from styleplugin.errors import CheckpointError, WeightsError
 from styleplugin.files import atomic_write, check_regular_file, check_target
 
 METADATA_KEY = "styleplugin"
@@ -141,6 +141,26 @@ def check_values(tensors: dict[str, Tensor], where: str, limits: Limits = STUDEN
                 "The file is damaged or its training diverged; use another one.",
                 {"tensor": name},
             )
+
+
+def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raise CheckpointError SP801 if two nested dicts differ, naming the keys."""
+    a, b = _flatten(found), _flatten(expected)
+    keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    if keys:
+        raise CheckpointError(
+            "SP801",
+            f"The run was started with other settings: {', '.join(keys)}.",
+            "Resume with the recipe and data it was started with, or start anew in another folder.",
+            {"keys": keys},
+        )
+
+
+def _flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _read_once(path: Path, limits: Limits) -> bytes:

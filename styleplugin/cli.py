@@ -20,10 +20,11 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
 from styleplugin.errors import Cancelled, StylePluginError, StylePluginWarning, UsageError
-from styleplugin.options import EngineOptions, Method, StylizeOptions, parse_style_weight
+from styleplugin.options import EngineOptions, Method, OptimizeOptions, StylizeOptions, parse_style_weight
 
 if TYPE_CHECKING:
     from styleplugin.engine.stream import OnStep
+    from styleplugin.stylizer import Result
 
 # torch is imported inside the commands: --help must not wait for it.
 
@@ -39,7 +40,7 @@ models_app.command(import_app, name="import")
 
 Output = Annotated[str, arg(aliases=["-o"])]
 
-_STYLIZE, _ENGINE = StylizeOptions(), EngineOptions()
+_STYLIZE, _ENGINE, _OPTIMIZE = StylizeOptions(), EngineOptions(), OptimizeOptions()
 
 
 @app.command(name="stylize")
@@ -55,6 +56,10 @@ def stylize_command(
     allow_unknown_model: bool = False,
     mask: str | None = None,
     options: OmitArgPrefixes[StylizeOptions] = _STYLIZE,
+    optimize: OmitArgPrefixes[OptimizeOptions] = _OPTIMIZE,
+    preview_every: int | None = None,
+    checkpoint: str | None = None,
+    resume: bool = False,
     engine: OmitArgPrefixes[EngineOptions] = _ENGINE,
     report: str | None = None,
     overwrite: bool = False,
@@ -68,18 +73,21 @@ def stylize_command(
         style_picture: The style: a picture, or a style file made by `style save`.
         output: Where the result goes; the extension decides the format (.png, .jpg, .webp, .tif, .bmp).
         style: A style with its weight, PATH:WEIGHT; give it several times to mix styles.
-        method: wct (the default), adain or photorealistic.
+        method: wct (the default), adain, kbstyle, photorealistic or optimization.
         model: Name or source of a model: cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
         mask: A picture that says where the style applies: white is stylized, black stays exactly as it is.
+        preview_every: Optimization: write a preview beside the output after every so many steps.
+        checkpoint: Optimization: a file, ending in .safetensors, that holds all that is needed to go on.
+        resume: Optimization: go on from the checkpoint.
         report: Write what the run did (settings, sizes, times, warnings) to this JSON file.
         overwrite: Replace an existing output.
         quality: 1 to 100, for JPEG and WebP.
         quiet: Show neither progress nor result.
     """
+    from styleplugin.api import stylize
     from styleplugin.files import atomic_write, check_target
     from styleplugin.images.small import check_output
-    from styleplugin.stylizer import stylize
 
     parts = [parse_style_weight(text) for text in [*([style_picture] if style_picture else []), *style]]
     if not parts:
@@ -88,24 +96,83 @@ def stylize_command(
     check_output(output, overwrite=overwrite, inputs=inputs)
     if report:
         check_target(report, overwrite=True)
+    if method != "optimization":
+        _refuse_optimization(optimize, preview_every=preview_every, checkpoint=checkpoint, resume=resume)
+    stopped = None
     with _progress(quiet) as on_step:
-        result = stylize(
-            content,
-            parts,
-            method=method,
-            model=model,
-            allow_unknown_model=allow_unknown_model,
-            mask=mask,
-            on_step=on_step,
-            **_values(options),
-            **_values(engine),
-        )
+        if method == "optimization":
+            result, stopped = _optimized(
+                Path(output),
+                preview_every,
+                on_step,
+                content=content,
+                style=parts,
+                model=model,
+                mask=mask,
+                checkpoint=checkpoint,
+                resume=resume,
+                allow_unknown_model=allow_unknown_model,
+                **_values(optimize),
+                **_values(options),
+                **_values(engine),
+            )
+        else:
+            result = stylize(
+                content,
+                parts,
+                method=method,
+                model=model,
+                allow_unknown_model=allow_unknown_model,
+                mask=mask,
+                on_step=on_step,
+                **_values(options),
+                **_values(engine),
+            )
     result.save(output, overwrite=overwrite, quality=quality)
     if report:
         with atomic_write(report) as file:
             file.write(result.report.to_json().encode())
+    if stopped:
+        raise Cancelled(f"{stopped} {output} holds the best picture so far.")
     height, width = result.report.content_size
     _say(f"{output}  {width} x {height}  {result.report.seconds['total']:.1f} s", quiet)
+
+
+def _optimized(
+    output: Path, preview_every: int | None, on_step: OnStep, *, model: str | None, **arguments: Any
+) -> tuple[Result, str | None]:
+    """Run an optimization; returns its result, and where it was stopped, if the user stopped it."""
+    from styleplugin.images.small import check_output
+    from styleplugin.optimize import Optimization, refuse_model
+
+    refuse_model(model)
+    preview = output.with_suffix(f".preview{output.suffix}")
+    if preview_every is not None:
+        if preview_every < 1:
+            raise UsageError("SP101", f"--preview-every was {preview_every}; it must be at least 1.")
+        check_output(preview, overwrite=True, inputs=[])
+    stage = "start"
+    run = Optimization(on_step=lambda done, total, _: on_step(done, total, stage), **arguments)
+    try:
+        for progress in run:
+            stage = f"loss {progress.losses.total:.4g}"
+            if preview_every is not None and progress.step % preview_every == 0 and progress.step < progress.steps:
+                run.result().save(preview, overwrite=True)
+    except (KeyboardInterrupt, Cancelled):
+        if not run.steps_done:
+            raise
+        run.save()
+        return run.result(), f"Stopped after {run.steps_done} of {run.options.steps} steps."
+    return run.result(), None
+
+
+def _refuse_optimization(options: OptimizeOptions, **others: Any) -> None:
+    """Raise SP153 for options that only the optimization has."""
+    given = [name for name, value in _values(options).items() if value != getattr(_OPTIMIZE, name)]
+    given += [name for name, value in others.items() if value not in (None, False)]
+    if given:
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise UsageError("SP153", f"{names} is for --method optimization only.", "Add --method optimization.")
 
 
 @style_app.command(name="save")
@@ -129,7 +196,7 @@ def style_save(
         output: Name of the style file, ending in .safetensors.
         model: Model the style is for; it fits every model with the same encoders.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
-        method: wct (the default), adain or photorealistic, where no model is named.
+        method: wct (the default), adain, kbstyle or photorealistic, where no model is named.
         style_scale: Size of the style picture relative to itself; larger gives larger strokes.
         overwrite: Replace an existing file.
         quiet: Show neither progress nor result.
@@ -177,7 +244,7 @@ def look_export(
         output: Name of the color table, ending in .cube.
         size: Nodes of an axis: 17, 33 or 65.
         hald: Write the look as a HALD picture, too (.png), for photo programs.
-        method: photorealistic (the default), adain or wct.
+        method: photorealistic (the default), kbstyle, adain or wct.
         model: Name or source of a model.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
         report: Write how far the look is from the stylization to this JSON file.
@@ -185,11 +252,11 @@ def look_export(
         overwrite: Replace existing files.
         quiet: Show neither progress nor result.
     """
+    from styleplugin.api import stylize
     from styleplugin.export import fit_look
     from styleplugin.files import atomic_write, check_target
     from styleplugin.images.lut import check_size
     from styleplugin.images.small import check_output
-    from styleplugin.stylizer import stylize
 
     if Path(output).suffix.lower() != ".cube":
         raise UsageError("SP111", f"A look's name ends in .cube; the name was {output!r}.", "Change the name.")

@@ -26,10 +26,13 @@ class Bounds:
     step: float = 1.0
 
 
-Method = Literal["wct", "adain", "photorealistic"]
+Method = Literal["wct", "adain", "kbstyle", "photorealistic", "optimization"]
 KeepColor = Literal["off", "luminance", "lab"]
 Statistics = Literal["per frame", "whole batch", "one frame"]
 Regularization = Literal["soft", "official", "identity"]
+StyleLoss = Literal["gram", "wasserstein"]
+Start = Literal["stylized", "content", "noise"]
+Optimizer = Literal["lbfgs", "adam"]
 
 MIN_TILE = 64
 TILE_MULTIPLE = 16
@@ -126,6 +129,36 @@ class StylizeOptions(_Checked):
     """WCT only: levels to run, deepest first; fewer or shallower levels keep more of the content."""
     regularization: Regularization = "soft"
     """WCT only: rule for small eigenvalues; soft is reproducible, official and identity match other programs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizeOptions(_Checked):
+    """How a picture is optimized; for the method optimization only."""
+
+    steps: Annotated[int, Bounds(1, 100_000)] = 300
+    """Steps of the optimization, over all scales."""
+    style_loss: StyleLoss = "gram"
+    """What of the style is compared: gram (Gatys's matrices) or wasserstein (distance of Gaussians)."""
+    content_weight: Annotated[float, Bounds(0, 1000, step=0.1)] = 1.0
+    """How much the shapes of the content count."""
+    style_weight: Annotated[float, Bounds(0, 1000, step=0.1)] = 10.0
+    """How much the style counts."""
+    smoothness_weight: Annotated[float, Bounds(0, 1000, step=0.1)] = 5.0
+    """How much differences between neighboring pixels cost; more takes away noise."""
+    start: Start = "stylized"
+    """What it starts from: stylized (the result of a feed-forward model: fastest), content or noise."""
+    start_model: str = "cd-wct.x16"
+    """The feed-forward model for the start."""
+    scales: Annotated[int, Bounds(1, 6)] = 2
+    """Sizes to work at, each twice the one before, up to the picture's own: coarse ones make large strokes cheap."""
+    optimizer: Optimizer = "lbfgs"
+    """lbfgs (fewest steps) or adam (least memory)."""
+    step_size: Annotated[float, Bounds(0.001, 10, step=0.001)] = 1.0
+    """Factor for the optimizer's steps."""
+    seed: Annotated[int, Bounds(0, (1 << 63) - 1)] = 0
+    """Of the noise that `start noise` begins with."""
+    encoder: str = "cd-wct.x16"
+    """What sees the picture: the deepest encoder of a model, or a VGG-19 as file:PATH or hub:OWNER/REPO@REVISION."""
 
 
 @dataclass(frozen=True, kw_only=True)

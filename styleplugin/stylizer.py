@@ -163,8 +163,8 @@ class Stylizer:
                     "The mask of the style picture is black everywhere; white parts are measured.",
                     "Invert the mask, or leave it out.",
                 )
-        rgb = _scaled(picture.rgb, style_scale)
-        counted = None if counted is None else _scaled(counted, style_scale)
+        rgb = scaled(picture.rgb, style_scale)
+        counted = None if counted is None else scaled(counted, style_scale)
         canvas, weights = self._canvas(rgb), self._weights(counted)
 
         def run(plan: Plan) -> tuple[tuple[Moments, ...], ...]:
@@ -414,7 +414,7 @@ class Stylizer:
         )
 
     def _mixed(self, style: Any, options: StylizeOptions, report: Report, on_step: OnStep | None) -> Style:
-        parts = _weighted(style)
+        parts = weighted(style)
         styles = [self.prepare(part.style, style_scale=options.style_scale, on_step=on_step) for part in parts]
         report.style_sizes = [prepared.size for prepared in styles]
         mixed = mix_styles(styles, [part.weight for part in parts])
@@ -472,46 +472,6 @@ def load(model: str, *, allow_unknown_model: bool = False, **options: Any) -> St
     return Stylizer(module, info, engine_options)
 
 
-def stylize(
-    content: Any,
-    style: Any,
-    *,
-    method: str | None = None,
-    model: str | None = None,
-    allow_unknown_model: bool = False,
-    mask: Any = None,
-    on_step: OnStep | None = None,
-    **options: Any,
-) -> Result:
-    """Stylize one picture.
-
-    Args:
-        content: Path, Pillow image, array, tensor or `Picture`.
-        style: The same, a style file, a `Style`, or a list of styles, of (style, weight) or of `StyleWeight`.
-        method: "wct" (the default), "adain" or "photorealistic".
-        model: Name or source of a model; by default the method's own, or the one a style file was made with.
-        allow_unknown_model: Admit a local file that is not in the list of known models, with a warning.
-        mask: Where the style applies: white is stylized, black is left exactly as it is.
-        on_step: Called after every tile with (done, total, stage); raise `Cancelled` in it to stop.
-        **options: Fields of `StylizeOptions` and `EngineOptions`: strength, keep_color, style_scale, levels,
-            regularization, device, tile, memory_limit_mb.
-
-    Raises:
-        StylePluginError: With a code, see `styleplugin.errors`.
-    """
-    known = {f.name for f in fields(EngineOptions)}
-    engine_options = {name: options.pop(name) for name in list(options) if name in known}
-    options_from(StylizeOptions, options)
-    stylizer = load(model or choose_model(method, style), allow_unknown_model=allow_unknown_model, **engine_options)
-    if method is not None and stylizer.info.method != method:
-        raise UsageError(
-            "SP108",
-            f"The model {stylizer.info.name} is for the method {stylizer.info.method}, but --method was {method}.",
-            "Leave one of them out.",
-        )
-    return stylizer(content, style, mask=mask, on_step=on_step, **options)
-
-
 def choose_model(method: str | None, style: Any) -> str:
     """Return the model for a method and styles, where none was named.
 
@@ -519,7 +479,7 @@ def choose_model(method: str | None, style: Any) -> str:
         UsageError: SP102, an unknown method.
     """
     if method is None:
-        for part in _weighted(style):
+        for part in weighted(style):
             given = part.style
             if isinstance(given, (str, os.PathLike)) and Path(given).suffix == SUFFIX:
                 given = Style.load(given)
@@ -550,7 +510,7 @@ def options_from(cls: type, values: dict[str, Any]) -> Any:
     return cls(**values)
 
 
-def _weighted(style: Any) -> list[StyleWeight]:
+def weighted(style: Any) -> list[StyleWeight]:
     """Return one or several styles as a list with weights."""
     if not isinstance(style, (list, tuple)):
         return [style if isinstance(style, StyleWeight) else StyleWeight(style=style)]
@@ -576,7 +536,7 @@ def _tick(on_step: OnStep | None) -> OnBand:
     return (lambda: None) if on_step is None else lambda: on_step(1.0, 1.0, "finish")
 
 
-def _scaled(picture: Tensor, scale: float) -> Tensor:
+def scaled(picture: Tensor, scale: float) -> Tensor:
     """Resize (1, C, H, W) by a factor, at least to one pixel; smaller with antialiasing."""
     if scale == 1:
         return picture

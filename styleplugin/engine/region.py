@@ -65,19 +65,19 @@ class Region(NamedTuple):
         return tensor[:, :, self.rows.start : self.rows.stop, self.cols.start : self.cols.stop]
 
 
-def tiles(size: tuple[int, int], side: int) -> Iterator[Region]:
-    """Cut a grid of (height, width) into tiles of nearly equal size, at most `side` by `side`, row by row.
+def tiles(size: tuple[int, int], side: int, *, multiple: int = 4) -> Iterator[Region]:
+    """Cut a grid of (height, width) into tiles of nearly equal size, about `side` by `side`, row by row.
 
     Every cell is in exactly one tile, as the sums of `Moments` need it; equal tiles let prepared kernels be reused.
     """
-    cols = _cut(size[1], side)
-    for rows in _cut(size[0], side):
+    cols = _cut(size[1], side, multiple)
+    for rows in _cut(size[0], side, multiple):
         for span in cols:
             yield Region(rows, span)
 
 
-def _cut(length: int, side: int) -> list[Span]:
+def _cut(length: int, side: int, multiple: int) -> list[Span]:
     count = -(-length // side)
     # Bounds in multiples of 4 keep the blocks of pooling, upsampling and the last convolution together.
-    bounds = [min(length, (length * i // count + 3) // 4 * 4) for i in range(count)] + [length]
+    bounds = [min(length, -(-length * i // count // multiple) * multiple) for i in range(count)] + [length]
     return [Span(a, b) for a, b in pairwise(bounds) if b > a]

@@ -17,7 +17,7 @@ from styleplugin.importers.front import absorb_front
 from styleplugin.importers.source import read_source
 from styleplugin.models.vgg import CONVS
 
-_WITH_CLASSIFIER = Limits(header_bytes=8 << 20, file_bytes=1 << 30)
+WHOLE_VGG = Limits(header_bytes=8 << 20, file_bytes=1 << 30)
 """The whole VGG-19 has 548 MB in float32."""
 
 # Place of each convolution in the Sequential of torchvision and timm, and in that of vgg_normalised, where a 1x1
@@ -47,7 +47,7 @@ def import_vgg(path: str | Path, *, inputs: Literal["torchvision", "caffe"] | No
         WeightsError: SP301 to SP306 and SP318, the file cannot be read; SP319, it is not VGG-19.
     """
     where = Path(path).name
-    tensors = read_source(path, limits=_WITH_CLASSIFIER).tensors
+    tensors = read_source(path, limits=WHOLE_VGG).tensors
     names = _names(tensors, where)
     there = list(takewhile(lambda conv: f"{names[conv]}.weight" in tensors, CONVS))
     convs: dict[str, Tensor] = {}

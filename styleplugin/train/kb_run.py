@@ -11,12 +11,12 @@ import torch
 from styleplugin.checkpoint import TEACHER, read_weights, write_weights
 from styleplugin.metrics import ssim
 from styleplugin.models.kbstyle import KBModel
+from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.registry import load_tensors, save_model
 from styleplugin.train.config import KB_PHASES, KBRecipe, PhaseOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import reconstruction_psnr
 from styleplugin.train.kb import WEIGHTS, KBTask, KBTrainee, style_error
-from styleplugin.train.padding import pad_in_channels_last
 from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.teachers import build_judge
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
+from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.pairs import Pair, PairModel, PairSpec
 from styleplugin.models.vgg import Decoder
 from styleplugin.registry import load_tensors, save_model
@@ -25,7 +26,6 @@ from styleplugin.train.coders import (
 from styleplugin.train.config import PHASES, PhaseOptions, Recipe
 from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
-from styleplugin.train.padding import pad_in_channels_last
 from styleplugin.train.parts import load_part, save_part
 from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.prune import dead_fraction, revive

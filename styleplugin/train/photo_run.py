@@ -11,13 +11,13 @@ from torch import Tensor
 
 from styleplugin.checkpoint import TEACHER, read_weights, write_weights
 from styleplugin.models.mobilenet import MobileNet
+from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.photorealistic import PhotoModel
 from styleplugin.registry import load_tensors, save_model
 from styleplugin.train.config import PHOTO_PHASES, PhaseOptions, PhotoRecipe, TeacherOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.eigenbasis import Eigenbasis, global_eigenbasis
 from styleplugin.train.evaluate import reconstruction_psnr
-from styleplugin.train.padding import pad_in_channels_last
 from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.photo import PhotoTask, PhotoTrainee, principal_components
 from styleplugin.train.photo_start import start_block

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from styleplugin.checkpoint import TEACHER, read_weights, write_weights
+from styleplugin.checkpoint import TEACHER, check_identity, read_weights, write_weights
 from styleplugin.errors import CheckpointError, OutputError, StylePluginWarning, WeightsError
 
 VERSION = 1
@@ -118,26 +118,6 @@ class Checkpoints:
     def _paths(self) -> list[Path]:
         pattern = re.compile(rf"{self.phase}-\d+\.safetensors")
         return sorted(path for path in self.folder.glob("*.safetensors") if pattern.fullmatch(path.name))
-
-
-def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Raise CheckpointError SP801 if two nested dicts differ, naming the keys."""
-    a, b = _flatten(found), _flatten(expected)
-    keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
-    if keys:
-        raise CheckpointError(
-            "SP801",
-            f"The run was started with other settings: {', '.join(keys)}.",
-            "Resume with the recipe and data it was started with, or start anew in another folder.",
-            {"keys": keys},
-        )
-
-
-def _flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _collect(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

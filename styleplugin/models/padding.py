@@ -1,4 +1,4 @@
-"""Reflection padding for training: PyTorch's own leaves the channels-last layout on CUDA and is slow on the CPU."""
+"""Reflection padding with gradients: PyTorch's own leaves the channels-last layout on CUDA and is slow on the CPU."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from styleplugin.models.layers import Conv3x3
-from styleplugin.train.padding import pad_in_channels_last
+from styleplugin.models.padding import pad_in_channels_last
 
 
 @pytest.mark.parametrize("size", [(2, 2), (2, 5), (7, 4), (8, 8)])
