@@ -11,6 +11,7 @@ import comfy.model_patcher
 import comfy.utils
 import folder_paths
 import torch
+from PIL import Image
 from server import PromptServer
 
 from styleplugin import errors
@@ -40,9 +41,10 @@ class ComfyProgress:
     def __init__(self) -> None:
         self._bar = comfy.utils.ProgressBar(1000)
 
-    def update(self, share: float) -> None:
-        """Move the bar to a share in [0, 1]."""
-        self._bar.update_absolute(int(1000 * share), 1000)
+    def update(self, share: float, preview: Image.Image | None = None) -> None:
+        """Move the bar to a share in [0, 1], and show a small picture on the node."""
+        picture = None if preview is None else ("JPEG", preview, max(preview.size))
+        self._bar.update_absolute(int(1000 * share), 1000, picture)
 
 
 class ComfyHost:
@@ -71,6 +73,10 @@ class ComfyHost:
                 model.module, load_device=mm.get_torch_device(), offload_device=mm.unet_offload_device()
             )
         mm.load_models_gpu([model.patcher], memory_required=activation_bytes)
+
+    def make_room(self, activation_bytes: int) -> None:
+        """Let the host evict models until work without a model has room."""
+        mm.free_memory(activation_bytes, mm.get_torch_device())
 
     def progress(self) -> Progress:
         """Return a new bar for the running node."""

@@ -5,16 +5,18 @@ The host's pictures are (B, H, W, C) in [0, 1], its masks (B, h, w); the core ta
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 import styleplugin
-from styleplugin import LUT, EngineOptions, Style, Stylizer, errors, options
+from styleplugin import LUT, EngineOptions, Optimization, Style, Stylizer, errors, options
 
 MODEL_SUFFIX = ".safetensors"
 STYLE_SUFFIX = ".style.safetensors"
@@ -25,6 +27,9 @@ SAMPLES = Path(__file__).parent.parent / "docs" / "images" / "samples"
 CLIP_FRAMES, CLIP_STEP = 16, 6
 """Frames of a sample clip, and pixels that its camera moves from one to the next."""
 
+PREVIEW_SECONDS = 1.0
+"""Between two previews; the host sends each one to the page at once."""
+
 _PIXELS = 1 << 20
 # Pixels that get the colors of a look at once: until then Cancel is not heard.
 
@@ -34,8 +39,8 @@ OnStep = Callable[[float, float, str], None]
 class Progress(Protocol):
     """The bar on a running node."""
 
-    def update(self, share: float) -> None:
-        """Move the bar to a share in [0, 1]."""
+    def update(self, share: float, preview: Image.Image | None = None) -> None:
+        """Move the bar to a share in [0, 1], and show a small picture on the node."""
         ...
 
 
@@ -56,6 +61,10 @@ class Host(Protocol):
 
     def prepare(self, model: StyleModel, activation_bytes: int) -> None:
         """Bring a model's weights in and make room for its work."""
+        ...
+
+    def make_room(self, activation_bytes: int) -> None:
+        """Make room for work without a model."""
         ...
 
     def progress(self) -> Progress:
@@ -236,6 +245,60 @@ def photo_transfer(
             "Load pca-photo.vgg, or use the node Style Transfer (Fast).",
         )
     return transfer(host, content, style, model, mask, **chosen)
+
+
+def optimize(
+    host: Host, content: Tensor, style: Tensor, mask: Tensor | None, *, tile: int = 0, **chosen: Any
+) -> Tensor:
+    """Optimize the pictures of a batch, one by one; several style pictures count alike.
+
+    Args:
+        host: See `Host`.
+        content: (B, H, W, C), C is 1, 3 or 4; comes back with this size, and with its alpha.
+        style: The same with any B and size.
+        mask: (1 or B, h, w), white is stylized.
+        tile: Side in pixels, 0 to choose.
+        **chosen: Fields of `styleplugin.OptimizeOptions` and `styleplugin.StylizeOptions`.
+    """
+    # The host's own inference mode allows no gradients, and what was made in it none either: hence the copies.
+    with torch.inference_mode(False), torch.enable_grad():
+        frames, styles = (
+            [picture.clone() for picture in _pictures(x, name)] for x, name in ((content, "content"), (style, "style"))
+        )
+        masks = [None if where is None else where.clone() for where in _masks(mask, len(frames))]
+        bar = host.progress()
+
+        def results() -> Iterator[styleplugin.Result]:
+            for i, (picture, where) in enumerate(zip(frames, masks, strict=True)):
+                run = Optimization(
+                    picture,
+                    styles,
+                    mask=where,
+                    on_step=_step(host),
+                    device=str(host.device()),
+                    tile=str(tile or "auto"),
+                    **chosen,
+                )
+                host.make_room(run.memory_needed)
+                _follow(host, run, bar, i, len(frames))
+                yield run.result()
+
+        return _collected(host, results(), len(frames))
+
+
+def _follow(host: Host, run: Optimization, bar: Progress, place: int, parts: int) -> None:
+    """Do the steps of a run, and show where it stands about once a second."""
+    shown = 0.0
+    for progress in run:
+        now = time.monotonic()
+        if now - shown < PREVIEW_SECONDS and progress.step < progress.steps:
+            continue
+        shown = now
+        bar.update((place + progress.share) / parts, run.preview())
+        host.say(
+            f"step {progress.step}/{progress.steps}  loss {progress.losses.total:.4g}  "
+            f"{progress.seconds_left:.0f} s left"
+        )
 
 
 def export_look(host: Host, content: Tensor, stylized: Tensor, size: int, prefix: str) -> tuple[LUT, Tensor, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from comfy_api.latest import ComfyExtension, io
 
-from styleplugin import FrameOptions, StylizeOptions, options
+from styleplugin import FrameOptions, OptimizeOptions, StylizeOptions, options
 
 from . import logic
 from .host import ComfyHost, register_folders
@@ -41,7 +41,8 @@ class StylePluginLoadModel(io.ComfyNode):
                 io.Combo.Input(
                     "model_name",
                     options=ComfyHost().files(logic.MODEL_SUFFIX),
-                    tooltip="cd-wct: rich strokes and textures; cd-adain: quick; pca-photo: photographs stay so.",
+                    tooltip="cd-wct: rich strokes and textures; cd-adain, kbstyle: quick; pca-photo: photographs stay "
+                    "so.",
                 )
             ],
             outputs=[StyleModel.Output("model", tooltip="For Encode Style and the transfer nodes.")],
@@ -309,6 +310,51 @@ class StylePluginPhotoTransfer(io.ComfyNode):
         return io.NodeOutput(image)
 
 
+class StylePluginOptimize(io.ComfyNode):
+    """See `logic.optimize`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginOptimize",
+            display_name="Style Transfer (Optimize)",
+            category=CATEGORY,
+            description="Paint pictures in the style of others step by step: slow, rich, at any size.",
+            search_aliases=["Gatys", "optimization", "neural style", "painting", "Gram matrix"],
+            inputs=[
+                io.Image.Input("content", tooltip="The pictures to stylize, one after the other."),
+                io.Image.Input("style", tooltip="The style pictures; those of a batch count alike."),
+                _number("steps", OptimizeOptions),
+                _number("style_weight", OptimizeOptions),
+                _number("content_weight", OptimizeOptions),
+                _choice("start", OptimizeOptions),
+                _choice("keep_color", StylizeOptions),
+                _choice("style_loss", OptimizeOptions, advanced=True),
+                _number("smoothness_weight", OptimizeOptions, advanced=True),
+                _number("scales", OptimizeOptions, advanced=True),
+                _choice("optimizer", OptimizeOptions, advanced=True),
+                _number("style_scale", StylizeOptions, advanced=True),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=(1 << 53) - 1,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    advanced=True,
+                    tooltip=options.help_of(OptimizeOptions, "seed"),
+                ),
+                _tile(),
+                _mask(),
+            ],
+            outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, content: Any, style: Any, mask: Any = None, **chosen: Any) -> io.NodeOutput:
+        return io.NodeOutput(logic.optimize(_host(cls), content, style, mask, **chosen))
+
+
 class StylePluginExportLook(io.ComfyNode):
     """See `logic.export_look`."""
 
@@ -447,6 +493,7 @@ class StylePluginExtension(ComfyExtension):
             StylePluginLoadStyle,
             StylePluginTransfer,
             StylePluginPhotoTransfer,
+            StylePluginOptimize,
             StylePluginExportLook,
             StylePluginLoadLook,
             StylePluginApplyLook,
@@ -512,12 +559,13 @@ def _number(name: str, cls: type, *, advanced: bool | None = None) -> Any:
     )
 
 
-def _choice(name: str, cls: type) -> Any:
+def _choice(name: str, cls: type, *, advanced: bool | None = None) -> Any:
     """Declare a choice as the core describes it."""
     return io.Combo.Input(
         name,
         options=list(options.choices_of(cls, name)),
         default=options.default_of(cls, name),
+        advanced=advanced,
         tooltip=options.help_of(cls, name),
     )
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from styleplugin import zoo
@@ -27,7 +28,7 @@ from styleplugin.engine.fields import extend
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import MaskError, ResourceError, StylePluginWarning, UsageError
 from styleplugin.finish import blended, lab_map, limited
-from styleplugin.images.picture import Picture, read_mask, to_picture
+from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
 from styleplugin.importers.vgg import WHOLE_VGG, import_vgg
 from styleplugin.methods.descent import HISTORY, Descent
 from styleplugin.methods.optimization import (
@@ -53,6 +54,8 @@ SMALLEST_SCALE = 128
 TILES = {"cpu": 512, "cuda": 2048, "mps": 1024, "xpu": 2048}
 """Side of a tile without its halo where a picture is too large for one piece."""
 _CHECKPOINT = Limits(header_bytes=1 << 20, file_bytes=1 << 34, value=float("inf"))
+_PICTURES = 10
+"""Pictures in memory at once beside what L-BFGS remembers: content, current, best, gradients, steps, and copies."""
 _VALUES = 3.0
 """Values in memory per value of the feature maps while a tile's gradient is computed: padded, activated, gradient."""
 
@@ -68,6 +71,8 @@ class Progress:
     """(height, width) of the scale it works at."""
     losses: Losses
     """Of the picture before this step."""
+    share: float
+    """Of the work that is done, in (0, 1]."""
     seconds: float
     """Since the run began."""
     seconds_left: float
@@ -166,7 +171,9 @@ class Optimization:
                 if self._checkpoint and (descent.step_number % self._every == 0 or descent.is_done):
                     self.save()
                 self.report.seconds["stylize"] = now - started
-                yield Progress(self.steps_done, sum(self._shares), size, losses, now - started, left)
+                yield Progress(
+                    self.steps_done, sum(self._shares), size, losses, self._done / self._total, now - started, left
+                )
             if number + 1 == len(self._factors):
                 descent.finish()
         self.report.seconds["stylize"] = time.perf_counter() - started
@@ -192,6 +199,18 @@ class Optimization:
             rgb = blended(self.content, output, self._where, self._finish, colors, lambda: None)
         return Result(dataclasses.replace(self.content, rgb=rgb, warnings=()), report)
 
+    def preview(self, side: int = 512) -> Image.Image:
+        """Return the best picture so far, small and unfinished: without mask, alpha and kept colors.
+
+        Args:
+            side: The longer side in pixels.
+        """
+        best = self.content.rgb if self._descent is None else self._best()
+        scale = min(1.0, side / max(best.shape[2:]))
+        height, width = (max(1, round(length * scale)) for length in best.shape[2:])
+        small = _resized(best, (height, width))
+        return to_pil(Picture(rgb=small.float().cpu().clamp(0, 1)))
+
     def save(self) -> None:
         """Write the checkpoint.
 
@@ -208,6 +227,13 @@ class Optimization:
     def steps_done(self) -> int:
         """Steps done so far, over all scales."""
         return 0 if self._descent is None else sum(self._shares[: self._number]) + self._descent.step_number
+
+    @property
+    def memory_needed(self) -> int:
+        """Bytes a run needs at most, beside the program and the pictures handed in."""
+        side = max(self.content.size)
+        tile = self._tile_bytes(min(self._tile or side, side))
+        return tile + (_PICTURES + 2 * self._remembered) * self._picture_bytes
 
     @property
     def _untouched(self) -> bool:
@@ -336,7 +362,7 @@ class Optimization:
         return self._canvas(start.clamp(0, 1))
 
     def _best(self) -> Tensor:
-        """Return the best picture of the scale before."""
+        """Return the best picture of the scale that is running, or was the last to run."""
         assert self._descent is not None
         return _cropped(self._descent.best, self._size(self._number))
 
@@ -404,20 +430,24 @@ class Optimization:
     def _history(self) -> int:
         """Return how many steps L-BFGS can remember within the memory planned for."""
         if self.options.optimizer == "adam":
-            return 0
-        picture = 12 * self.content.size[0] * self.content.size[1]
-        room = self._budget() - self._tile_bytes(self._tile) - 8 * picture
-        history = min(HISTORY, room // (2 * picture))
+            return 1
+        room = self._budget() - self._tile_bytes(self._tile) - _PICTURES * self._picture_bytes
+        history = min(HISTORY, room // (2 * self._picture_bytes))
         if history < 2:
+            needed = self._tile_bytes(self._tile) + (_PICTURES + 4) * self._picture_bytes
             raise ResourceError(
                 "SP503",
-                f"L-BFGS needs about {(self._tile_bytes(self._tile) + 12 * picture) >> 20} MB for a picture of "
-                f"{self.content.width} x {self.content.height}, but {self._budget() >> 20} MB are planned for.",
+                f"L-BFGS needs about {needed >> 20} MB for a picture of {self.content.width} x {self.content.height}, "
+                f"but {self._budget() >> 20} MB are planned for.",
                 "Use --optimizer adam, raise --memory-limit-mb, or take a smaller picture.",
             )
         if history < HISTORY:
             self.report.warn(f"memory: L-BFGS remembers {history} steps instead of {HISTORY}.")
         return history
+
+    @property
+    def _picture_bytes(self) -> int:
+        return 12 * self.content.size[0] * self.content.size[1]
 
     def _with_smaller_tiles(self) -> bool:
         smaller = (self._tile or 2 * TILES[self._device.type]) // 2 // ALIGNMENT * ALIGNMENT

@@ -2,6 +2,7 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ class PlainHost:
         self.folder = folder
         self.said: list[str] = []
         self.shares: list[float] = []
+        self.previews: list[Any] = []
         self.prepared: list[int] = []
         self.emptied = self.asked = 0
         self.failures = 0
@@ -48,8 +50,13 @@ class PlainHost:
     def progress(self):
         return self
 
-    def update(self, share):
+    def make_room(self, activation_bytes):
+        self.prepared.append(activation_bytes)
+
+    def update(self, share, preview=None):
         self.shares.append(share)
+        if preview is not None:
+            self.previews.append(preview)
 
     def check_interrupt(self):
         self.asked += 1

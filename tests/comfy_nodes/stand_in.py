@@ -43,6 +43,10 @@ class NumberDisplay(str, Enum):
     slider = "slider"
 
 
+class ControlAfterGenerate(str, Enum):
+    fixed = "fixed"
+
+
 class Hidden(str, Enum):
     unique_id = "UNIQUE_ID"
     prompt = "PROMPT"
@@ -62,7 +66,8 @@ class _Int(WidgetInput):
                  step=None, control_after_generate=None, display_mode=None, socketless=None, force_input=None,
                  extra_dict=None, raw_link=None, advanced=None):  # fmt: skip
         super().__init__(id, display_name, optional, tooltip, lazy, default, socketless, force_input, extra_dict,
-                         raw_link, advanced, min=min, max=max, step=step, display=display_mode)  # fmt: skip
+                         raw_link, advanced, min=min, max=max, step=step, display=display_mode,
+                         control_after_generate=control_after_generate)  # fmt: skip
 
 
 class _Float(WidgetInput):
@@ -204,7 +209,7 @@ def modules(host: Any, register_folders: Any) -> dict[str, ModuleType]:
         Boolean=Custom("BOOLEAN", _Boolean), String=Custom("STRING", _String), Combo=Custom("COMBO", _Combo),
         MultiType=SimpleNamespace(Input=_MultiType), Custom=Custom, Schema=Schema, NodeOutput=NodeOutput,
         DynamicCombo=SimpleNamespace(Input=_DynamicCombo, Option=_Option), ComfyNode=ComfyNode, Hidden=Hidden,
-        NumberDisplay=NumberDisplay,
+        NumberDisplay=NumberDisplay, ControlAfterGenerate=ControlAfterGenerate,
     )  # fmt: skip
     latest = ModuleType("comfy_api.latest")
     latest.io, latest.ComfyExtension = io, ComfyExtension  # type: ignore[attr-defined]
