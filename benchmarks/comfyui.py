@@ -149,6 +149,8 @@ def prompt_of(workflow: dict[str, Any]) -> dict[str, Any]:
                 inputs[declared["name"]] = links[declared["link"]]
             elif value is not None:
                 inputs[declared["name"]] = value
+            if declared["name"] == "seed":
+                values.pop(0)  # what the page does with it after a run
         prompt[str(entry["id"])] = {"class_type": entry["type"], "inputs": inputs}
     return prompt
 

@@ -30,6 +30,8 @@ def main() -> None:
     views = [content.rgb[..., x : x + content.width // 2] for x in range(0, content.width // 2, 160)]
     clip = adain.frames(views, SAMPLES / "swirls.jpg", statistics="whole batch")
     save("Steady video", [result.tensor for result in clip])
+    optimized = styleplugin.stylize(content, SAMPLES / "swirls.jpg", method="optimization", steps=60)
+    save("Optimized painting", [optimized.tensor])
     assert {path.stem for path in FOLDER.glob("*.json")} == {path.stem for path in FOLDER.glob("*.jpg")}
 
 

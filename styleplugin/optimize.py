@@ -143,7 +143,6 @@ class Optimization:
         self._descent: Descent | None = None
         self._tile = self._planned_tile()
         self._remembered = self._history()
-        self._done = 0.0
 
     def __iter__(self) -> Iterator[Progress]:
         """Do the steps; yields after each."""
@@ -153,29 +152,29 @@ class Optimization:
         saved = self._saved()
         first = saved.metadata["scale"] if saved else 0
         self._normalize()
-        begun = None
+        done_before = None
         for number in range(first, len(self._factors)):
             descent = self._begin(number, saved if number == first else None)
-            size = self._size(number)
-            self._done = sum(self._work(i, self._shares[i]) for i in range(number))
-            self._done += self._work(number, descent.step_number)
-            begun = (time.perf_counter(), self._done) if begun is None else begun
+            if done_before is None:
+                begun, done_before = time.perf_counter(), self._done
             while not descent.is_done:
                 losses = descent.step()
-                self._done = self._work(number, descent.step_number) + sum(
-                    self._work(i, self._shares[i]) for i in range(number)
-                )
-                now = time.perf_counter()
-                speed = (self._done - begun[1]) / max(now - begun[0], 1e-9)
-                left = (self._total - self._done) / max(speed, 1e-9)
-                if self._checkpoint and (descent.step_number % self._every == 0 or descent.is_done):
+                if descent.step_number % self._every == 0 or descent.is_done:
                     self.save()
+                now = time.perf_counter()
                 self.report.seconds["stylize"] = now - started
+                left = (now - begun) * (self._total - self._done) / (self._done - done_before)
                 yield Progress(
-                    self.steps_done, sum(self._shares), size, losses, self._done / self._total, now - started, left
+                    self.steps_done,
+                    sum(self._shares),
+                    self._size(number),
+                    losses,
+                    self._done / self._total,
+                    now - started,
+                    left,
                 )
-            if number + 1 == len(self._factors):
-                descent.finish()
+        assert self._descent is not None
+        self._descent.finish()
         self.report.seconds["stylize"] = time.perf_counter() - started
 
     def result(self) -> Result:
@@ -249,7 +248,16 @@ class Optimization:
         return self._where * alpha
 
     @property
+    def _done(self) -> float:
+        """The work that is done, in pixels."""
+        if self._descent is None:
+            return 0.0
+        whole = sum(self._work(i, self._shares[i]) for i in range(self._number))
+        return whole + self._work(self._number, self._descent.step_number)
+
+    @property
     def _total(self) -> float:
+        """All of it."""
         return sum(self._work(i, steps) for i, steps in enumerate(self._shares))
 
     def _work(self, number: int, steps: int) -> float:

@@ -113,7 +113,7 @@ def _check_number(option: str, value: Any, bounds: Bounds) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class StylizeOptions(_Checked):
-    """What the picture shall look like; for every feed-forward method."""
+    """What the picture shall look like; for every method, as far as it has to do with it."""
 
     strength: Annotated[float, Bounds(0, 1, step=0.05)] = 1.0
     """0 keeps the content, 1 is the full effect."""

@@ -22,7 +22,7 @@ from styleplugin import zoo
 from styleplugin.engine.device import is_out_of_memory, pick_device
 from styleplugin.engine.fields import Canvas, Field, extend
 from styleplugin.engine.plan import Plan, make_plan
-from styleplugin.engine.stream import Engine, Measure, OnStep
+from styleplugin.engine.stream import Engine, Measure, OnStep, Stage
 from styleplugin.errors import MaskError, ResourceError, UsageError
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
 from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
@@ -37,7 +37,7 @@ from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report
 from styleplugin.style import SUFFIX, Style, mix_styles
 from styleplugin.transforms.affine import AffineMap
-from styleplugin.transforms.moments import Moments
+from styleplugin.transforms.moments import Moments, mix_moments
 
 METHODS: dict[str, Callable[[Any, Tensor], Method]] = {
     "wct": WCT,
@@ -342,18 +342,25 @@ class Stylizer:
             engine = Engine(plan, picture_size=largest, total_macs=total, on_step=on_step)
             solved = dict(shot.maps)
 
-            def solve(place: int, point: int, features: Sequence[Field]) -> AffineMap:
+            def solve(stage: Stage, place: int, inputs: Sequence[Canvas], point: int, features: Sequence[Field]):
                 if (place, point) not in solved:
-                    moments = [engine.measure(f, measure) for f, measure in zip(features, measures, strict=True)]
-                    content = sum(moments[1:], moments[0])
-                    full = self._method.solve(point, content, shot.code[place][point], shot.options)
-                    solved[place, point] = full.blend(shot.options.strength)
+                    content, style = measured(features), shot.code[place][point]
+                    strength = shot.options.strength
+                    if self._method.blends_styles and strength < 1:
+                        own = measured([stage.style_features(canvas)[point] for canvas in inputs])
+                        style, strength = mix_moments([own, style], [1 - strength, strength]), 1.0
+                    full = self._method.solve(point, content, style, shot.options)
+                    solved[place, point] = full.blend(strength)
                 return solved[place, point]
+
+            def measured(features: Sequence[Field]) -> Moments:
+                moments = [engine.measure(f, measure) for f, measure in zip(features, measures, strict=True)]
+                return sum(moments[1:], moments[0])
 
             for place, stage in stages:
                 for frame in frames:
                     frame.report.tile = plan.tile
-                canvases = engine.run(stage, canvases, partial(solve, place))
+                canvases = engine.run(stage, canvases, partial(solve, stage, place, canvases))
             shot.maps.update(solved)
             return [canvas.tensor for canvas in canvases]
 

@@ -22,7 +22,12 @@ from styleplugin.errors import StylePluginWarning, WeightsError
 from styleplugin.files import atomic_write
 from styleplugin.registry import ModelInfo, load_model
 
-DEFAULT_MODELS = {"wct": "cd-wct.x16", "adain": "cd-adain.x16", "photorealistic": "pca-photo.vgg"}
+DEFAULT_MODELS = {
+    "wct": "cd-wct.x16",
+    "adain": "cd-adain.x16",
+    "kbstyle": "kbstyle.200k",
+    "photorealistic": "pca-photo.vgg",
+}
 """Model of each method when none is named."""
 
 INDEX = "index.json"

@@ -81,6 +81,25 @@ def test_N08_the_content_as_its_own_style_nearly_comes_back(stylizer):
     assert psnr(out, content) > psnr(plain, content) - (3 if stylizer.info.method == "wct" else 1)
 
 
+def test_no_method_leaves_a_grid_or_a_border(stylizer):
+    out = stylizer(sample("lake", 512), sample("swirls", 512)).tensor
+    # Levels 4 and 5 of VGG-19 sit on grids of 8 and 16 pixels, which WCT and AdaIN show a little.
+    assert metrics.checkerboard(out) < (4 if stylizer.info.name.startswith("cd-") else 3)
+    for lines in (out, out.transpose(2, 3)):
+        steps = lines.diff(dim=2).abs().mean((0, 1, 3))
+        assert max(float(steps[:2].max()), float(steps[-2:].max())) < 2.5 * float(steps.mean())
+
+
+def test_the_file_in_half_precision_gives_the_same_picture():
+    whole, half = (styleplugin.load(f"kbstyle.200k{end}", device="cpu") for end in ("", "-fp16"))
+    sizes = [(zoo.weights_folder() / f"{s.info.name}.safetensors").stat().st_size for s in (whole, half)]
+    assert sizes[0] <= 200_000 and sizes[1] <= 100_000
+    for style in ("swirls", "dots", "waves"):
+        code = whole.prepare(sample(style))
+        pictures = [np.asarray(s(sample("lake"), code).image).astype(int) for s in (whole, half)]
+        assert np.abs(pictures[0] - pictures[1]).max() <= 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tile", [128, 256, 512])
 def test_M01_tiles_give_the_8_bit_file_of_the_whole_picture(stylizer, tile):

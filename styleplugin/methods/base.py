@@ -62,6 +62,9 @@ class Method:
     name: ClassVar[str]
     diagonal: ClassVar[bool]
     """Whether variances are enough."""
+    blends_styles: ClassVar[bool] = False
+    """Whether a strength below 1 blends the style with the content's own, and not the map with the identity: for a
+    decoder that gives a picture back only from features that were mapped to its statistics."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = list(stages)

@@ -57,6 +57,7 @@ class KBStyle(Method):
 
     name = "kbstyle"
     diagonal = True
+    blends_styles = True
 
     def __init__(self, model: KBModel, like: Tensor) -> None:
         super().__init__([KBStage(model, like)])

@@ -228,10 +228,11 @@ class Objective:
                 shape = (1, features.shape[1], *(side // stride for side in self._size))
                 self._shapes = torch.empty(shape, memory_format=torch.channels_last).to(features)
             tile.cells(stride).of(self._shapes).copy_(features)
-            total += float(features.double().square().sum())
+            total += float(features.square().sum())
             self._on_tile()
         self._shapes_size = max(total, torch.finfo(torch.float64).tiny)
 
+    @torch.enable_grad()
     def __call__(self, picture: Tensor) -> tuple[Losses, Tensor]:
         """Return the losses of (1, 3, H, W) and the gradient of their total, of the same shape and dtype."""
         gradient = torch.zeros_like(picture)
@@ -310,7 +311,7 @@ class Objective:
             return 0.0
         stride = self._strides[self._place]
         difference = tile.own(features[self._place], stride) - tile.cells(stride).of(self._shapes)
-        return float(difference.double().square().sum()) / self._shapes_size
+        return float(difference.square().sum()) / self._shapes_size
 
     def _smoothness(self, picture: Tensor, gradient: Tensor) -> float:
         """Return the mean squared difference of neighbors, and add its weighted gradient; in bands of rows."""
@@ -324,7 +325,7 @@ class Objective:
             for dim, last in ((2, min(bottom + 1, height)), (3, bottom)):
                 band, slope = (x[:, :, top:last] for x in (picture, gradient))
                 difference = band.diff(dim=dim)
-                total += float(difference.double().square().sum())
+                total += float(difference.square().sum())
                 difference *= 2 * scale * self._weights.smoothness
                 length = band.shape[dim] - 1
                 slope.narrow(dim, 1, length).add_(difference)
@@ -386,7 +387,7 @@ def _sums(rows: Tensor, weights: Tensor | None) -> _Sums:
     """Add up (P, C) positions and their outer products."""
     first = torch.zeros(rows.shape[1], dtype=torch.float64)
     second = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
-    count = float(len(rows)) if weights is None else float(weights.double().sum())
+    count = float(len(rows)) if weights is None else float(weights.sum())
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
         weighted = block if weights is None else block * weights[start : start + _BLOCK]

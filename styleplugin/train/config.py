@@ -18,7 +18,7 @@ else:
     import tomli as tomllib
 
 PHASES = ("teacher_decoder", "student_encoder", "student_decoder", "student_pair")
-KB_PHASES = ("big", "small")
+KB_PHASES = ("big", "small", "polish")
 PHOTO_PHASES = ("block1", "block2", "block3", "block4", "joint")
 
 
@@ -94,6 +94,8 @@ class PhaseOptions:
     """Photorealistic: weight of the distance to the teacher's principal components."""
     feature: float = 1.0
     """Photorealistic: weight of the distance of decoded features to those that the encoder had there."""
+    grid: float = 0.0
+    """KBStyle: weight of what repeats in the output with the period of the upsampling."""
     encoder: float = 0.0
     """KBStyle student: weight of the distance to the teacher's encoder features, content and style."""
     decoder: float = 0.0
@@ -259,6 +261,8 @@ class KBRecipe(RunRecipe):
     """The teacher."""
     small: PhaseOptions
     """The student; with encoder, decoder, code and output at 0 it learns without a teacher."""
+    polish: PhaseOptions
+    """The student once more, from where it got to: a short phase that takes away the grid of the upsampling."""
 
     def __post_init__(self) -> None:
         assert self.spec.blocks == self.big_spec.blocks  # making them checks the widths

@@ -19,8 +19,11 @@ from styleplugin.train.teachers import Judge
 from styleplugin.transforms.adain import affine
 from styleplugin.transforms.statistics import mean_and_deviation
 
-WEIGHTS = ("content", "style", "pixel", "encoder", "decoder", "code", "output")
-"""Parts of the loss, names of fields of `PhaseOptions`."""
+DISTILLED = ("encoder", "decoder", "code", "output")
+WEIGHTS = ("content", "style", "pixel", "grid", *DISTILLED)
+"""Parts of the loss, names of fields of `PhaseOptions`; those distilled need a teacher."""
+PERIOD = 4
+"""In pixels: what two upsamplings can repeat."""
 
 
 class KBTrainee:
@@ -67,7 +70,9 @@ class KBTask(nn.Module):
             "style": style_error(seen, wanted, self.style_levels),
             "pixel": mse(trace.output[count:], contents[count:]),
         }
-        if self.teacher is not None and any(self.weights[name] for name in WEIGHTS[3:]):
+        if self.weights["grid"]:
+            parts["grid"] = grid_error(trace.output)
+        if self.teacher is not None and any(self.weights[name] for name in DISTILLED):
             with torch.no_grad():
                 taught = self.teacher.trace(contents, styles)
             parts |= self._distilled(trace, taught)
@@ -112,6 +117,23 @@ def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Seque
         scale = (wanted_mean.square() + wanted_deviation.square()).mean()
         terms.append(weight * (mse(mean, wanted_mean) + mse(deviation, wanted_deviation)) / scale)
     return torch.stack(terms).sum() / sum(weights)
+
+
+def grid_error(image: Tensor) -> Tensor:
+    """Return the share of the differences of neighbors that repeats with the period, of (N, 3, H, W).
+
+    For each row and column the differences are averaged by their place in the period; the mean of these squares is
+    the power of the spectrum at the period and its overtones. Noise gives about period / side.
+    """
+    image = image.float()
+    errors = []
+    for lines in (image, image.transpose(2, 3)):
+        steps = lines.diff(dim=3)
+        whole = steps.shape[3] // PERIOD * PERIOD
+        means = steps[..., :whole].unflatten(3, (-1, PERIOD)).mean(3)
+        means = means - means.mean(3, keepdim=True)
+        errors.append(means.square().mean() / steps.square().mean().detach().clamp_min(1e-8))
+    return torch.stack(errors).sum()
 
 
 def _normalized(features: Tensor) -> Tensor:

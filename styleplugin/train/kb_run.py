@@ -16,7 +16,7 @@ from styleplugin.registry import load_tensors, save_model
 from styleplugin.train.config import KB_PHASES, KBRecipe, PhaseOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import reconstruction_psnr
-from styleplugin.train.kb import WEIGHTS, KBTask, KBTrainee, style_error
+from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee, style_error
 from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.teachers import build_judge
 
@@ -50,12 +50,14 @@ class KBRun(PhasedRun):
         return {"content": content, "style": self.style.random_crops(count, crop, generator)}
 
     def begin(self, phase: str) -> KBTrainee:
-        """Draw a new model; a student gets its teacher, if it learns from it."""
-        teacher = None
-        if phase == "small" and any(getattr(self.recipe.small, name) for name in WEIGHTS[3:]):
-            teacher = self._read("big")
+        """Draw a new model, or take the student that is to be polished; give it its teacher, if it learns from it."""
+        options = self.recipe.phase(phase)
+        teaches = phase != "big" and any(getattr(options, name) for name in DISTILLED)
+        teacher = self._read("big") if teaches else None
         with torch.random.fork_rng(devices=[]):
             torch.random.set_rng_state(step_generator(self.recipe.seed, f"start {phase}", 0).get_state())
+            if phase == "polish":
+                return KBTrainee(self._read("small"), teacher)
             return KBTrainee(KBModel(self.recipe.big_spec if phase == "big" else self.recipe.spec), teacher)
 
     def _read(self, phase: str) -> KBModel:
@@ -101,11 +103,13 @@ class KBRun(PhasedRun):
         write_weights(path, trainee.model.cpu().state_dict(), metadata)
 
     def write_model(self, target: Path) -> None:
-        """Write the student with its figures."""
-        model = self._read("small").to(self.device)
+        """Write the student with its figures, and beside it the same in half precision."""
+        model = self._read("polish").to(self.device)
         metrics = self._figures(model)
         self.log.write(event="evaluated", **metrics)
-        save_model(target, model.cpu(), license=self.recipe.license, card=self.card(metrics))
+        half = target.with_stem(f"{target.stem}-fp16")
+        for path, dtype in ((target, torch.float32), (half, torch.float16)):
+            save_model(path, model.cpu(), license=self.recipe.license, card=self.card(metrics), dtype=dtype)
 
     def data_card(self) -> dict[str, Any]:
         """Return what is known about the pictures, for the card."""

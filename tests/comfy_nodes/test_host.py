@@ -161,6 +161,28 @@ def test_T19_cancel_stops_a_run_and_the_next_one_works(comfy):
     assert saved(comfy, comfy.run(stylized(["2", 0], save_as="again"))).shape == (640, 960, 3)
 
 
+def optimized(steps: int, save_as: str) -> dict:
+    """A prompt that optimizes a sample picture and saves."""
+    settings = {"steps": steps, "style_weight": 10.0, "content_weight": 1.0, "start": "content", "keep_color": "off",
+                "style_loss": "gram", "smoothness_weight": 5.0, "scales": 2, "optimizer": "lbfgs", "style_scale": 1.0,
+                "seed": 0, "tile": 0}  # fmt: skip
+    return {
+        "2": node("StylePluginSample", name="lake"),
+        "3": node("StylePluginSample", name="swirls"),
+        "8": node("StylePluginOptimize", content=["2", 0], style=["3", 0], **settings),
+        "9": node("SaveImage", images=["8", 0], filename_prefix=save_as),
+    }
+
+
+def test_the_optimization_runs_and_cancel_stops_it(comfy):
+    assert saved(comfy, comfy.run(optimized(4, "optimized"))).std() > 10
+    prompt_id = comfy.start(optimized(5000, "never"))
+    time.sleep(8)
+    comfy.post("/interrupt", {})
+    assert error_of(comfy.wait(prompt_id))[0] == "execution_interrupted"
+    assert saved(comfy, comfy.run(optimized(3, "afterwards"))).shape == (640, 960, 3)
+
+
 def test_files_that_appear_are_listed_and_loaded(comfy):
     # Under a name of its own: an output that is cached as a whole is not in the history.
     prompt = stylized(["2", 0], save_as="kept") | {

@@ -261,7 +261,7 @@ def test_T18_styles_and_models_that_do_not_fit_are_refused(host, models):
 
 def test_models_are_embedded_ones_or_files_of_the_folder(host, tiny_weights):
     names = host.files(logic.MODEL_SUFFIX)
-    assert names[:3] == ["cd-wct.x16", "cd-adain.x16", "pca-photo.vgg"]
+    assert names[:4] == ["cd-wct.x16", "cd-adain.x16", "kbstyle.200k", "pca-photo.vgg"]
     model = logic.load_model(host, "pca-photo.mobilenet")
     assert repr(model) == "<style model pca-photo.mobilenet, photorealistic>"
     assert not next(model.module.parameters()).is_inference()

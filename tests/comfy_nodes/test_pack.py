@@ -170,6 +170,8 @@ def _take(name: str, described: list, values: list, sockets: set) -> None:
     assert name in sockets
     if kind in ("INT", "FLOAT"):
         assert settings["min"] <= values.pop(0) <= settings["max"]
+        if "control_after_generate" in settings:
+            assert values.pop(0) == settings["control_after_generate"] == "fixed"
     elif kind == "BOOLEAN":
         assert isinstance(values.pop(0), bool)
     elif kind == "STRING":

@@ -11,7 +11,7 @@ from styleplugin.models.kbstyle import KBModel, KBSpec
 from styleplugin.registry import load_model
 from styleplugin.train import KBRecipe, read_recipe, run
 from styleplugin.train.config import KB_PHASES, DataOptions, PhaseOptions, TeacherOptions
-from styleplugin.train.kb import WEIGHTS, KBTask, KBTrainee, style_error
+from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee, grid_error, style_error
 
 SPEC = KBSpec(widths=(3, 4, 5), blocks=1)
 PHASE = PhaseOptions(steps=4, batch=4, warmup=2, lr=0.003, encoder=1, decoder=1, code=1, output=1)
@@ -52,8 +52,11 @@ def test_a_run_makes_a_student_of_the_recipe_with_its_card(make_kb_recipe, tmp_p
     model, info = load_model(read_weights(path))
     assert isinstance(model, KBModel)
     assert model.spec == SPEC
+    half, _ = load_model(read_weights(path.with_stem("student-fp16")))
+    for name, value in model.state_dict().items():
+        assert torch.equal(half.state_dict()[name], value.half().float())
     card = read_weights(path).metadata["card"]
-    assert card["steps"] == {"big": 4, "small": 4}
+    assert card["steps"] == {"big": 4, "small": 4, "polish": 4}
     assert card["data"]["pictures"] == {"training": 12, "validation": 4, "styles": 12}
     assert set(info.metrics) == {"psnr", "style", "ssim"}
     assert {"encoder", "decoder", "code", "output"} <= set(next(r for r in reversed(rows) if "loss" in r))
@@ -91,7 +94,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it():
     task = KBTask(PictureJudge(), trainee, dict.fromkeys(WEIGHTS, 1.0), [1.0] * 4)
     content, style = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
     parts = task(content, style)
-    assert all(float(parts[name].detach()) < 1e-10 for name in WEIGHTS[3:])
+    assert all(float(parts[name].detach()) < 1e-10 for name in DISTILLED)
     parts["loss"].backward()
     assert all(p.grad is None for p in teacher.parameters())
     torch.nn.init.normal_(student.decoder.shallow[2].weight)
@@ -106,6 +109,16 @@ def test_the_style_error_is_relative_and_zero_for_the_style_itself():
     error = float(style_error([other], [style], [1.0]))
     assert error > 0
     assert float(style_error([10 * other], [10 * style], [3.0])) == pytest.approx(error, rel=1e-3)
+
+
+def test_the_grid_error_sees_what_repeats_with_the_period():
+    noise = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(0))
+    plain = grid_error(noise)
+    assert 0 < plain < 0.2
+    for period in (2, 4):
+        lines = (torch.arange(128) % period == 0).float()
+        assert grid_error(noise + 0.5 * lines) > 3 * plain
+        assert grid_error((noise + 0.5 * lines).transpose(2, 3)) > 3 * plain
 
 
 def test_the_recipe_in_the_repository_is_of_the_published_size():
