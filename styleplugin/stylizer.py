@@ -341,12 +341,13 @@ class Stylizer:
             largest = max((canvas.size for canvas in canvases), key=math.prod)
             engine = Engine(plan, picture_size=largest, total_macs=total, on_step=on_step)
             solved = dict(shot.maps)
+            blends = self._method.blends_styles and shot.options.strength < 1
 
             def solve(stage: Stage, place: int, inputs: Sequence[Canvas], point: int, features: Sequence[Field]):
                 if (place, point) not in solved:
                     content, style = measured(features), shot.code[place][point]
                     strength = shot.options.strength
-                    if self._method.blends_styles and strength < 1:
+                    if blends:
                         own = measured([stage.style_features(canvas)[point] for canvas in inputs])
                         style, strength = mix_moments([own, style], [1 - strength, strength]), 1.0
                     full = self._method.solve(point, content, style, shot.options)
@@ -360,7 +361,9 @@ class Stylizer:
             for place, stage in stages:
                 for frame in frames:
                     frame.report.tile = plan.tile
-                canvases = engine.run(stage, canvases, partial(solve, stage, place, canvases))
+                # The engine lets go of its inputs as soon as it can.
+                inputs = list(canvases) if blends else []
+                canvases = engine.run(stage, canvases, partial(solve, stage, place, inputs))
             shot.maps.update(solved)
             return [canvas.tensor for canvas in canvases]
 
