@@ -1,4 +1,4 @@
-"""Draw docs/images/gallery.jpg: our sample styles on our sample content, with both embedded models.
+"""Draw docs/images/gallery.jpg: our sample styles on our sample content, by WCT, AdaIN, KBStyle and optimization.
 
 python scripts/make_gallery.py
 """
@@ -13,19 +13,20 @@ import styleplugin
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 STYLES = ("swirls", "waves", "dots")
+METHODS = ("wct", "adain", "kbstyle", "optimization")
 CELL, GAP = 400, 6
 
 
 def main() -> None:
     content = FOLDER / "samples" / "lake.jpg"
-    columns = [[thumbnail(Image.open(content))] + [None] * 2]
-    stylizers = [styleplugin.load(name) for name in ("cd-wct.x16", "cd-adain.x16")]
+    columns = [[thumbnail(Image.open(content))] + [None] * len(METHODS)]
     for name in STYLES:
         style = FOLDER / "samples" / f"{name}.jpg"
-        results = [stylizer(content, style).image for stylizer in stylizers]
+        results = [styleplugin.stylize(content, style, method=method).image for method in METHODS]
         columns.append([thumbnail(Image.open(style)), *map(thumbnail, results)])
-    heights = [max(cell.height for column in columns if (cell := column[row])) for row in range(3)]
-    sheet = Image.new("RGB", (len(columns) * (CELL + GAP) - GAP, sum(heights) + 2 * GAP), "white")
+    rows = range(1 + len(METHODS))
+    heights = [max(cell.height for column in columns if (cell := column[row])) for row in rows]
+    sheet = Image.new("RGB", (len(columns) * (CELL + GAP) - GAP, sum(heights) + (len(heights) - 1) * GAP), "white")
     for i, column in enumerate(columns):
         top = 0
         for cell, height in zip(column, heights, strict=True):
