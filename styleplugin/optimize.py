@@ -56,6 +56,8 @@ TILES = {"cpu": 512, "cuda": 2048, "mps": 1024, "xpu": 2048}
 _CHECKPOINT = Limits(header_bytes=1 << 20, file_bytes=1 << 34, value=float("inf"))
 _PICTURES = 10
 """Pictures in memory at once beside what L-BFGS remembers: content, current, best, gradients, steps, and copies."""
+_HISTORY_BYTES = 512 << 20
+"""L-BFGS remembers no more steps than fit, as long as two do; a step has the size of a picture."""
 _VALUES = 3.0
 """Values in memory per value of the feature maps while a tile's gradient is computed: padded, activated, gradient."""
 
@@ -232,7 +234,7 @@ class Optimization:
         """Bytes a run needs at most, beside the program and the pictures handed in."""
         side = max(self.content.size)
         tile = self._tile_bytes(min(self._tile or side, side))
-        return tile + (_PICTURES + 2 * self._remembered) * self._picture_bytes
+        return tile + (_PICTURES + self._remembered) * self._picture_bytes
 
     @property
     def _untouched(self) -> bool:
@@ -440,17 +442,18 @@ class Optimization:
         if self.options.optimizer == "adam":
             return 1
         room = self._budget() - self._tile_bytes(self._tile) - _PICTURES * self._picture_bytes
-        history = min(HISTORY, room // (2 * self._picture_bytes))
+        most = min(HISTORY, max(2, _HISTORY_BYTES // self._picture_bytes))
+        history = min(most, room // self._picture_bytes)
         if history < 2:
-            needed = self._tile_bytes(self._tile) + (_PICTURES + 4) * self._picture_bytes
+            needed = self._tile_bytes(self._tile) + (_PICTURES + 2) * self._picture_bytes
             raise ResourceError(
                 "SP503",
                 f"L-BFGS needs about {needed >> 20} MB for a picture of {self.content.width} x {self.content.height}, "
                 f"but {self._budget() >> 20} MB are planned for.",
                 "Use --optimizer adam, raise --memory-limit-mb, or take a smaller picture.",
             )
-        if history < HISTORY:
-            self.report.warn(f"memory: L-BFGS remembers {history} steps instead of {HISTORY}.")
+        if history < most:
+            self.report.warn(f"memory: L-BFGS remembers {history} steps instead of {most}.")
         return history
 
     @property

@@ -17,6 +17,8 @@ HISTORY = 10
 """Steps that L-BFGS remembers, with the change of the gradient in each."""
 MAX_FAILURES = 3
 """So often a diverging run is set back to its best picture, with half the step."""
+_BLOCK = 1 << 20
+"""Values of an inner product that are brought to full precision at once."""
 _GROWTH = 10.0
 """A loss that many times the best one counts as divergence."""
 _AVERAGED = 0.2
@@ -34,6 +36,8 @@ Evaluate = Callable[[Tensor], tuple[Losses, Tensor]]
 class LBFGS:
     """L-BFGS (Liu and Nocedal 1989) without line search: one gradient per step, steps limited in size instead.
 
+    What it remembers is kept in bfloat16: half the memory, and the curvature along the rounded steps is as true.
+
     Args:
         history: See `HISTORY`.
     """
@@ -49,10 +53,11 @@ class LBFGS:
         """Return what to add to a picture with this gradient; steps are limited to `size` times the usual limit."""
         if self._last is not None:
             step, before = self._last
-            change = gradient - before
+            step, change = step.bfloat16(), (gradient - before).bfloat16()
             # Only directions in which the loss curves upwards say something about the curvature.
             if float(_dot(step, change)) > 0:
-                self._steps, self._changes = [*self._steps, step], [*self._changes, change]
+                self._steps.append(step)
+                self._changes.append(change)
                 del self._steps[: -self._history], self._changes[: -self._history]
         step = self._direction(gradient)
         if not self._steps or float(_dot(step, gradient)) >= 0:
@@ -69,13 +74,13 @@ class LBFGS:
             return direction
         factors = []
         pairs = list(zip(self._steps, self._changes, strict=True))
-        for step, change in reversed(pairs):
-            factors.append(_dot(step, direction) / _dot(step, change))
-            direction.sub_(change * factors[-1])
-        step, change = pairs[-1]
-        direction *= _dot(step, change) / _dot(change, change)
-        for (step, change), factor in zip(pairs, reversed(factors), strict=True):
-            direction.add_(step * (factor - _dot(change, direction) / _dot(step, change)))
+        products = [_dot(step, change) for step, change in pairs]
+        for (step, change), product in zip(reversed(pairs), reversed(products), strict=True):
+            factors.append(float(_dot(step, direction) / product))
+            direction.add_(change, alpha=-factors[-1])
+        direction *= products[-1] / _dot(pairs[-1][1], pairs[-1][1])
+        for (step, change), product, factor in zip(pairs, products, reversed(factors), strict=True):
+            direction.add_(step, alpha=factor - float(_dot(change, direction) / product))
         return direction
 
     def state(self) -> dict[str, Tensor]:
@@ -152,7 +157,7 @@ class Descent:
         self.step_number = 0
         self.step_size = step_size
         self.failures = 0
-        self._sum, self._count = torch.zeros_like(self.best), 0
+        self._sum, self._count = torch.zeros(()), 0
         self._optimizer = self._new_optimizer()
 
     @property
@@ -184,7 +189,7 @@ class Descent:
             self._set_back()
             return losses
         if self.step_number > self.steps * (1 - _AVERAGED):
-            self._sum += self.picture
+            self._sum = self._sum + self.picture if self._count else self.picture.clone()
             self._count += 1
         size = self.step_size
         if isinstance(self._optimizer, Adam):
@@ -218,8 +223,9 @@ class Descent:
 
     def restore(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Go on from a `state`."""
-        for target, name in ((self.picture, "picture"), (self.best, "best"), (self._sum, "sum")):
+        for target, name in ((self.picture, "picture"), (self.best, "best")):
             target.copy_(tensors[name])
+        self._sum = tensors["sum"].to(self.picture.device)
         self.step_number, self.steps = data["step"], data["steps"]
         self.step_size, self.failures, self._count = data["step_size"], data["failures"], data["averaged"]
         self.best_losses = None if data["best"] is None else Losses(**data["best"])
@@ -244,7 +250,10 @@ class Descent:
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return torch.dot(a.flatten(), b.flatten())
+    """Return the inner product, in float32 at least, block by block."""
+    parts = zip(a.flatten().split(_BLOCK), b.flatten().split(_BLOCK), strict=True)
+    wide = torch.promote_types(a.dtype, torch.promote_types(b.dtype, torch.float32))
+    return torch.stack([torch.dot(x.to(wide), y.to(wide)) for x, y in parts]).sum()
 
 
 def _rms(a: Tensor) -> Tensor:
