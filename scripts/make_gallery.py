@@ -1,4 +1,4 @@
-"""Draw docs/images/gallery.jpg: our sample styles on our sample content, by WCT, AdaIN, KBStyle and optimization.
+"""Draw docs/images/gallery.jpg: our sample styles on our sample content, by WCT and AdaIN.
 
 python scripts/make_gallery.py
 """
@@ -13,7 +13,7 @@ import styleplugin
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 STYLES = ("swirls", "waves", "dots")
-METHODS = ("wct", "adain", "kbstyle", "optimization")
+METHODS = ("wct", "adain")
 CELL, GAP = 400, 6
 
 
