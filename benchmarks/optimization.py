@@ -35,8 +35,9 @@ from common import (
 from torch import Tensor
 
 from styleplugin import metrics, optimize
+from styleplugin.encoders import load_encoder
 from styleplugin.models.vgg import Encoder, VGGSpec, convs_of_level, teacher_spec
-from styleplugin.optimize import Optimization, load_encoder
+from styleplugin.optimize import Optimization
 
 TEACHERS = ROOT.parent / "shared" / "data" / "teachers"
 VGG = "vgg19_imagenet_conv1_1-conv3_4.safetensors"

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from styleplugin.export import Look, fit_look
     from styleplugin.images.lut import LUT, read_lut
     from styleplugin.images.picture import Picture, to_picture
+    from styleplugin.job import Result
     from styleplugin.optimize import Optimization
     from styleplugin.options import EngineOptions, FrameOptions, OptimizeOptions, StyleWeight, StylizeOptions
     from styleplugin.report import Report
     from styleplugin.style import Style, mix_styles
-    from styleplugin.stylizer import Result, Stylizer, load
+    from styleplugin.stylizer import Stylizer, load
     from styleplugin.zoo import DEFAULT_MODELS, list_models
 
 __version__ = "0.1.0"
@@ -63,7 +64,8 @@ _ROOMS = {
     "options": ("EngineOptions", "FrameOptions", "OptimizeOptions", "StyleWeight", "StylizeOptions"),
     "report": ("Report",),
     "style": ("Style", "mix_styles"),
-    "stylizer": ("Result", "Stylizer", "load"),
+    "job": ("Result",),
+    "stylizer": ("Stylizer", "load"),
     "zoo": ("DEFAULT_MODELS", "list_models"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -7,9 +7,10 @@ from typing import Any
 
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
-from styleplugin.optimize import METHOD, Optimization, refuse_model
+from styleplugin.job import Result, options_from
+from styleplugin.optimize import METHOD, Optimization
 from styleplugin.options import EngineOptions, StylizeOptions
-from styleplugin.stylizer import Result, choose_model, load, options_from
+from styleplugin.stylizer import choose_model, load
 
 
 def stylize(
@@ -58,3 +59,13 @@ def stylize(
             "Leave one of them out.",
         )
     return stylizer(content, style, mask=mask, on_step=on_step, **options)
+
+
+def refuse_model(model: str | None) -> None:
+    """Raise UsageError SP152 if a model was named for the optimization."""
+    if model is not None:
+        raise UsageError(
+            "SP152",
+            f"The model {model} was named, but the method optimization has none.",
+            "Name what sees the pictures with --encoder, and the model of the start with --start-model.",
+        )

@@ -151,7 +151,7 @@ def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:
         raise CheckpointError(
             "SP801",
             f"The run was started with other settings: {', '.join(keys)}.",
-            "Resume with the recipe and data it was started with, or start anew in another folder.",
+            "Resume with what it was started with, or start anew under another name.",
             {"keys": keys},
         )
 

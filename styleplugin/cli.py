@@ -20,11 +20,11 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
 from styleplugin.errors import Cancelled, StylePluginError, StylePluginWarning, UsageError
-from styleplugin.options import EngineOptions, Method, OptimizeOptions, StylizeOptions, parse_style_weight
+from styleplugin.options import EngineOptions, Method, OptimizeOptions, StyleWeight, StylizeOptions, parse_style_weight
 
 if TYPE_CHECKING:
     from styleplugin.engine.stream import OnStep
-    from styleplugin.stylizer import Result
+    from styleplugin.job import Result
 
 # torch is imported inside the commands: --help must not wait for it.
 
@@ -78,7 +78,7 @@ def stylize_command(
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
         mask: A picture that says where the style applies: white is stylized, black stays exactly as it is.
         preview_every: Optimization: write a preview beside the output after every so many steps.
-        checkpoint: Optimization: a file, ending in .safetensors, that holds all that is needed to go on.
+        checkpoint: Optimization: a file that holds all that is needed to go on.
         resume: Optimization: go on from the checkpoint.
         report: Write what the run did (settings, sizes, times, warnings) to this JSON file.
         overwrite: Replace an existing output.
@@ -98,36 +98,15 @@ def stylize_command(
         check_target(report, overwrite=True)
     if method != "optimization":
         _refuse_optimization(optimize, preview_every=preview_every, checkpoint=checkpoint, resume=resume)
+    asked: dict[str, Any] = {"model": model, "allow_unknown_model": allow_unknown_model, "mask": mask}
+    asked |= _values(options) | _values(engine)
     stopped = None
     with _progress(quiet) as on_step:
         if method == "optimization":
-            result, stopped = _optimized(
-                Path(output),
-                preview_every,
-                on_step,
-                content=content,
-                style=parts,
-                model=model,
-                mask=mask,
-                checkpoint=checkpoint,
-                resume=resume,
-                allow_unknown_model=allow_unknown_model,
-                **_values(optimize),
-                **_values(options),
-                **_values(engine),
-            )
+            asked |= _values(optimize) | {"checkpoint": checkpoint, "resume": resume}
+            result, stopped = _optimized(content, parts, Path(output), preview_every, on_step, **asked)
         else:
-            result = stylize(
-                content,
-                parts,
-                method=method,
-                model=model,
-                allow_unknown_model=allow_unknown_model,
-                mask=mask,
-                on_step=on_step,
-                **_values(options),
-                **_values(engine),
-            )
+            result = stylize(content, parts, method=method, on_step=on_step, **asked)
     result.save(output, overwrite=overwrite, quality=quality)
     if report:
         with atomic_write(report) as file:
@@ -139,11 +118,19 @@ def stylize_command(
 
 
 def _optimized(
-    output: Path, preview_every: int | None, on_step: OnStep, *, model: str | None, **arguments: Any
+    content: str,
+    style: Sequence[StyleWeight],
+    output: Path,
+    preview_every: int | None,
+    on_step: OnStep,
+    *,
+    model: str | None,
+    **options: Any,
 ) -> tuple[Result, str | None]:
     """Run an optimization; returns its result, and where it was stopped, if the user stopped it."""
+    from styleplugin.api import refuse_model
     from styleplugin.images.small import check_output
-    from styleplugin.optimize import Optimization, refuse_model
+    from styleplugin.optimize import Optimization
 
     refuse_model(model)
     preview = output.with_suffix(f".preview{output.suffix}")
@@ -152,7 +139,7 @@ def _optimized(
             raise UsageError("SP101", f"--preview-every was {preview_every}; it must be at least 1.")
         check_output(preview, overwrite=True, inputs=[])
     stage = "start"
-    run = Optimization(on_step=lambda done, total, _: on_step(done, total, stage), **arguments)
+    run = Optimization(content, style, on_step=lambda done, total, _: on_step(done, total, stage), **options)
     try:
         for progress in run:
             stage = f"loss {progress.losses.total:.4g}"

@@ -8,14 +8,11 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from styleplugin import zoo
@@ -25,14 +22,24 @@ from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.stream import Engine, Measure, OnStep, Stage
 from styleplugin.errors import MaskError, ResourceError, UsageError
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
-from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
-from styleplugin.images.small import losses, write_image
+from styleplugin.images.picture import read_mask, to_picture
+from styleplugin.job import (
+    MIN_SIDE,
+    PADDING_MULTIPLE,
+    Content,
+    Result,
+    options_from,
+    read_content,
+    scaled,
+    settings_of,
+    weighted,
+)
 from styleplugin.methods.adain import AdaIN
 from styleplugin.methods.base import Method, StyleCode
 from styleplugin.methods.kbstyle import KBStyle
 from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
-from styleplugin.options import EngineOptions, FrameOptions, StyleWeight, StylizeOptions
+from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
 from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report
 from styleplugin.style import SUFFIX, Style, mix_styles
@@ -46,45 +53,15 @@ METHODS: dict[str, Callable[[Any, Tensor], Method]] = {
     "kbstyle": KBStyle,
 }
 
-PADDING_MULTIPLE, MIN_SIDE = 16, 32
-"""Pictures are continued by reflection to sides that the deepest stride divides, with two feature cells at least."""
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """A stylized picture and the account of how it was made."""
-
-    picture: Picture
-    report: Report = field(default_factory=Report)
-
-    @property
-    def image(self) -> Image.Image:
-        """The picture as an 8-bit Pillow image, RGB or RGBA."""
-        return to_pil(self.picture)
-
-    @property
-    def tensor(self) -> Tensor:
-        """The colors as (1, 3, H, W) float32 in [0, 1], channels-last in memory."""
-        return self.picture.rgb
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> None:
-        """Write the picture; see `styleplugin.images.small.write_image` for formats and errors."""
-        write_image(self.picture, path, overwrite=overwrite, quality=quality)
-        self.report.warnings += [note for note in losses(self.picture, path) if note not in self.report.warnings]
-
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
     """A content on its way."""
 
-    picture: Picture
-    where: Tensor | None
-    """The mask, or None where it is white everywhere."""
-    counted: Tensor | None
-    """How much each pixel counts in the statistics: mask and alpha; None where all count alike."""
+    content: Content
     report: Report
     untouched: bool
-    """Whether the content is the result: strength 0, or a mask that leaves nothing to do."""
+    """Whether the content is the result."""
 
 
 @dataclass(eq=False)
@@ -266,9 +243,7 @@ class Stylizer:
             settings={
                 "method": self._method.name,
                 "model": self.info.name,
-                **dataclasses.asdict(chosen),
-                **dataclasses.asdict(sharing),
-                **dataclasses.asdict(self.options),
+                **settings_of(chosen, sharing, self.options),
             },
             model_sha256=self.info.sha256,
             device=str(self.device),
@@ -319,23 +294,25 @@ class Stylizer:
         seconds = (time.perf_counter() - started) / len(frames)
         for frame in frames:
             started = time.perf_counter()
-            rgb = frame.picture.rgb
+            picture, where = frame.content.picture, frame.content.where
+            rgb = picture.rgb
             if not frame.untouched:
-                rgb = blended(frame.picture, outputs.pop(0), frame.where, shot.options, shot.colors, _tick(on_step))
+                rgb = blended(picture, outputs.pop(0), where, shot.options, shot.colors, _tick(on_step))
             seconds_here = seconds + time.perf_counter() - started
             frame.report.seconds["stylize"] = seconds_here
             frame.report.seconds["total"] = report.seconds["prepare"] + seconds_here
-            yield Result(dataclasses.replace(frame.picture, rgb=rgb, warnings=()), frame.report)
+            yield Result(dataclasses.replace(picture, rgb=rgb, warnings=()), frame.report)
 
     def _outputs(self, frames: Sequence[_Frame], shot: _Shot, on_step: OnStep | None) -> list[Tensor]:
         """Return the networks' outputs for frames, within their range."""
         if not frames:
             return []
         stages = self._method.selected(shot.options)
-        measures = [Measure(diagonal=self._method.diagonal, weights=self._weights(frame.counted)) for frame in frames]
+        pictures, counted = [f.content.picture for f in frames], [f.content.counted for f in frames]
+        measures = [Measure(diagonal=self._method.diagonal, weights=self._weights(weights)) for weights in counted]
 
         def run(plan: Plan) -> list[Tensor]:
-            canvases = [self._canvas(frame.picture.rgb) for frame in frames]
+            canvases = [self._canvas(picture.rgb) for picture in pictures]
             pixels = sum(canvas.size[0] * canvas.size[1] for canvas in canvases)
             total = sum(stage.macs_per_pixel for _, stage in stages) * pixels
             largest = max((canvas.size for canvas in canvases), key=math.prod)
@@ -371,34 +348,24 @@ class Stylizer:
             for frame in frames:
                 frame.report.warn(message)
 
-        size = max((frame.picture.size for frame in frames), key=math.prod)
+        size = max((picture.size for picture in pictures), key=math.prod)
         outputs = self._with_smaller_tiles(run, size, len(frames), note)
-        for i, frame in enumerate(frames):
-            height, width = frame.picture.size
+        for i, picture in enumerate(pictures):
+            height, width = picture.size
             output = outputs[i][:, :, :height, :width].float().cpu().contiguous(memory_format=torch.channels_last)
-            outputs[i] = limited(frame.picture, output, shot.options, _tick(on_step))
+            outputs[i] = limited(picture, output, shot.options, _tick(on_step))
         if len(frames) > 1:
-            contents = [frame.picture.rgb for frame in frames]
-            steady(contents, outputs, [frame.counted for frame in frames], _tick(on_step))
+            steady([picture.rgb for picture in pictures], outputs, counted, _tick(on_step))
         if shot.options.keep_color == "lab" and shot.colors is None:
-            pairs = ((frame.picture.rgb, output) for frame, output in zip(frames, outputs, strict=True))
+            pairs = ((picture.rgb, output) for picture, output in zip(pictures, outputs, strict=True))
             shot.colors = lab_map(pairs, _tick(on_step))
         return outputs
 
     def _frame(self, content: Any, mask: Any, report: Report) -> _Frame:
-        """Read a content and its mask; the report is a copy of the one given."""
-        picture = to_picture(content)
-        report = dataclasses.replace(
-            report, content_size=picture.size, seconds=dict(report.seconds), warnings=list(report.warnings)
-        )
-        for note in picture.warnings:
-            report.warn(f"content: {note}")
-        where = self._where(mask, picture, report)
-        counted = picture.alpha if where is None else where if picture.alpha is None else where * picture.alpha
-        if picture.alpha is not None and not bool(picture.alpha.any()):
-            report.warn("empty_alpha: the content is transparent everywhere; it is returned as it is.")
-        untouched = report.settings["strength"] == 0 or (counted is not None and not bool(counted.any()))
-        return _Frame(picture, where, counted, report, untouched)
+        """Read a content and its mask; the frame's report is a copy of the one given."""
+        report = dataclasses.replace(report, seconds=dict(report.seconds), warnings=list(report.warnings))
+        read = read_content(content, mask, report)
+        return _Frame(read, report, report.settings["strength"] == 0 or read.is_hidden)
 
     def _with_smaller_tiles(
         self, run: Callable[[Plan], Any], size: tuple[int, int], frames: int, note: Callable[[str], None]
@@ -437,17 +404,6 @@ class Stylizer:
                 "small_style: the style picture has fewer feature cells than channels; its covariance was completed."
             )
         return mixed
-
-    def _where(self, mask: Any, picture: Picture, report: Report) -> Tensor | None:
-        """Return the mask, or None where it is white everywhere."""
-        if mask is None:
-            return None
-        where, notes = read_mask(mask, picture.size)
-        for note in notes:
-            report.warn(f"mask: {note}")
-        if not where.any():
-            report.warn("empty_mask: the mask is black everywhere; the content is returned as it is.")
-        return None if bool((where == 1).all()) else where
 
     def _canvas(self, rgb: Tensor) -> Canvas:
         return Canvas(extend(rgb.to(self._like), PADDING_MULTIPLE, MIN_SIDE))
@@ -505,35 +461,6 @@ def choose_model(method: str | None, style: Any) -> str:
     return zoo.DEFAULT_MODELS[method]
 
 
-def options_from(cls: type, values: dict[str, Any]) -> Any:
-    """Make an options object.
-
-    Raises:
-        UsageError: SP100, an unknown name; SP101 to SP103, a value out of range.
-    """
-    known = [f.name for f in fields(cls)]
-    for name in values:
-        if name not in known:
-            close = get_close_matches(name, known, 1)
-            hint = f"Did you mean {close[0]}?" if close else f"Known options: {', '.join(known)}."
-            raise UsageError("SP100", f"There is no option {name!r} here.", hint)
-    return cls(**values)
-
-
-def weighted(style: Any) -> list[StyleWeight]:
-    """Return one or several styles as a list with weights."""
-    if not isinstance(style, (list, tuple)):
-        return [style if isinstance(style, StyleWeight) else StyleWeight(style=style)]
-    if not style:
-        raise UsageError("SP109", "The list of styles is empty; at least one style is needed.", "Give a style.")
-    parts = []
-    for part in cast(Sequence[Any], style):
-        if isinstance(part, tuple) and len(part) == 2:
-            part = StyleWeight(style=part[0], weight=part[1])
-        parts.append(part if isinstance(part, StyleWeight) else StyleWeight(style=part))
-    return parts
-
-
 def _part(on_step: OnStep | None, place: int, parts: int) -> OnStep | None:
     """Return the progress of one of several equal parts of a run."""
     if on_step is None or parts == 1:
@@ -544,11 +471,3 @@ def _part(on_step: OnStep | None, place: int, parts: int) -> OnStep | None:
 def _tick(on_step: OnStep | None) -> OnBand:
     """Return what to call while a picture is finished: all is computed, but a stop is still heard."""
     return (lambda: None) if on_step is None else lambda: on_step(1.0, 1.0, "finish")
-
-
-def scaled(picture: Tensor, scale: float) -> Tensor:
-    """Resize (1, C, H, W) by a factor, at least to one pixel; smaller with antialiasing."""
-    if scale == 1:
-        return picture
-    size = [max(1, round(side * scale)) for side in picture.shape[2:]]
-    return F.interpolate(picture, size=size, mode="bicubic", antialias=True).clamp(0, 1)

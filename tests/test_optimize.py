@@ -9,8 +9,9 @@ from PIL import Image
 
 import styleplugin
 from styleplugin.cli import run as cli
+from styleplugin.encoders import load_encoder
 from styleplugin.errors import Cancelled, CheckpointError, ResourceError, UsageError
-from styleplugin.optimize import Optimization, load_encoder
+from styleplugin.optimize import Optimization
 
 QUICK = {"steps": 4, "scales": 1, "start": "content", "device": "cpu"}
 

@@ -13,8 +13,9 @@ from styleplugin.errors import NumericalError
 from styleplugin.methods.optimization import Losses
 from styleplugin.options import Optimizer
 
-HISTORY = 10
-"""Steps that L-BFGS remembers, with the change of the gradient in each."""
+HISTORY: dict[Optimizer, tuple[int, int]] = {"lbfgs": (2, 10), "adam": (2, 2)}
+"""What an optimizer remembers at least and at most, each as large as a picture: steps with the changes of the gradient
+in half precision, or means."""
 MAX_FAILURES = 3
 """So often a diverging run is set back to its best picture, with half the step."""
 _BLOCK = 1 << 20
@@ -39,7 +40,7 @@ class LBFGS:
     What it remembers is kept in bfloat16: half the memory, and the curvature along the rounded steps is as true.
 
     Args:
-        history: See `HISTORY`.
+        history: Steps to remember, with the change of the gradient in each.
     """
 
     def __init__(self, history: int) -> None:
@@ -134,7 +135,7 @@ class Descent:
         steps: Planned steps; the schedule depends on it.
         optimizer: lbfgs, or adam, whose steps shrink along a cosine.
         step_size: Factor for the steps.
-        history: For L-BFGS, see `HISTORY`.
+        history: Steps that L-BFGS remembers.
         note: Takes a warning.
     """
 
@@ -146,7 +147,7 @@ class Descent:
         steps: int,
         optimizer: Optimizer,
         step_size: float,
-        history: int = HISTORY,
+        history: int = HISTORY["lbfgs"][1],
         note: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._evaluate, self._kind, self._history, self._note = evaluate, optimizer, history, note

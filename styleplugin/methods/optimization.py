@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleplugin.engine.region import Region, Span, tiles
-from styleplugin.models.padding import pad_in_channels_last
-from styleplugin.models.vgg import Encoder, stride_of_level
+from styleplugin.models.frozen import freeze
+from styleplugin.models.vgg import Encoder, convs_of_level, stride_of_level
 from styleplugin.options import StyleLoss
 from styleplugin.transforms.eigen import eigh, spectral_function, square_root
 from styleplugin.transforms.moments import Moments
@@ -48,14 +48,16 @@ class OptimizationEncoder:
     """
 
     def __init__(self, encoder: Encoder, like: Tensor) -> None:
-        self.encoder = deepcopy(encoder).requires_grad_(False).to(like.device, like.dtype)
+        self.encoder = deepcopy(encoder).to(like.device, like.dtype)
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pad_in_channels_last(self.encoder)
+        freeze(self.encoder)
         self.levels = tuple(range(1, encoder.spec.level + 1))
         self.scales: list[Tensor] = []
         """For each level (1, C, 1, 1); empty until `normalize` was called."""
         self.halo = _halo(encoder)
         """Pixels around a tile that its features depend on, a multiple of `ALIGNMENT`."""
+        self.bytes_per_pixel = _bytes_per_pixel(encoder) * like.element_size() / 4
+        """What the gradient of a picture takes in memory, beside the picture itself."""
 
     def normalize(self, means: Sequence[Tensor]) -> None:
         """Set the scales from the mean activation of each channel, (C,) for each level.
@@ -170,7 +172,11 @@ class _Tile(NamedTuple):
 
 @dataclass
 class _Sums:
-    """Sums over positions at one level, float64 on the CPU."""
+    """Sums over positions at one level, float64 on the CPU; blocks are summed in working precision.
+
+    Not `Moments`, whose blocks are float64 and centered: they take four times as long, and the derivatives
+    here are by the plain sums.
+    """
 
     count: float
     first: Tensor
@@ -371,6 +377,21 @@ def _halo(encoder: Encoder) -> int:
     for layer in reversed(encoder.layers()[1:]):
         reach = 2 * reach if layer is encoder.pool else reach + 1
     return -(-reach // ALIGNMENT) * ALIGNMENT
+
+
+def _bytes_per_pixel(encoder: Encoder) -> float:
+    """Return what stays in memory while a gradient is computed in float32.
+
+    One byte for each value of each map, the features of all levels with their gradients, and while the widest map is
+    computed its input, its padded input, and its output.
+    """
+    spec = encoder.spec
+    maps = [
+        (width / stride_of_level(int(conv[0])) ** 2, conv.endswith("_1"))
+        for conv, width in zip(convs_of_level(spec.level), spec.widths, strict=True)
+    ]
+    values = [count for count, _ in maps]
+    return sum(values) + 8 * sum(count for count, is_level in maps if is_level) + 12 * max(values)
 
 
 def _cells(region: Region, stride: int) -> Region:

@@ -10,29 +10,40 @@ from torch import Tensor, nn
 from styleplugin.models.layers import Conv3x3
 
 
-class _ReflectPad(torch.autograd.Function):
-    """Pad by 1 on each side; gradients of the border are added to the cells they were copied from."""
+def reflect_pad(x: Tensor) -> Tensor:
+    """Pad (N, C, H, W) by 1 on each side; the result is channels-last."""
+    n, c, h, w = x.shape
+    padded = x.new_empty((n, h + 2, w + 2, c)).permute(0, 3, 1, 2)
+    inner = padded[:, :, 1:-1]
+    inner[..., 1:-1] = x
+    inner[..., 0], inner[..., -1] = x[..., 1], x[..., -2]
+    padded[:, :, 0], padded[:, :, -1] = padded[:, :, 2], padded[:, :, -3]
+    return padded
 
+
+def fold_border(outer: Tensor) -> Tensor:
+    """Return the gradient before `reflect_pad`: that of the border is added to the cells it was copied from.
+
+    Args:
+        outer: The gradient behind it; written to.
+    """
+    rows = outer[:, :, 1:-1]
+    rows[:, :, 1] += outer[:, :, 0]
+    rows[:, :, -2] += outer[:, :, -1]
+    inner = rows[..., 1:-1]
+    inner[..., 1] += rows[..., 0]
+    inner[..., -2] += rows[..., -1]
+    return inner
+
+
+class _ReflectPad(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        n, c, h, w = x.shape
-        padded = x.new_empty((n, h + 2, w + 2, c)).permute(0, 3, 1, 2)
-        inner = padded[:, :, 1:-1]
-        inner[..., 1:-1] = x
-        inner[..., 0], inner[..., -1] = x[..., 1], x[..., -2]
-        padded[:, :, 0], padded[:, :, -1] = padded[:, :, 2], padded[:, :, -3]
-        return padded
+        return reflect_pad(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (outer,) = gradients
-        rows = outer[:, :, 1:-1].clone()
-        rows[:, :, 1] += outer[:, :, 0]
-        rows[:, :, -2] += outer[:, :, -1]
-        inner = rows[..., 1:-1]
-        inner[..., 1] += rows[..., 0]
-        inner[..., -2] += rows[..., -1]
-        return inner
+        return fold_border(gradients[0].clone())
 
 
 class _PaddedConv3x3(Conv3x3):

@@ -1,0 +1,48 @@
+"""VGG encoders by name or source: those of our models, and VGG-19 in a file or on the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+
+from styleplugin import zoo
+from styleplugin.checkpoint import read_weights
+from styleplugin.errors import UsageError
+from styleplugin.importers.vgg import WHOLE_VGG, import_vgg
+from styleplugin.models.pairs import PairModel
+from styleplugin.models.vgg import CONVS, Encoder, VGGSpec, convs_of_level
+from styleplugin.registry import load_tensors
+
+
+def load_encoder(source: str, *, allow_unknown: bool = False) -> tuple[Encoder, str]:
+    """Load an encoder.
+
+    Args:
+        source: A model whose deepest pair is taken, by name or source; or a VGG-19, whole or its first layers, as
+            file:PATH or hub:OWNER/REPO@REVISION.
+        allow_unknown: Admit a local model file that is not in the list of known models, with a warning.
+
+    Returns:
+        The encoder, and the sha256 of the file.
+
+    Raises:
+        WeightsError: SP301 to SP319, the file cannot be used.
+        UsageError: SP151, a model without a VGG encoder.
+    """
+    located = zoo.resolve(source)
+    sha256 = hashlib.sha256(located.path.read_bytes()).hexdigest()
+    if located.path.suffix == ".safetensors" and read_weights(located.path, limits=WHOLE_VGG).metadata:
+        model, info = zoo.load(source, allow_unknown=allow_unknown)
+        if not isinstance(model, PairModel):
+            raise UsageError(
+                "SP151",
+                f"The model {info.name} has no VGG encoder, which the optimization needs.",
+                "Use cd-wct.x16, cd-adain.x16, or a VGG-19 as file:PATH.",
+            )
+        return model.pair(max(model.levels)).encoder, sha256
+    layers = import_vgg(located.path)
+    deepest = max(int(conv[0]) for conv in CONVS if conv.endswith("_1") and f"conv{conv}.weight" in layers)
+    convs = [f"conv{conv}" for conv in convs_of_level(deepest)]
+    encoder = Encoder(VGGSpec(level=deepest, widths=tuple(len(layers[f"{conv}.bias"]) for conv in convs)))
+    wanted = {name: value for name, value in layers.items() if name.split(".")[0] in convs}
+    load_tensors(encoder, wanted, located.path.name)
+    return encoder, sha256

@@ -1,0 +1,85 @@
+"""The memory plan of an optimization: tiles for the gradient, and how much the optimizer may remember."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from styleplugin.engine.device import free_memory
+from styleplugin.errors import ResourceError
+from styleplugin.options import MIN_TILE, TILE_MULTIPLE, EngineOptions
+
+TILES = {"cpu": 512, "cuda": 2048, "mps": 1024, "xpu": 2048}
+"""Side of a tile without its halo where a picture is too large for one piece."""
+_PICTURES = 10
+"""Pictures in memory at once beside what the optimizer remembers: content, current, best, gradients, and copies."""
+_REMEMBERED_BYTES = 512 << 20
+"""The optimizer remembers no more steps than fit, as long as two do."""
+
+
+@dataclass(frozen=True)
+class GradientPlan:
+    """How the gradient of a picture is cut up."""
+
+    device: torch.device
+    tile: int
+    """Side of a tile in pixels, without its halo; 0 for the whole picture."""
+    history: int
+    """Steps the optimizer remembers."""
+    bytes: int
+    """What the run will need at most, beside the program and the pictures handed in."""
+
+    def halved(self) -> GradientPlan | None:
+        """Return the plan to try after an allocation failed, or None below the smallest tile."""
+        tile = (self.tile or 2 * TILES[self.device.type]) // 2 // TILE_MULTIPLE * TILE_MULTIPLE
+        return replace(self, tile=tile) if tile >= MIN_TILE else None
+
+
+def make_gradient_plan(
+    size: tuple[int, int],
+    device: torch.device,
+    options: EngineOptions,
+    *,
+    halo: int,
+    bytes_per_pixel: float,
+    history: tuple[int, int],
+) -> GradientPlan:
+    """Plan an optimization.
+
+    Args:
+        size: (height, width) of the picture.
+        device: Where it runs.
+        options: Tiles and the limit of memory.
+        halo: Pixels around a tile that its gradient depends on.
+        bytes_per_pixel: What the gradient of a tile needs, halo included.
+        history: Steps the optimizer must remember at least, and at most; each takes as much as a picture.
+
+    Raises:
+        ResourceError: SP503, the picture and the optimizer's memory alone need more than there is.
+    """
+    limit = options.memory_limit_mb
+    budget = free_memory(device) // 2 if limit is None else limit << 20
+
+    def tile_bytes(tile: int) -> int:
+        height, width = (min(side, tile + 2 * halo) if tile else side for side in size)
+        return int(bytes_per_pixel * height * width)
+
+    tile = TILES[device.type] if options.tile == "auto" else 0 if options.tile == "whole" else int(options.tile)
+    while options.tile == "auto" and tile > MIN_TILE and tile_bytes(tile) > budget // 2:
+        tile //= 2
+    picture = 12 * size[0] * size[1]
+    least, most = history
+    # No more than its share, and than there is room for.
+    remembered = min(most, max(least, _REMEMBERED_BYTES // picture))
+    remembered = min(remembered, (budget - tile_bytes(tile)) // picture - _PICTURES)
+    needed = tile_bytes(tile) + (_PICTURES + max(least, remembered)) * picture
+    if remembered < least:
+        raise ResourceError(
+            "SP503",
+            f"The optimization of a picture of {size[1]} x {size[0]} needs about {needed >> 20} MB, "
+            f"but {budget >> 20} MB are planned for.",
+            "Use --optimizer adam, raise --memory-limit-mb, or take a smaller picture.",
+            {"needed_mb": needed >> 20, "budget_mb": budget >> 20},
+        )
+    return GradientPlan(device, tile, remembered, needed)

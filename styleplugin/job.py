@@ -1,0 +1,136 @@
+"""What every run begins and ends with: options by name, styles with weights, a content with its mask, a result."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, cast
+
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from styleplugin.errors import UsageError
+from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
+from styleplugin.images.small import losses, write_image
+from styleplugin.options import StyleWeight
+from styleplugin.report import Report
+
+PADDING_MULTIPLE, MIN_SIDE = 16, 32
+"""Pictures are continued by reflection to sides that the deepest stride divides, with two feature cells at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A stylized picture and the account of how it was made."""
+
+    picture: Picture
+    report: Report = field(default_factory=Report)
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture as an 8-bit Pillow image, RGB or RGBA."""
+        return to_pil(self.picture)
+
+    @property
+    def tensor(self) -> Tensor:
+        """The colors as (1, 3, H, W) float32 in [0, 1], channels-last in memory."""
+        return self.picture.rgb
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> None:
+        """Write the picture; see `styleplugin.images.small.write_image` for formats and errors."""
+        write_image(self.picture, path, overwrite=overwrite, quality=quality)
+        self.report.warnings += [note for note in losses(self.picture, path) if note not in self.report.warnings]
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """A picture to stylize, and where."""
+
+    picture: Picture
+    where: Tensor | None
+    """The mask, (1, 1, H, W), or None where it is white everywhere."""
+
+    @property
+    def counted(self) -> Tensor | None:
+        """How much each pixel counts in the statistics: mask and alpha; None where all count alike."""
+        alpha = self.picture.alpha
+        return alpha if self.where is None else self.where if alpha is None else self.where * alpha
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether mask and alpha leave nothing to do."""
+        counted = self.counted
+        return counted is not None and not bool(counted.any())
+
+
+def read_content(content: Any, mask: Any, report: Report) -> Content:
+    """Read a content and its mask; size and warnings go to the report.
+
+    Raises:
+        InputImageError: SP2xx, a picture or mask that cannot be used.
+    """
+    picture = to_picture(content)
+    report.content_size = picture.size
+    for note in picture.warnings:
+        report.warn(f"content: {note}")
+    where = None
+    if mask is not None:
+        where, notes = read_mask(mask, picture.size)
+        for note in notes:
+            report.warn(f"mask: {note}")
+        if not where.any():
+            report.warn("empty_mask: the mask is black everywhere; the content is returned as it is.")
+        where = None if bool((where == 1).all()) else where
+    if picture.alpha is not None and not bool(picture.alpha.any()):
+        report.warn("empty_alpha: the content is transparent everywhere; it is returned as it is.")
+    return Content(picture, where)
+
+
+def options_from(cls: type, values: dict[str, Any]) -> Any:
+    """Make an options object.
+
+    Raises:
+        UsageError: SP100, an unknown name; SP101 to SP103, a value out of range.
+    """
+    known = [f.name for f in fields(cls)]
+    for name in values:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"Did you mean {close[0]}?" if close else f"Known options: {', '.join(known)}."
+            raise UsageError("SP100", f"There is no option {name!r} here.", hint)
+    return cls(**values)
+
+
+def settings_of(*options: Any) -> dict[str, Any]:
+    """Return the fields of several options objects, by name."""
+    return {name: value for part in options for name, value in dataclasses.asdict(part).items()}
+
+
+def weighted(style: Any) -> list[StyleWeight]:
+    """Return one or several styles as a list with weights.
+
+    Raises:
+        UsageError: SP109, an empty list.
+    """
+    if not isinstance(style, (list, tuple)):
+        return [style if isinstance(style, StyleWeight) else StyleWeight(style=style)]
+    if not style:
+        raise UsageError("SP109", "The list of styles is empty; at least one style is needed.", "Give a style.")
+    parts = []
+    for part in cast(Sequence[Any], style):
+        if isinstance(part, tuple) and len(part) == 2:
+            part = StyleWeight(style=part[0], weight=part[1])
+        parts.append(part if isinstance(part, StyleWeight) else StyleWeight(style=part))
+    return parts
+
+
+def scaled(picture: Tensor, scale: float) -> Tensor:
+    """Resize (1, C, H, W) by a factor, at least to one pixel; smaller with antialiasing."""
+    if scale == 1:
+        return picture
+    size = [max(1, round(side * scale)) for side in picture.shape[2:]]
+    return F.interpolate(picture, size=size, mode="bicubic", antialias=True).clamp(0, 1)
