@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from styleplugin.export import Look, fit_look
     from styleplugin.images.lut import LUT, read_lut
     from styleplugin.images.picture import Picture, to_picture
+    from styleplugin.images.small import read_image
     from styleplugin.job import Result
     from styleplugin.optimize import Optimization
     from styleplugin.options import EngineOptions, FrameOptions, OptimizeOptions, StyleWeight, StylizeOptions
@@ -48,6 +49,7 @@ __all__ = [
     "load",
     "mix_styles",
     "options",
+    "read_image",
     "read_lut",
     "stylize",
     "to_picture",
@@ -60,6 +62,7 @@ _ROOMS = {
     "export": ("Look", "fit_look"),
     "images.lut": ("LUT", "read_lut"),
     "images.picture": ("Picture", "to_picture"),
+    "images.small": ("read_image",),
     "optimize": ("Optimization",),
     "options": ("EngineOptions", "FrameOptions", "OptimizeOptions", "StyleWeight", "StylizeOptions"),
     "report": ("Report",),

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
 from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
 from styleplugin.images.small import losses, write_image
@@ -134,3 +135,10 @@ def scaled(picture: Tensor, scale: float) -> Tensor:
         return picture
     size = [max(1, round(side * scale)) for side in picture.shape[2:]]
     return F.interpolate(picture, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def part_of(on_step: OnStep | None, place: int, parts: int) -> OnStep | None:
+    """Return the progress of one of several equal parts of a run."""
+    if on_step is None or parts == 1:
+        return on_step
+    return lambda done, total, stage: on_step(place * total + done, parts * total, stage)

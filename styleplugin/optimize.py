@@ -52,6 +52,7 @@ from styleplugin.methods.optimization import (
     measure,
 )
 from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions
+from styleplugin.regions import refuse_regions
 from styleplugin.report import Report
 from styleplugin.style import SUFFIX
 from styleplugin.stylizer import load
@@ -134,6 +135,7 @@ class Optimization:
         )
         self.content = read_content(content, mask, self.report)
         parts = weighted(style)
+        refuse_regions(parts, "the optimization")
         self._weights = normalized_weights([part.weight for part in parts])
         self._pictures = [_style_picture(part.style, self.report) for part in parts]
         network, self.report.model_sha256 = load_encoder(self.options.encoder, allow_unknown=allow_unknown_model)

@@ -205,6 +205,9 @@ class StyleWeight:
     """Path of a picture or style file, or anything `stylize` accepts as a style."""
     weight: float = field(default=1.0)
     """Share of this style; the weights of a mix are scaled to sum to 1."""
+    region: Any = None
+    """Where on the content this style applies, as a mask: white is painted. Styles without a region are mixed where no
+    other region is."""
 
 
 def parse_style_weight(text: str) -> StyleWeight:

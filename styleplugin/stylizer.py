@@ -29,6 +29,7 @@ from styleplugin.job import (
     Content,
     Result,
     options_from,
+    part_of,
     read_content,
     scaled,
     settings_of,
@@ -40,6 +41,7 @@ from styleplugin.methods.kbstyle import KBStyle
 from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
 from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
+from styleplugin.regions import has_regions, refuse_regions, stylize_regions
 from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report
 from styleplugin.style import SUFFIX, Style, mix_styles
@@ -180,7 +182,8 @@ class Stylizer:
 
         Args:
             content: Path, Pillow image, array, tensor or `Picture`.
-            style: As for `prepare`, or a list of styles, of (style, weight) or of `StyleWeight` to mix.
+            style: As for `prepare`, or a list of styles, of (style, weight) or of `StyleWeight` to mix; these
+                can have regions of their own.
             mask: Where the style applies, as a picture: white is stylized, black is left exactly as it is.
             on_step: Called after every tile with (done, total, stage); raise `Cancelled` in it to stop.
             **options: Fields of `StylizeOptions`.
@@ -193,8 +196,15 @@ class Stylizer:
             ResourceError: SP5xx, not enough memory; NumericalError: SP7xx; Cancelled.
         """
         options_from(StylizeOptions, options)
-        (result,) = self.frames([content], style, masks=[mask], on_step=on_step, **options)
-        return result
+
+        def paint(content: Any, style: Any, mask: Any, on_step: OnStep | None) -> Result:
+            (result,) = self.frames([content], style, masks=[mask], on_step=on_step, **options)
+            return result
+
+        parts = weighted(style)
+        if has_regions(parts):
+            return stylize_regions(content, parts, mask, paint, on_step)
+        return paint(content, style, mask, on_step)
 
     def frames(
         self,
@@ -253,7 +263,7 @@ class Stylizer:
 
         def run(numbers: Sequence[int], shot: _Shot, place: int) -> Iterator[Result]:
             pairs = [(contents[i], None if masks is None else masks[i]) for i in numbers]
-            return self._together(pairs, shot, report, _part(on_step, place, count // len(numbers)))
+            return self._together(pairs, shot, report, part_of(on_step, place, count // len(numbers)))
 
         def results() -> Iterator[Result]:
             if sharing.statistics == "whole batch" and count:
@@ -392,6 +402,7 @@ class Stylizer:
 
     def _mixed(self, style: Any, options: StylizeOptions, report: Report, on_step: OnStep | None) -> Style:
         parts = weighted(style)
+        refuse_regions(parts, "a clip")
         styles = [self.prepare(part.style, style_scale=options.style_scale, on_step=on_step) for part in parts]
         report.style_sizes = [prepared.size for prepared in styles]
         mixed = mix_styles(styles, [part.weight for part in parts])
@@ -459,13 +470,6 @@ def choose_model(method: str | None, style: Any) -> str:
             "Use one of these.",
         )
     return zoo.DEFAULT_MODELS[method]
-
-
-def _part(on_step: OnStep | None, place: int, parts: int) -> OnStep | None:
-    """Return the progress of one of several equal parts of a run."""
-    if on_step is None or parts == 1:
-        return on_step
-    return lambda done, total, stage: on_step(place * total + done, parts * total, stage)
 
 
 def _tick(on_step: OnStep | None) -> OnBand:
