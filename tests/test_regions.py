@@ -75,7 +75,7 @@ def test_progress_runs_once_over_all_regions(stylizer: Stylizer):
     parts = [StyleWeight(style=RED, region=LEFT), StyleWeight(style=BLUE)]
     stylizer(CONTENT, parts, on_step=lambda done, total, stage: shares.append(done / total))
     middle = shares.index(0.5)
-    assert max(shares[: middle + 1]) == 0.5 and min(shares[middle + 1 :]) > 0.5 and shares[-1] == 1
+    assert max(shares[: middle + 1]) == 0.5 and min(shares[middle + 1 :]) >= 0.5 and shares[-1] == 1
 
 
 def test_clips_and_the_optimization_refuse_regions(stylizer: Stylizer):

@@ -1,0 +1,1 @@
+"""The web page: styleplugin for people who would rather drop a photo than write a line."""

@@ -1,0 +1,48 @@
+"""Styles to try with one click; what they make of our own photo is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import gradio as gr
+
+from gradio_app import events
+
+SAMPLES = Path(__file__).resolve().parent.parent / "docs" / "images" / "samples"
+PHOTO = SAMPLES / "lake.jpg"
+STYLES = {name: SAMPLES / f"{name}.jpg" for name in ("swirls", "waves", "dots")}
+_known: dict[tuple[str, str], Any] = {}
+"""Finished results for our photo, by style and model."""
+
+
+def example(
+    content: str | None,
+    model: str,
+    event: gr.SelectData,
+    request: gr.Request,
+    progress: Any = events.PROGRESS,
+) -> Iterator[Any]:
+    """Paint with an example style: the user's photo, or ours if there is none."""
+    name, style = list(STYLES.items())[event.index]
+    photo = content or str(PHOTO)
+    # Taking back the mark lets the same style be clicked again.
+    marks = [gr.update(selected_index=None), photo, str(style)]
+    is_ours = Path(photo).name == PHOTO.name
+    if is_ours and (name, model) in _known:
+        yield *marks, *_known[name, model]
+        return
+    for outputs in events.paint(photo, str(style), model, request=request, progress=progress):
+        if is_ours and isinstance(outputs[1], str):
+            _known[name, model] = _kept(*outputs)
+        yield *marks, *outputs
+        marks = [gr.skip()] * len(marks)
+
+
+def _kept(pair: Any, file: str, line: str) -> Any:
+    """Return a result whose file stays as long as the page runs."""
+    kept = Path(mkdtemp(prefix="styleplugin-example-")) / Path(file).name
+    kept.write_bytes(Path(file).read_bytes())
+    return pair, str(kept), line

@@ -1,0 +1,143 @@
+"""Work in the one thread that computes, watched from an event of the page: progress, stop, memory in use."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from styleplugin import StylePluginWarning
+from styleplugin.errors import Cancelled
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.25
+"""Between two steps that are passed on: each costs the page more than most tiles cost the engine."""
+ABANDONED_SECONDS = 30.0
+"""A job that nobody has looked at for so long stops: its page was closed."""
+STOP_SECONDS = 2.0
+"""A stopped job ends within this time; the page waits for it."""
+
+_worker = ThreadPoolExecutor(1, "styleplugin")
+"""One at a time: two jobs would share the memory planned for one. Always the same thread: PyTorch keeps a pool of its
+own for each one that computes."""
+_running: dict[str, set[Job[Any]]] = {}
+"""Jobs of each browser session."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a job has to say while it runs."""
+
+    share: float
+    """Of the work that is done, in [0, 1]."""
+    text: str
+    show: Any = None
+    """Something to see already, or None."""
+
+
+class Job(Generic[T]):
+    """Work in a thread.
+
+    Args:
+        work: Called in the thread with the job, whose `tell` it calls often.
+    """
+
+    def __init__(self, work: Callable[[Job[T]], T]) -> None:
+        self._work = work
+        self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._seen = self._told = time.monotonic()
+        self._future: Future[T] = Future()
+        self.peak_memory = 0
+        """Most bytes in use while it ran, by the whole program; 0 where it cannot be told."""
+
+    def steps(self, session: str) -> Generator[Step | None, None, T]:
+        """Run the work; yields its steps, and None where nothing happened, so that a cancelled event is noticed.
+
+        Args:
+            session: Of the browser, for `stop_session`. The work is stopped, too, when this is closed.
+
+        Returns:
+            What the work returned.
+        """
+        jobs = _running.setdefault(session, set())
+        jobs.add(self)
+        self._future = _worker.submit(self._run)
+        self._future.add_done_callback(lambda _: self._steps.put(None))
+        try:
+            while True:
+                self._seen = time.monotonic()
+                try:
+                    step = self._steps.get(timeout=POLL_SECONDS)
+                except queue.Empty:
+                    self._measure()
+                    yield None
+                    continue
+                if step is None:
+                    break
+                yield step
+        finally:
+            self.stop()
+            jobs.discard(self)
+            if not jobs:
+                _running.pop(session, None)
+        if self._future.cancelled():
+            raise Cancelled()
+        return self._future.result()
+
+    def tell(self, share: float, text: str, show: Any = None) -> None:
+        """Say where the work stands.
+
+        Raises:
+            Cancelled: The work is to end.
+        """
+        self._measure()
+        if self._stop.is_set() or time.monotonic() - self._seen > ABANDONED_SECONDS:
+            raise Cancelled()
+        if show is not None or time.monotonic() - self._told >= POLL_SECONDS:
+            self._told = time.monotonic()
+            self._steps.put(Step(share, text, show))
+
+    def stop(self) -> None:
+        """Let the next `tell` end the work; work that can, returns what it has. What still waits does not begin."""
+        self._stop.set()
+        self._future.cancel()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the work has ended, at most so long."""
+        wait([self._future], seconds)
+
+    def _measure(self) -> None:
+        self.peak_memory = max(self.peak_memory, memory_in_use())
+
+    def _run(self) -> T:
+        with warnings.catch_warnings():
+            # The report lists them, and the page shows them.
+            warnings.simplefilter("ignore", StylePluginWarning)
+            return self._work(self)
+
+
+def stop_session(session: str) -> None:
+    """Stop what a browser session has running, and wait for the end."""
+    jobs = list(_running.get(session, ()))
+    for job in jobs:
+        job.stop()
+    for job in jobs:
+        job.wait(STOP_SECONDS)
+
+
+def memory_in_use() -> int:
+    """Return the bytes in use: of the accelerator if there is one, else of this process; 0 where it is not known."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated()
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * 4096 if statm.exists() else 0
