@@ -6,15 +6,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 SAMPLES := docs/images/samples
 
-.PHONY: help stylize test check environment clean
+.PHONY: help stylize app test environment clean
 
 help:
 	@echo "make stylize   make the environment and stylize a sample picture"
 	@echo "make test      make the environment and run all checks"
+	@echo "make app       make the environment and open the page in a browser"
 	@echo "make clean     remove the environment"
 
 stylize: environment
 	$(BIN)/styleplugin stylize $(SAMPLES)/lake.jpg $(SAMPLES)/swirls.jpg -o out/lake-swirls.png --overwrite
+
+app: environment
+	$(BIN)/python -m gradio_app --open
 
 test: environment
 	$(BIN)/ruff format --check .
@@ -31,7 +35,7 @@ $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --group dev -e ".[cli,hub,train]"
+	$(BIN)/python -m pip install --quiet --group dev -e ".[cli,hub,train,app]"
 	touch $@
 
 clean:

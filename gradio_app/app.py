@@ -15,6 +15,7 @@ from gradio_app import events
 from gradio_app.controls import control, models_of, read_recipe, write_recipe
 from gradio_app.examples import SAMPLES, STYLES, example
 from gradio_app.looks import CSS, theme
+from gradio_app.pictures import COLORS, MAX_MEGAPIXELS, for_page
 from styleplugin.errors import StylePluginError
 from styleplugin.options import OptimizeOptions, StylizeOptions
 
@@ -26,7 +27,7 @@ _PICTURES = [".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"]
 _LEVELS = ["5 4 3 2 1", "4 3 2 1", "3 2 1", "2 1", "5", "4", "3", "2", "1"]
 _INTRO = f"""# styleplugin
 Give a photo the style of another picture. Everything is computed here: nothing leaves this machine, nothing is fetched.
-Pictures may have up to {events.MAX_MEGAPIXELS} megapixels and 64 MB."""
+Pictures may have up to {MAX_MEGAPIXELS} megapixels and 64 MB."""
 
 Settings = dict[str, Any]
 """Controls by the name of the event's argument."""
@@ -147,7 +148,7 @@ def _optimize() -> None:
 
 
 def _mix() -> None:
-    colors = list(events.COLORS)
+    colors = list(COLORS)
     with gr.Row():
         with gr.Column():
             content = upload("Photo")
@@ -170,7 +171,7 @@ def _mix() -> None:
                     layers=False,
                     brush=gr.Brush(
                         default_size=40,
-                        colors=["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in events.COLORS.values()],
+                        colors=["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in COLORS.values()],
                         color_mode="fixed",
                     ),
                     elem_id="regions",
@@ -280,7 +281,7 @@ def _recipe(task: str, settings: Settings) -> None:
         try:
             data = read_recipe(text, task, settings)
         except StylePluginError as error:
-            raise gr.Error(str(error), title=error.code, print_exception=False) from error
+            raise for_page(error) from error
         return [data.get(name, gr.skip()) for name in settings]
 
     with gr.Accordion("Recipe: these settings as text", open=False):

@@ -24,15 +24,13 @@ def control(cls: type, name: str, **changes: Any) -> Any:
         **changes: What the page wants otherwise: label, value, minimum, maximum.
     """
     bounds, choices, value = bounds_of(cls, name), choices_of(cls, name), default_of(cls, name)
-    common = {"label": name.replace("_", " ").capitalize(), "info": help_of(cls, name), "value": value}
-    if choices or "choices" in changes:
-        return gr.Dropdown(**(common | {"choices": list(choices)} | changes))
-    if bounds is not None:
-        low, high = bounds.low, bounds.high
-        return gr.Slider(**(common | {"minimum": low, "maximum": high, "step": bounds.step} | changes))
-    if isinstance(value, bool):
-        return gr.Checkbox(**(common | changes))
-    return gr.Textbox(**(common | changes))
+    given: dict[str, Any] = {"label": name.replace("_", " ").capitalize(), "info": help_of(cls, name), "value": value}
+    if choices:
+        given["choices"] = list(choices)
+    elif bounds is not None:
+        given |= {"minimum": bounds.low, "maximum": bounds.high, "step": bounds.step}
+    given |= changes
+    return (gr.Dropdown if "choices" in given else gr.Slider if "step" in given else gr.Checkbox)(**given)
 
 
 def models_of(*methods: str) -> list[tuple[str, str]]:

@@ -12,31 +12,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 import styleplugin
 from gradio_app.jobs import Job, Step, stop_session
+from gradio_app.pictures import drawn_regions, for_page, read, small, smaller
 from gradio_app.zero import gpu
 from styleplugin import Optimization, Picture, Result, StyleWeight, Stylizer
 from styleplugin.errors import Cancelled, StylePluginError
 
-MAX_MEGAPIXELS = 100
-"""Largest picture that is read."""
-PREVIEW_PIXELS = 2_000_000
-"""Largest pictures that the page itself shows; the files have all pixels."""
 QUICK_SIDE = 768
 """A larger photo is stylized at this longer side first, to have something to see in seconds."""
 PREVIEW_SECONDS = 1.0
 """Between two previews of an optimization."""
 FORMATS = ["png", "jpg", "webp", "tif"]
-COLORS = {"red": (255, 59, 48), "green": (52, 199, 89), "blue": (0, 122, 255), "yellow": (255, 204, 0)}
-"""What regions are drawn with: the first is that of style 1, and so on."""
 PROGRESS = gr.Progress()
 """The bar of the page; as a default it tells Gradio to hand it in."""
-_OPAQUE = 32
-"""Fainter strokes than this, of 255, do not count."""
-
 Pair = tuple[Image.Image, Image.Image]
 
 
@@ -181,7 +172,7 @@ def optimize(
     }
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:
-        photo, picture = (_smaller(read(x, what), side) for x, what in ((content, "a photo"), (style, "a style")))
+        photo, picture = (smaller(read(x, what), side) for x, what in ((content, "a photo"), (style, "a style")))
         text, share = "start", 0.0
         run = Optimization(photo, picture, on_step=lambda *_: job.tell(share, text), **options)
         shown = time.monotonic()
@@ -191,7 +182,7 @@ def optimize(
                 text = f"step {step.step} of {step.steps}, loss {step.losses.total:.3g}, {step.seconds_left:.0f} s left"
                 if time.monotonic() - shown > PREVIEW_SECONDS:
                     shown = time.monotonic()
-                    job.tell(share, text, (_small(photo, QUICK_SIDE), run.preview(QUICK_SIDE)))
+                    job.tell(share, text, (small(photo, QUICK_SIDE), run.preview(QUICK_SIDE)))
         except Cancelled:
             if not run.steps_done:
                 raise
@@ -247,7 +238,7 @@ def mix(
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:
         photo = read(content, "a photo")
-        drawn = _regions(regions, photo.size)
+        drawn = drawn_regions(regions, photo.size)
         parts = [
             StyleWeight(style=read(path, "a style"), weight=weight, region=where)
             for (path, weight), where in zip(given, drawn, strict=True)
@@ -317,16 +308,9 @@ def canvas_of(content: str | None) -> Any:
     if content is None:
         return None
     try:
-        return {"background": _small(read(content, "a photo"), QUICK_SIDE), "layers": [], "composite": None}
+        return {"background": small(read(content, "a photo"), QUICK_SIDE), "layers": [], "composite": None}
     except StylePluginError as error:
-        raise _for_page(error) from error
-
-
-def read(path: str | None, what: str) -> Picture:
-    """Read an upload, or raise an error for the page if there is none or it cannot be used."""
-    if not path:
-        raise gr.Error(f"Give {what} first.", title="Something is missing", print_exception=False)
-    return styleplugin.read_image(path, max_megapixels=MAX_MEGAPIXELS)
+        raise for_page(error) from error
 
 
 def _run(
@@ -343,7 +327,7 @@ def _run(
         except Cancelled:
             yield gr.skip(), *nothing, "Stopped."
         except StylePluginError as error:
-            raise _for_page(error) from error
+            raise for_page(error) from error
         else:
             memory = f" · peak memory {job.peak_memory / 1e6:,.0f} MB" if job.peak_memory else ""
             first, *rest = outcome.line.split("\n", 1)
@@ -376,9 +360,9 @@ def _quick_then_whole(
     """Stylize, and show a small version of a large photo first."""
     factor = QUICK_SIDE / max(photo.size)
     if factor < 0.7:
-        small = options | {"style_scale": max(0.1, options.get("style_scale", 1.0) * factor)}
-        quick = stylizer(_small(photo, QUICK_SIDE), parts, on_step=_telling(job), **small)
-        job.tell(0, "preview done", (_small(photo, QUICK_SIDE), quick.image))
+        quickly = options | {"style_scale": max(0.1, options.get("style_scale", 1.0) * factor)}
+        quick = stylizer(small(photo, QUICK_SIDE), parts, on_step=_telling(job), **quickly)
+        job.tell(0, "preview done", (small(photo, QUICK_SIDE), quick.image))
     return stylizer(photo, parts, on_step=_telling(job), **options)
 
 
@@ -393,7 +377,7 @@ def _finished(
     height, width = report.content_size
     line = f"**{model}** · {report.seconds['total']:.1f} s · {width} x {height}"
     notes = [note, *report.warnings] if note else report.warnings
-    pair = (_small(photo), _small(result.picture))
+    pair = (small(photo), small(result.picture))
     return Outcome(pair, "\n\n".join([line, *notes]), [str(path)])
 
 
@@ -408,47 +392,3 @@ def _loaded(model: str) -> Stylizer:
 def _telling(job: Job[Any]) -> Callable[[float, float, str], None]:
     """Return an `on_step` that tells a job."""
     return lambda done, total, stage: job.tell(done / total if total else 0, stage)
-
-
-def _small(picture: Picture, side: int | None = None) -> Image.Image:
-    """Return a picture for the page: at most of this longer side, or of `PREVIEW_PIXELS`; transparent parts white."""
-    scale = min(1.0, side / max(picture.size) if side else (PREVIEW_PIXELS / (picture.width * picture.height)) ** 0.5)
-    image = Result(picture).image
-    if scale < 1:
-        image.thumbnail((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image
-
-
-def _smaller(picture: Picture, side: int) -> Picture:
-    """Return a picture with at most this longer side, with its alpha."""
-    if max(picture.size) <= side:
-        return picture
-    image = Result(picture).image
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return styleplugin.to_picture(image)
-
-
-def _regions(drawing: dict[str, Any] | None, size: tuple[int, int]) -> list[np.ndarray | None]:
-    """Return the region of each color of a drawing, (height, width) in [0, 1]; None for colors that were not used."""
-    layers = [np.asarray(Image.open(path).convert("RGBA")) for path in (drawing or {}).get("layers") or []]
-    regions: list[np.ndarray | None] = []
-    for i in range(len(COLORS)):
-        drawn = [(layer[..., 3] > _OPAQUE) & (_nearest(layer[..., :3]) == i) for layer in layers]
-        if not np.any(drawn):
-            regions.append(None)
-            continue
-        region = Image.fromarray(np.any(drawn, 0)).convert("L").resize(size[::-1], Image.Resampling.BILINEAR)
-        regions.append(np.asarray(region, np.float32) / 255)
-    return regions
-
-
-def _nearest(colors: np.ndarray) -> np.ndarray:
-    """Return for each pixel which of `COLORS` is nearest."""
-    known = np.array(list(COLORS.values()), np.int32)
-    return ((colors[:, :, None].astype(np.int32) - known) ** 2).sum(-1).argmin(-1)
-
-
-def _for_page(error: StylePluginError) -> gr.Error:
-    return gr.Error(str(error), title=error.code, print_exception=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gradio as gr
+from gradio.themes import Default, ThemeClass
 
 CSS = """
 .gradio-container { max-width: 1280px !important; margin: 0 auto; }
@@ -12,9 +12,9 @@ CSS = """
 """
 
 
-def theme() -> gr.Theme:
+def theme() -> ThemeClass:
     """Return the theme; no font is fetched."""
-    return gr.themes.Default(
+    return Default(
         primary_hue="teal",
         secondary_hue="teal",
         neutral_hue="slate",

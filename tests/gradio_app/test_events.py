@@ -1,0 +1,138 @@
+"""What the buttons do, without a page."""
+
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+import styleplugin
+from gradio_app import events
+from gradio_app.pictures import COLORS, drawn_regions
+
+from .conftest import broken_files, picture
+
+QUICK = "kbstyle.200k"
+
+
+def run(event, *args, **options):
+    """Return all that an event yields, with the files' bytes in place of their names."""
+    seen = []
+    for outputs in event(*args, progress=lambda *_, **__: None, **options):
+        seen.append([Path(x).read_bytes() if isinstance(x, str) and Path(x).is_file() else x for x in outputs])
+    return seen
+
+
+def opened(data: bytes) -> np.ndarray:
+    import io
+
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_paint_gives_the_picture_of_the_engine_and_a_line(photo, painting):
+    (before, after), data, line = run(events.paint, photo, painting, QUICK, 0.8)[-1]
+    expected = styleplugin.stylize(photo, painting, model=QUICK, strength=0.8)
+    np.testing.assert_array_equal(opened(data), np.asarray(expected.image))
+    assert before.size == after.size == (128, 96)
+    assert line.startswith("**kbstyle.200k** · ") and "128 x 96" in line and "peak memory" in line
+
+
+def test_a_large_photo_is_shown_small_first(tmp_path, painting):
+    picture(5, (900, 1200)).save(tmp_path / "large.jpg")
+    outputs = run(events.paint, str(tmp_path / "large.jpg"), painting, QUICK)
+    sizes = [pair[1].size for pair, *_ in outputs if isinstance(pair, tuple)]
+    assert sizes == [(768, 576), (1200, 900)]
+
+
+def test_the_page_shows_at_most_2_megapixels_and_the_file_has_all(tmp_path, painting):
+    picture(5, (1600, 2000)).save(tmp_path / "large.jpg")
+    pair, data, _ = run(events.paint, str(tmp_path / "large.jpg"), painting, QUICK, file_format="jpg")[-1]
+    assert pair[0].size == pair[1].size and 1.9e6 < pair[1].width * pair[1].height <= 2e6
+    assert opened(data).shape == (1600, 2000, 3)
+
+
+def test_a_look_comes_with_its_color_table(photo, painting):
+    _, data, table, line = run(events.photo_look, photo, painting, table=17)[-1]
+    assert opened(data).shape == (96, 128, 3) and b"LUT_3D_SIZE 17" in table and "Color table: " in line
+
+
+def test_an_optimization_shows_previews_and_its_best_picture(photo, painting, monkeypatch):
+    monkeypatch.setattr(events, "PREVIEW_SECONDS", 0)
+    outputs = run(events.optimize, photo, painting, steps=3, start="content", side=128)
+    previews = [pair for pair, *_ in outputs[:-1] if isinstance(pair, tuple)]
+    assert previews and opened(outputs[-1][1]).shape == (96, 128, 3)
+
+
+def test_a_stopped_optimization_keeps_what_it_has(photo, painting, monkeypatch):
+    monkeypatch.setattr(events, "PREVIEW_SECONDS", 0)
+    monkeypatch.setattr(events.secrets, "token_hex", lambda _: "session")
+    shown, last = 0, []
+    for outputs in events.optimize(photo, painting, steps=5000, start="content", progress=lambda *_, **__: None):
+        last = outputs
+        shown += isinstance(outputs[0], tuple)
+        if shown == 2:
+            events.stop_session("session")
+            shown = 3
+    assert last[2].startswith("**optimization**") and "Stopped after" in last[2]
+
+
+def test_a_stopped_picture_says_so(photo, painting, monkeypatch):
+    monkeypatch.setattr(events, "_quick_then_whole", lambda job, *_: [job.stop(), job.tell(0, "")])
+    assert run(events.paint, photo, painting)[-1][-1] == "Stopped."
+
+
+def drawing(tmp_path, *boxes, size=(96, 128)):
+    layer = Image.new("RGBA", size[::-1])
+    for color, box in boxes:
+        layer.paste((*COLORS[color], 255), box)
+    layer.save(tmp_path / "layer.png")
+    return {"background": None, "layers": [str(tmp_path / "layer.png")], "composite": None}
+
+
+def test_a_drawn_region_limits_its_style(tmp_path, photo, painting):
+    drawn = drawing(tmp_path, ("red", (0, 0, 64, 96)))
+    data = run(events.mix, photo, painting, regions=drawn, model=QUICK)[-1][1]
+    before, after = opened(Path(photo).read_bytes()), opened(data)
+    np.testing.assert_array_equal(after[:, 66:], before[:, 66:])
+    assert np.abs(after[:, :60].astype(int) - before[:, :60]).mean() > 5
+
+
+def test_styles_mix_by_weight_and_each_color_is_its_styles_region(tmp_path, photo, painting):
+    data = run(events.mix, photo, painting, photo, weight_1=0.7, weight_2=0.3, model=QUICK)[-1][1]
+    parts = [(painting, 0.7), (photo, 0.3)]
+    np.testing.assert_array_equal(opened(data), np.asarray(styleplugin.stylize(photo, parts, model=QUICK).image))
+    drawn = drawing(tmp_path, ("red", (0, 0, 64, 96)), ("yellow", (64, 0, 128, 96)))
+    regions = drawn_regions(drawn, (96, 128))
+    assert [None if region is None else region.mean() for region in regions] == [0.5, None, None, 0.5]
+
+
+def test_a_large_file_runs_in_tiles_within_its_memory(photo, painting):
+    data = run(events.large, photo, painting, QUICK, memory_limit_mb=256, file_format="png")[-1][1]
+    np.testing.assert_array_equal(opened(data), np.asarray(styleplugin.stylize(photo, painting, model=QUICK).image))
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("empty", "SP202"), ("text", "SP203"), ("corrupt", "SP204"), ("huge", "SP205")]
+)
+def test_G10_files_that_are_no_pictures_get_a_sentence_without_a_path(tmp_path, painting, kind, code):
+    with pytest.raises(gr.Error) as raised:
+        run(events.paint, str(broken_files(tmp_path)[kind]), painting)
+    assert raised.value.title == code and f"'{kind}.png'" in raised.value.message
+    assert str(tmp_path) not in raised.value.message
+
+
+def test_what_is_missing_is_said(photo, painting):
+    for event, args in ((events.paint, (None, painting)), (events.paint, (photo, None)), (events.mix, (photo, None))):
+        with pytest.raises(gr.Error, match=r"Give (a|at least one)"):
+            run(event, *args)
+    with pytest.raises(gr.Error, match="no embedded model"):
+        run(events.paint, photo, painting, "file:/etc/passwd")
+
+
+def test_transparent_photos_keep_their_alpha_in_the_file(tmp_path, painting):
+    image = picture(7).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(tmp_path / "alpha.png")
+    pair, data, _ = run(events.paint, str(tmp_path / "alpha.png"), painting, QUICK)[-1]
+    assert opened(data).shape == (96, 128, 4) and pair[0].mode == "RGB"

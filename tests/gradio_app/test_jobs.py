@@ -1,0 +1,130 @@
+"""Jobs: steps, stop, one at a time."""
+
+import threading
+import time
+
+import pytest
+
+from gradio_app import jobs
+from gradio_app.jobs import Job, Step, stop_session
+from styleplugin.errors import Cancelled, UsageError
+
+
+def finish(steps):
+    """Read all steps; returns them, and what the work returned."""
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            return [step for step in seen if step is not None], end.value
+
+
+def test_a_job_says_where_it_stands_and_returns_what_it_made():
+    def work(job):
+        job.tell(0.5, "half", show="preview")
+        return "done"
+
+    assert finish(Job(work).steps("a")) == ([Step(0.5, "half", "preview")], "done")
+
+
+def test_steps_come_no_faster_than_they_are_passed_on():
+    def work(job):
+        for i in range(1000):
+            job.tell(i / 1000, "quick")
+
+    steps, _ = finish(Job(work).steps("a"))
+    assert len(steps) < 10
+
+
+def test_errors_of_the_work_reach_the_event():
+    def work(job):
+        raise UsageError("SP100", "No.")
+
+    with pytest.raises(UsageError, match="No"):
+        finish(Job(work).steps("a"))
+
+
+def test_a_stopped_session_ends_its_own_jobs_soon():
+    entered, ended = threading.Event(), threading.Event()
+
+    def work(job):
+        entered.set()
+        try:
+            while True:
+                job.tell(0, "working")
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    def other(job):
+        return "other"
+
+    steps = Job(work).steps("mine")
+    next(steps)
+    entered.wait(5)
+    stop_session("somebody else's")
+    assert not ended.is_set()
+    started = time.monotonic()
+    stop_session("mine")
+    assert ended.is_set() and time.monotonic() - started < 2
+    with pytest.raises(Cancelled):
+        finish(steps)
+    assert finish(Job(other).steps("mine"))[1] == "other"
+    assert not jobs._running
+
+
+def test_jobs_run_one_at_a_time_and_one_that_waits_can_be_stopped():
+    release, both = threading.Event(), []
+
+    def first(job):
+        both.append("first")
+        release.wait(10)
+
+    def second(job):
+        both.append("second")
+
+    running, waiting = Job(first).steps("a"), Job(second).steps("b")
+    next(running), next(waiting)
+    assert both == ["first"]
+    stop_session("b")
+    with pytest.raises(Cancelled):
+        finish(waiting)
+    release.set()
+    finish(running)
+    assert both == ["first"]
+
+
+def test_closing_the_event_ends_the_work():
+    ended = threading.Event()
+
+    def work(job):
+        try:
+            while True:
+                job.tell(0, "working")
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    steps = Job(work).steps("a")
+    next(steps)
+    steps.close()
+    assert ended.wait(2)
+
+
+def test_G08_work_that_nobody_looks_at_any_more_ends(monkeypatch):
+    monkeypatch.setattr(jobs, "ABANDONED_SECONDS", 0.6)
+    ended = threading.Event()
+
+    def work(job):
+        try:
+            while True:
+                job.tell(0, "working")
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    steps = Job(work).steps("a")
+    next(steps)
+    assert ended.wait(5)
+    steps.close()
