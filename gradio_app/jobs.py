@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-import warnings
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from styleplugin import StylePluginWarning
 from styleplugin.errors import Cancelled
 
 T = TypeVar("T")
@@ -71,7 +69,7 @@ class Job(Generic[T]):
         """
         jobs = _running.setdefault(session, set())
         jobs.add(self)
-        self._future = _worker.submit(self._run)
+        self._future = _worker.submit(self._work, self)
         self._future.add_done_callback(lambda _: self._steps.put(None))
         try:
             while True:
@@ -118,12 +116,6 @@ class Job(Generic[T]):
 
     def _measure(self) -> None:
         self.peak_memory = max(self.peak_memory, memory_in_use())
-
-    def _run(self) -> T:
-        with warnings.catch_warnings():
-            # The report lists them, and the page shows them.
-            warnings.simplefilter("ignore", StylePluginWarning)
-            return self._work(self)
 
 
 def stop_session(session: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import gradio as gr
@@ -25,7 +26,7 @@ _OPAQUE = 32
 def read(path: str | None, what: str) -> Picture:
     """Read an upload, or raise an error for the page if there is none or it cannot be used."""
     if not path:
-        raise gr.Error(f"Give {what} first.", title="Something is missing", print_exception=False)
+        raise gr.Error(f"Give {what} first.", print_exception=False)
     return styleplugin.read_image(path, max_megapixels=MAX_MEGAPIXELS)
 
 
@@ -70,5 +71,6 @@ def _nearest(colors: np.ndarray) -> np.ndarray:
 
 
 def for_page(error: StylePluginError) -> gr.Error:
-    """Return an error as the page shows it: its sentence and its code, no trace."""
-    return gr.Error(str(error), title=error.code, print_exception=False)
+    """Return an error as the page shows it: its sentence and its code, no trace, no folder of this machine."""
+    sentence = re.sub(r"'[^']*[/\\]([^'/\\]*)'", r"'\1'", str(error))
+    return gr.Error(f"{sentence} ({error.code})", print_exception=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# Pages that share a folder would clear away each other's files.
+os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="page-test-")
 gradio = pytest.importorskip("gradio", reason="needs the extra [app]")
 
 

@@ -118,8 +118,14 @@ def test_a_large_file_runs_in_tiles_within_its_memory(photo, painting):
 def test_G10_files_that_are_no_pictures_get_a_sentence_without_a_path(tmp_path, painting, kind, code):
     with pytest.raises(gr.Error) as raised:
         run(events.paint, str(broken_files(tmp_path)[kind]), painting)
-    assert raised.value.title == code and f"'{kind}.png'" in raised.value.message
+    assert raised.value.message.endswith(f"({code})") and f"'{kind}.png'" in raised.value.message
     assert str(tmp_path) not in raised.value.message
+
+
+def test_G10_a_file_that_has_gone_is_named_without_its_folder(tmp_path, painting):
+    with pytest.raises(gr.Error) as raised:
+        run(events.paint, str(tmp_path / "gone.png"), painting)
+    assert "'gone.png'" in raised.value.message and str(tmp_path) not in raised.value.message
 
 
 def test_what_is_missing_is_said(photo, painting):
