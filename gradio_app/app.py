@@ -65,7 +65,6 @@ def _paint() -> None:
                 show_label=False,
                 columns=len(STYLES),
                 height=150,
-                min_width=0,
                 object_fit="cover",
                 allow_preview=False,
                 interactive=False,
@@ -91,7 +90,7 @@ def _paint() -> None:
         api_visibility="private",
         concurrency_limit=1,
         concurrency_id="gpu",
-        show_progress_on=outputs[0],
+        show_progress_on=outputs[-1],
     )
 
 
@@ -223,7 +222,7 @@ def _format(task: Task, value: str) -> None:
 def main() -> None:
     """Start the page."""
     parser = argparse.ArgumentParser(prog="python -m gradio_app", description=main.__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for the whole network")
+    parser.add_argument("--host", help="address to listen at: 127.0.0.1, this machine alone, or 0.0.0.0, the network")
     parser.add_argument("--port", type=int, help="by default the first free one from 7860")
     parser.add_argument("--folder", help="let the page choose pictures of this folder of this machine")
     parser.add_argument("--mcp", action="store_true", help="serve the events as MCP tools, too")

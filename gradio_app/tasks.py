@@ -34,6 +34,7 @@ class Task:
     def upload(self, name: str, label: str, **changes: Any) -> Any:
         """Show where a picture is dropped; the event gets the file as it was uploaded, for our own reader."""
         usual = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"], "height": 220}
+        usual["placeholder"] = "Drop a picture, or click"
         image = gr.Image(label=label, elem_id=f"{self.name}-{name}", **(usual | changes))
         # Gradio's own way opens the file, and fails without a sentence where it is broken or huge.
         image.preprocess = lambda payload: None if payload is None else payload.path
@@ -123,7 +124,8 @@ class Task:
             api_name=self.name,
             concurrency_limit=1,
             concurrency_id="gpu",
-            show_progress_on=self._outputs[0],
+            # Below the pictures, so that previews can be seen.
+            show_progress_on=self._outputs[-1],
         )
         # The first lets the work end by itself, and an optimization keeps its picture; the second takes what still
         # waits out of the queue.

@@ -175,7 +175,7 @@ def test_G01_the_default_start_is_for_this_machine_alone(address: str, monkeypat
     monkeypatch.setattr(app, "launch", lambda page, **options: given.update(options))
     monkeypatch.setattr("sys.argv", ["gradio_app"])
     app.main()
-    assert given["server_name"] == "127.0.0.1" and not given["mcp_server"]
+    assert given["server_name"] is None and not given["mcp_server"]
     page = app.build()
     assert page.analytics_enabled is False and page.delete_cache == (3600, 86400)
 

@@ -1,0 +1,145 @@
+"""The folder of a Space: complete, runs by itself, and can be uploaded."""
+
+import base64
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import types
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import tomllib
+
+from gradio_app import zero
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = importlib.util.spec_from_file_location("make_space", ROOT / "scripts" / "make_space.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("space") / "folder"
+    files = module.assemble(folder)
+    assert Path("app.py") in files and Path("weights/index.json") in files
+    with pytest.raises(FileExistsError):
+        module.assemble(folder)
+    return folder
+
+
+def test_the_front_matter_names_the_app_and_the_gradio_we_test_with(space: Path):
+    import gradio
+
+    front = (space / "README.md").read_text().split("---")[1]
+    assert "sdk: gradio" in front and "app_file: app.py" in front
+    major, minor, _ = re.search(r"sdk_version: (\d+)\.(\d+)\.(\d+)", front).groups()
+    assert (major, minor) == tuple(gradio.__version__.split(".")[:2])
+    assert len(re.search("short_description: (.*)", front)[1]) <= 60
+
+
+def test_the_requirements_are_those_of_the_package(space: Path):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (space / "requirements.txt").read_text().split() == project["dependencies"]
+
+
+@pytest.mark.slow
+def test_the_folder_runs_by_itself(space: Path):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "PYTHONDONTWRITEBYTECODE": "1"}
+    app = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "app.py"],
+        cwd=space,
+        env=env,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        end = time.monotonic() + 90
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/config", timeout=5) as answer:
+                    config = json.load(answer)
+                break
+            except OSError:
+                assert app.poll() is None and time.monotonic() < end
+                time.sleep(0.5)
+    finally:
+        app.terminate()
+        app.communicate()
+    assert config["title"] == "styleplugin"
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """Takes a commit as the Hub does."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        hub = self.server
+        if "/preupload/" in self.path:
+            names = [file["path"] for file in json.loads(body)["files"]]
+            answer = {"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]}
+        elif self.path.endswith("validate-yaml"):
+            answer = {"errors": [], "warnings": []}
+        elif "/commit/" in self.path:
+            for line in body.splitlines():
+                entry = json.loads(line)
+                if entry["key"] == "file":
+                    hub.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+            answer = {
+                "success": True,
+                "commitOid": "0" * 40,
+                "commitUrl": f"{hub.url}/spaces/me/page/commit/{'0' * 40}",
+            }
+        else:
+            answer = {}
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    server.url, server.files = f"http://127.0.0.1:{server.server_port}", {}
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_folder_can_be_uploaded(space: Path, hub: ThreadingHTTPServer):
+    from huggingface_hub import HfApi
+
+    HfApi(endpoint=hub.url, token="t").upload_folder(repo_id="me/page", repo_type="space", folder_path=space)
+    sent = {path.relative_to(space).as_posix(): path.read_bytes() for path in space.rglob("*") if path.is_file()}
+    assert hub.files == sent
+
+
+def test_events_ask_for_the_gpu_of_the_space_where_there_is_one(monkeypatch):
+    def event() -> None: ...
+
+    assert zero.gpu(event) is event
+    asked = []
+    lender = types.SimpleNamespace(GPU=lambda duration: lambda f: asked.append((duration, f)) or f)
+    monkeypatch.setattr(zero, "spaces", lender)
+    assert zero.gpu(event) is event and asked == [(zero.SECONDS, event)]
