@@ -1,7 +1,7 @@
 """Assemble the folder of a Hugging Face Space: the page, the package and the weights.
 
 Run: python scripts/make_space.py FOLDER
-Then: python -c "from huggingface_hub import HfApi; HfApi().upload_folder(repo_id='OWNER/NAME', repo_type='space', folder_path='FOLDER')"
+Then, in Python: HfApi().upload_folder(repo_id="OWNER/NAME", repo_type="space", folder_path="FOLDER")
 """
 
 from __future__ import annotations

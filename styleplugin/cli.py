@@ -51,6 +51,7 @@ def stylize_command(
     *,
     output: Output,
     style: UseAppendAction[tuple[str, ...]] = (),
+    region: UseAppendAction[tuple[str, ...]] = (),
     method: Method | None = None,
     model: str | None = None,
     allow_unknown_model: bool = False,
@@ -73,6 +74,8 @@ def stylize_command(
         style_picture: The style: a picture, or a style file made by `style save`.
         output: Where the result goes; the extension decides the format (.png, .jpg, .webp, .tif, .bmp).
         style: A style with its weight, PATH:WEIGHT; give it several times to mix styles.
+        region: A picture that says where the first style goes; give it again for the second, and so on, and `-` for a
+            style without a region: these are mixed everywhere else.
         method: wct (the default), adain, kbstyle, photorealistic or optimization.
         model: Name or source of a model: cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
@@ -92,7 +95,13 @@ def stylize_command(
     parts = [parse_style_weight(text) for text in [*([style_picture] if style_picture else []), *style]]
     if not parts:
         raise UsageError("SP109", "No style was given; one is needed.", "styleplugin stylize PHOTO PAINTING -o OUT.png")
-    inputs = [content, *(part.style for part in parts), *([mask] if mask else [])]
+    if len(region) > len(parts):
+        raise UsageError(
+            "SP129", f"{len(region)} regions were given for {len(parts)} styles.", "Give one --region for each style."
+        )
+    for i, path in enumerate(region):
+        parts[i] = dataclasses.replace(parts[i], region=None if path == "-" else path)
+    inputs = [content, *(part.style for part in parts), *([mask] if mask else []), *region]
     check_output(output, overwrite=overwrite, inputs=inputs)
     if report:
         check_target(report, overwrite=True)

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import styleplugin
+from styleplugin.cli import run as cli
 from styleplugin.errors import UsageError
+from styleplugin.images.picture import Picture, to_pil
 from styleplugin.options import EngineOptions, StyleWeight
 from styleplugin.stylizer import Stylizer
 from styleplugin.zoo import load as load_model
@@ -85,3 +88,20 @@ def test_clips_and_the_optimization_refuse_regions(stylizer: Stylizer):
     assert raised.value.code == "SP127"
     with pytest.raises(UsageError, match="region"):
         styleplugin.stylize(CONTENT, parts, method="optimization", steps=1, device="cpu")
+
+
+def test_the_command_takes_a_region_for_each_style(stylizer: Stylizer, tmp_path, capsys):
+    for name, tensor in {"photo": CONTENT, "red": RED, "blue": BLUE}.items():
+        to_pil(Picture(tensor)).save(tmp_path / f"{name}.png")
+    Image.fromarray((LEFT * 255).astype(np.uint8)).save(tmp_path / "left.png")
+    photo, red, blue, left, out = (str(tmp_path / f"{name}.png") for name in ("photo", "red", "blue", "left", "out"))
+    styles = ["--style", red, "--style", blue]
+    assert cli(["stylize", photo, *styles, "--region", left, "--method", "kbstyle", "-o", out, "--device", "cpu"]) == 0
+    expected = stylizer(photo, [StyleWeight(style=red, region=left), StyleWeight(style=blue)])
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), np.asarray(expected.image))
+    swapped = ["--region", "-", "--region", left]
+    assert cli(["stylize", photo, *styles, *swapped, "--method", "kbstyle", "-o", out, "--overwrite"]) == 0
+    expected = stylizer(photo, [StyleWeight(style=red), StyleWeight(style=blue, region=left)])
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), np.asarray(expected.image))
+    assert cli(["stylize", photo, red, "--region", left, "--region", left, "-o", out, "--overwrite"]) == 2
+    assert "SP129" in capsys.readouterr().err

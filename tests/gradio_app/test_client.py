@@ -3,6 +3,7 @@
 import inspect
 import json
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,7 +16,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import styleplugin
-from gradio_app import app, events
+from gradio_app import app, events, jobs
 
 from .conftest import broken_files
 
@@ -183,3 +184,44 @@ def test_G01_the_default_start_is_for_this_machine_alone(address: str, monkeypat
 def test_results_go_when_the_event_has_ended(client: Client, photo: str, painting: str):
     client.predict(content=handle_file(photo), style=handle_file(painting), model="kbstyle.200k", api_name="/paint")
     assert not list(Path(tempfile.gettempdir()).glob("styleplugin-*/photo-kbstyle*"))
+
+
+def test_G08_a_full_queue_is_answered_politely_and_the_page_goes_on(address: str, client: Client, photo, painting):
+    release = threading.Event()
+    blocked = jobs._worker.submit(release.wait, 60)
+    codes = []
+    try:
+        for _ in range(app.WAITING + 5):
+            request = urllib.request.Request(
+                f"{address}gradio_api/call/paint",
+                json.dumps({"data": [None, None, "kbstyle.200k", 1, 1, "off", False, 0, "5 4 3 2 1", "png"]}).encode(),
+                {"Content-Type": "application/json"},
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:
+                    codes.append(answer.status)
+            except urllib.error.HTTPError as error:
+                codes.append(error.code)
+                assert "full" in error.read().decode().lower()
+    finally:
+        release.set()
+        blocked.result()
+    assert codes.count(200) in range(app.WAITING, app.WAITING + 3) and codes[-1] == 503
+    *_, line = client.predict(
+        content=handle_file(photo), style=handle_file(painting), model="kbstyle.200k", api_name="/paint"
+    )
+    assert "128 x 96" in line
+
+
+def test_events_are_tools_on_request_and_nothing_else_is(monkeypatch):
+    pytest.importorskip("mcp", reason="needs the extra [mcp]")
+    page = app.build()
+    _, url, _ = app.launch(page, prevent_thread_lock=True, quiet=True, mcp_server=True)
+    try:
+        with urllib.request.urlopen(f"{url}gradio_api/mcp/schema", timeout=20) as answer:
+            tools = {tool["name"]: tool for tool in json.load(answer)}
+    finally:
+        page.close()
+    assert {name.split("gradio_app_")[-1] for name in tools} == {name[1:] for name in PUBLIC}
+    described = next(tool for name, tool in tools.items() if name.endswith("paint"))["inputSchema"]["properties"]
+    assert "0 keeps the photo" in described["strength"]["description"]
