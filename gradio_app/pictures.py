@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -47,7 +48,7 @@ def smaller(picture: Picture, side: int) -> Picture:
         return picture
     image = Result(picture).image
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return styleplugin.to_picture(image)
+    return replace(styleplugin.to_picture(image), name=picture.name)
 
 
 def drawn_regions(drawing: dict[str, Any] | None, size: tuple[int, int]) -> list[np.ndarray | None]:
