@@ -15,7 +15,6 @@ import argparse
 import json
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from common import (
@@ -35,7 +34,7 @@ from common import (
 from torch import Tensor
 
 from styleplugin import metrics, optimize
-from styleplugin.encoders import load_encoder
+from styleplugin.encoders import LoadedEncoder, load_encoder
 from styleplugin.models.vgg import Encoder, VGGSpec, convs_of_level, teacher_spec
 from styleplugin.optimize import Optimization
 
@@ -92,7 +91,7 @@ def speed(size: str, repeats: int) -> dict:
 
 def measure_steps(kind: str, size: str, steps: int = 3) -> dict:
     if kind != "student":
-        use_encoder(full_encoder(5))
+        use_encoder(LoadedEncoder(full_encoder(5), ""))
     content, style = pictures(size)
     if kind == "textbook":
         before = memory_now()
@@ -164,15 +163,15 @@ def quality(size: str, steps: int = 100) -> dict:
 
 
 def measure_quality(kind: str, size: str, steps: int, name: str, seconds: float | None = None) -> dict:
-    judge, _ = load_encoder(f"file:{TEACHERS / VGG}")
+    judge = load_encoder(f"file:{TEACHERS / VGG}").encoder
     if kind == "student":
-        whole, _ = load_encoder("cd-wct.x16")
-        use_encoder(truncated(whole, 3))
+        use_encoder(truncated(load_encoder("cd-wct.x16"), 3))
     else:
-        use_encoder(judge)
+        use_encoder(LoadedEncoder(judge, ""))
     content, style = pictures(size)
-    # The weight of the content is such that both keep about as much of it.
-    run = Optimization(content, style, steps=steps, scales=1, start="content", device="cpu")
+    # The weight of the content is such that both keep about as much of it: the terms are relative to the features.
+    weight = 0.3 if kind == "student" else 1.0
+    run = Optimization(content, style, steps=steps, scales=1, start="content", content_weight=weight, device="cpu")
     done = 0
     for progress in run:
         done = progress.step
@@ -231,17 +230,18 @@ def pictures(size: str, style_size: tuple[int, int] | None = None) -> tuple[Tens
     return picture(SAMPLES / "lake.jpg", *wanted), picture(SAMPLES / "swirls.jpg", *(style_size or wanted))
 
 
-def use_encoder(encoder: Encoder) -> None:
+def use_encoder(loaded: LoadedEncoder) -> None:
     """Let the optimization see with this encoder."""
-    optimize.load_encoder = lambda *_, **__: (encoder, "")
+    optimize.load_encoder = lambda *_, **__: loaded
 
 
-def truncated(encoder: Encoder, level: int) -> Encoder:
+def truncated(loaded: LoadedEncoder, level: int) -> LoadedEncoder:
     """Return the first levels of an encoder."""
+    encoder = loaded.encoder
     result = Encoder(VGGSpec(level=level, widths=encoder.spec.widths[: len(convs_of_level(level))]))
     names = result.state_dict().keys()
     result.load_state_dict({name: value for name, value in encoder.state_dict().items() if name in names})
-    return result
+    return LoadedEncoder(result, "", loaded.roots and loaded.roots[:level])
 
 
 def full_encoder(level: int) -> Encoder:
@@ -249,7 +249,7 @@ def full_encoder(level: int) -> Encoder:
     torch.manual_seed(0)
     encoder = Encoder(teacher_spec(level))
     if (TEACHERS / VGG).exists():
-        known, _ = load_encoder(f"file:{Path(TEACHERS / VGG)}")
+        known = load_encoder(f"file:{TEACHERS / VGG}").encoder
         encoder.load_state_dict(encoder.state_dict() | known.state_dict())
     return encoder
 

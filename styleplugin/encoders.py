@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+
+from torch import Tensor
 
 from styleplugin import zoo
 from styleplugin.checkpoint import read_weights
@@ -13,16 +16,25 @@ from styleplugin.models.vgg import CONVS, Encoder, VGGSpec, convs_of_level
 from styleplugin.registry import load_tensors
 
 
-def load_encoder(source: str, *, allow_unknown: bool = False) -> tuple[Encoder, str]:
+@dataclass(frozen=True, eq=False)
+class LoadedEncoder:
+    """An encoder, and what is known about it."""
+
+    encoder: Encoder
+    sha256: str
+    """Of its file."""
+    roots: tuple[Tensor, ...] | None = None
+    """For each level the root of its metric, (C, C): how much each direction of the features counts to the teacher;
+    None where that is not known."""
+
+
+def load_encoder(source: str, *, allow_unknown: bool = False) -> LoadedEncoder:
     """Load an encoder.
 
     Args:
         source: A model whose deepest pair is taken, by name or source; or a VGG-19, whole or its first layers, as
             file:PATH or hub:OWNER/REPO@REVISION.
         allow_unknown: Admit a local model file that is not in the list of known models, with a warning.
-
-    Returns:
-        The encoder, and the sha256 of the file.
 
     Raises:
         WeightsError: SP301 to SP319, the file cannot be used.
@@ -38,11 +50,15 @@ def load_encoder(source: str, *, allow_unknown: bool = False) -> tuple[Encoder, 
                 f"The model {info.name} has no VGG encoder, which the optimization needs.",
                 "Use cd-wct.x16, cd-adain.x16, or a VGG-19 as file:PATH.",
             )
-        return model.pair(max(model.levels)).encoder, sha256
+        encoder = model.pair(max(model.levels)).encoder
+        known = zoo.metrics_of(encoder)
+        if known is None:
+            return LoadedEncoder(encoder, sha256)
+        return LoadedEncoder(encoder, sha256, tuple(known[f"level{k}.root"] for k in range(1, encoder.spec.level + 1)))
     layers = import_vgg(located.path)
     deepest = max(int(conv[0]) for conv in CONVS if conv.endswith("_1") and f"conv{conv}.weight" in layers)
     convs = [f"conv{conv}" for conv in convs_of_level(deepest)]
     encoder = Encoder(VGGSpec(level=deepest, widths=tuple(len(layers[f"{conv}.bias"]) for conv in convs)))
     wanted = {name: value for name, value in layers.items() if name.split(".")[0] in convs}
     load_tensors(encoder, wanted, located.path.name)
-    return encoder, sha256
+    return LoadedEncoder(encoder, sha256)

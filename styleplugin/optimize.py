@@ -138,8 +138,10 @@ class Optimization:
         refuse_regions(parts, "the optimization")
         self._weights = normalized_weights([part.weight for part in parts])
         self._pictures = [_style_picture(part.style, self.report) for part in parts]
-        network, self.report.model_sha256 = load_encoder(self.options.encoder, allow_unknown=allow_unknown_model)
-        self._encoder = OptimizationEncoder(network, self._like)
+        loaded = load_encoder(self.options.encoder, allow_unknown=allow_unknown_model)
+        self.report.model_sha256 = loaded.sha256
+        self.report.settings["metric"] = "channel means" if loaded.roots is None else "of the teacher"
+        self._encoder = OptimizationEncoder(loaded.encoder, self._like, loaded.roots)
         self._factors = self._scales()
         self._shares = _steps_of_scales(self.options.steps, len(self._factors))
         if checkpoint is not None:
@@ -264,7 +266,9 @@ class Optimization:
         return [f for f in factors if f == 1 or min(self.content.picture.size) * f >= SMALLEST_SCALE]
 
     def _normalize(self) -> None:
-        """Give every channel the mean 1 over the pictures of the coarsest scale."""
+        """Without metrics, let every channel count by its mean over the pictures of the coarsest scale."""
+        if self._encoder.roots:
+            return
         pictures = [_resized(self.content.picture.rgb, self._size(0)), *(style.rgb for style in self._styles(0))]
         measured = [
             measure(self._encoder, self._canvas(rgb), tile=self._plan.tile, on_tile=self._tick) for rgb in pictures
@@ -382,7 +386,9 @@ class Optimization:
                 level.check_finite("style")
             if all(level.is_degenerate for level in moments):
                 self.report.warn("degenerate_style: the style has no contrast; only its color is transferred.")
-            targets.append([StyleTarget.of(level) for level in moments])
+            targets.append(
+                [StyleTarget.of(level, root) for level, root in zip(moments, self._encoder.roots, strict=True)]
+            )
             self.report.style_sizes.append((style.rgb.shape[2], style.rgb.shape[3]))
         return targets
 

@@ -25,6 +25,8 @@ from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
 StyleModel = PairModel | PhotoModel | KBModel
 """The models of all feed-forward methods."""
 
+METRICS = "feature-metrics"
+"""Architecture of files that say how much each direction of an encoder's features counts; no model of its own."""
 MAX_PARAMETERS = 40_000_000
 """The largest model there is, the five teacher pairs, has 34 million."""
 TILE_MULTIPLE = 16

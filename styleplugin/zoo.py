@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # Importing an importer makes its architecture known to the registry.
 import styleplugin.importers.collaborative_distillation
@@ -20,7 +20,8 @@ from styleplugin import hub
 from styleplugin.checkpoint import Weights, read_weights
 from styleplugin.errors import StylePluginWarning, WeightsError
 from styleplugin.files import atomic_write
-from styleplugin.registry import ModelInfo, load_model
+from styleplugin.models.pairs import pairing_id
+from styleplugin.registry import METRICS, ModelInfo, load_model
 
 DEFAULT_MODELS = {
     "wct": "cd-wct.x16",
@@ -47,6 +48,16 @@ class ModelEntry:
     method: str
     description: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsEntry:
+    """The metrics of an encoder in the list."""
+
+    encoder: str
+    """Its pairing id."""
+    file: str
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +89,34 @@ def list_models() -> list[ModelEntry]:
     Raises:
         WeightsError: SP316, the embedded weights are missing or their list is damaged.
     """
-    return _read_index(weights_folder())
+    return _read_index(weights_folder())[0]
+
+
+def list_metrics() -> list[MetricsEntry]:
+    """Return the embedded metrics of encoders.
+
+    Raises:
+        WeightsError: SP316, the embedded weights are missing or their list is damaged.
+    """
+    return _read_index(weights_folder())[1]
+
+
+def metrics_of(encoder: nn.Module) -> dict[str, Tensor] | None:
+    """Return the embedded metrics of an encoder, `level1.root` ... (C, C); None if there are none for it.
+
+    Raises:
+        WeightsError: SP313, SP316, the file is damaged or missing.
+    """
+    folder, identity = weights_folder(), pairing_id(encoder)
+    for entry in list_metrics():
+        if entry.encoder == identity:
+            if not (folder / entry.file).is_file():
+                raise _missing_weights(entry.file)
+            path = file_in(folder, entry.file)
+            weights = read_weights(path)
+            _check_known(Located(path=path, name=entry.file, sha256=entry.sha256), weights, False)
+            return weights.tensors
+    return None
 
 
 def file_in(folder: Path, name: str) -> Path:
@@ -155,12 +193,14 @@ def verify(name: str) -> ModelInfo:
     return info
 
 
-def add_to_index(source: Path, name: str, *, description: str = "", folder: Path | None = None) -> ModelEntry:
+def add_to_index(
+    source: Path, name: str, *, description: str = "", folder: Path | None = None
+) -> ModelEntry | MetricsEntry:
     """Copy a finished weights file into the weights folder and list it; an entry of the same name is replaced.
 
     Args:
-        source: A file that `load_model` accepts.
-        name: Its name, lower case: `METHOD-NAME.TAG`.
+        source: A file that `load_model` accepts, or the metrics of an encoder.
+        name: Its name, lower case: `METHOD-NAME.TAG`; for metrics that of the encoder's model.
         description: One sentence.
         folder: Instead of `weights_folder()`.
 
@@ -171,8 +211,16 @@ def add_to_index(source: Path, name: str, *, description: str = "", folder: Path
     if not _NAME.fullmatch(name):
         raise WeightsError("SP315", f"{name!r} cannot name a model.", "Use lower-case letters, digits, '.', '_', '-'.")
     folder = folder or weights_folder()
-    data = source.read_bytes()
-    _, info = load_model(read_weights(source))
+    weights = read_weights(source)
+    models, metrics = _read_index(folder)
+    if weights.metadata and weights.metadata.get("architecture") == METRICS:
+        entry = MetricsEntry(
+            encoder=weights.metadata["encoder"], file=f"{name}.metrics.safetensors", sha256=weights.sha256
+        )
+        metrics = [other for other in metrics if other.encoder != entry.encoder] + [entry]
+        _write_index(folder, models, metrics, entry.file, source)
+        return entry
+    _, info = load_model(weights)
     entry = ModelEntry(
         name=name,
         file=f"{name}.safetensors",
@@ -182,19 +230,26 @@ def add_to_index(source: Path, name: str, *, description: str = "", folder: Path
         description=description,
         metrics=info.metrics,
     )
-    entries = [other for other in _read_index(folder) if other.name != name]
-    models = [asdict(other) for other in sorted([*entries, entry], key=lambda other: other.name)]
-    with atomic_write(folder / entry.file) as file:
-        file.write(data)
-    with atomic_write(folder / INDEX) as file:
-        file.write((json.dumps({"models": models}, indent=2) + "\n").encode())
+    models = sorted([*(other for other in models if other.name != name), entry], key=lambda other: other.name)
+    _write_index(folder, models, metrics, entry.file, source)
     return entry
 
 
-def _read_index(folder: Path) -> list[ModelEntry]:
+def _write_index(folder: Path, models: list[ModelEntry], metrics: list[MetricsEntry], file: str, source: Path) -> None:
+    """Copy a file into the folder, and write the list."""
+    lists = {"models": [asdict(entry) for entry in models], "metrics": [asdict(entry) for entry in metrics]}
+    with atomic_write(folder / file) as target:
+        target.write(source.read_bytes())
+    with atomic_write(folder / INDEX) as target:
+        target.write((json.dumps(lists, indent=2) + "\n").encode())
+
+
+def _read_index(folder: Path) -> tuple[list[ModelEntry], list[MetricsEntry]]:
     try:
-        return [ModelEntry(**entry) for entry in json.loads((folder / INDEX).read_bytes())["models"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        lists = json.loads((folder / INDEX).read_bytes())
+        metrics = [MetricsEntry(**entry) for entry in lists.get("metrics", [])]
+        return [ModelEntry(**entry) for entry in lists["models"]], metrics
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _missing_weights(INDEX) from error
 
 

@@ -99,7 +99,8 @@ def test_tiles_change_the_picture_by_rounding_only():
     whole, tiled = (
         styleplugin.stylize(content, STYLE, method="optimization", tile=tile, **QUICK).tensor for tile in ("whole", 96)
     )
-    assert float((whole - tiled).abs().max()) < 2e-3
+    difference = (whole - tiled).abs()
+    assert float(difference.max()) < 1 / 255 and float(difference.mean()) < 1e-4
 
 
 def test_stopping_keeps_the_best_picture():
@@ -168,7 +169,8 @@ def test_a_vgg_of_the_users_own_is_an_encoder(tmp_path):
         channels = width
     path = tmp_path / "vgg.safetensors"
     save_file(tensors, path)
-    encoder, sha256 = load_encoder(f"file:{path}")
+    loaded = load_encoder(f"file:{path}")
+    encoder, sha256 = loaded.encoder, loaded.sha256
     assert encoder.spec.level == 2 and len(sha256) == 64
     run = Optimization(CONTENT, STYLE, encoder=f"file:{path}", **QUICK)
     values = losses(run)

@@ -172,7 +172,7 @@ def test_the_folder_in_the_package_comes_before_the_one_beside_it(weights: Path)
 
 def test_every_embedded_model_is_listed_and_whole() -> None:
     folder = zoo.weights_folder()
-    entries = zoo.list_models()
+    entries = [*zoo.list_models(), *zoo.list_metrics()]
     assert {entry.file for entry in entries} == {path.name for path in folder.glob("*.safetensors")}
     for entry in entries:
         assert read_weights(folder / entry.file, require_metadata=True).sha256 == entry.sha256

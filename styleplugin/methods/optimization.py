@@ -40,42 +40,40 @@ _ROOT_FLOOR = 1e-10
 
 
 class OptimizationEncoder:
-    """An encoder whose features at relu1_1, relu2_1, ... are scaled so that every channel has mean 1.
+    """An encoder with a metric for the features of each level: how much each direction counts.
+
+    Distances are those of features multiplied by the metric's root. The features themselves are left as they are;
+    only their statistics, and the derivatives by them, are multiplied.
 
     Args:
         encoder: Of any widths; copied.
         like: Gives device and dtype.
+        roots: For each level (C, C), symmetric; None where they are still to come from `normalize`.
     """
 
-    def __init__(self, encoder: Encoder, like: Tensor) -> None:
+    def __init__(self, encoder: Encoder, like: Tensor, roots: Sequence[Tensor] | None = None) -> None:
         self.encoder = deepcopy(encoder).to(like.device, like.dtype)
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(self.encoder)
         self.levels = tuple(range(1, encoder.spec.level + 1))
-        self.scales: list[Tensor] = []
-        """For each level (1, C, 1, 1); empty until `normalize` was called."""
+        self.roots = [root.double().cpu() for root in roots or ()]
+        """For each level (C, C), float64; empty until they are known."""
         self.halo = _halo(encoder)
         """Pixels around a tile that its features depend on, a multiple of `ALIGNMENT`."""
         self.bytes_per_pixel = _bytes_per_pixel(encoder) * like.element_size() / 4
         """What the gradient of a picture takes in memory, beside the picture itself."""
 
     def normalize(self, means: Sequence[Tensor]) -> None:
-        """Set the scales from the mean activation of each channel, (C,) for each level.
+        """Let every channel count by its mean activation, (C,) for each level.
 
         Source: Gatys et al. 2016, section 2, for the pictures at hand.
         """
-        like = next(self.encoder.parameters())
         floors = (mean.mean().clamp_min(torch.finfo(torch.float32).tiny) * _RARE for mean in means)
-        self.scales = [
-            (1 / mean.maximum(floor)).to(like)[None, :, None, None] for mean, floor in zip(means, floors, strict=True)
-        ]
+        self.roots = [(1 / mean.maximum(floor)).double().diag() for mean, floor in zip(means, floors, strict=True)]
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """Return the features of (1, 3, H, W) in [0, 1] at each level, normalized if the scales are known."""
-        features = self.encoder.features(image)
-        if not self.scales:
-            return features
-        return [feature * scale for feature, scale in zip(features, self.scales, strict=True)]
+        """Return the features of (1, 3, H, W) in [0, 1] at each level."""
+        return self.encoder.features(image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +88,11 @@ class StyleTarget:
     """Square root of the covariance, (C, C), float64."""
 
     @classmethod
-    def of(cls, moments: Moments) -> StyleTarget:
-        """Take the target from a style's moments."""
-        covariance = moments.scatter / max(moments.count, 1.0)
-        return cls(moments.mean, covariance + torch.outer(moments.mean, moments.mean), square_root(covariance))
+    def of(cls, moments: Moments, root: Tensor) -> StyleTarget:
+        """Take the target from a style's moments, with the root of the level's metric, (C, C)."""
+        covariance = root @ moments.scatter @ root / max(moments.count, 1.0)
+        mean = root @ moments.mean
+        return cls(mean, covariance + torch.outer(mean, mean), square_root(covariance))
 
     def gram(self, mean: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the squared distance of the Gram matrices, relative, with its derivatives by mean and second moment.
@@ -117,7 +116,9 @@ class StyleTarget:
         floor = _ROOT_FLOOR * values[-1]
         inverse = spectral_function(inner, lambda x: torch.where(x > floor, x, torch.inf).rsqrt())
         shift = mean - self.mean
-        distance = shift.square().sum() + covariance.trace() + self.root.square().sum() - 2 * values.sqrt().sum()
+        # What counts as zero there counts as zero here: the root of a rounding error is none.
+        common = torch.where(values > floor, values, 0).sqrt().sum()
+        distance = shift.square().sum() + covariance.trace() + self.root.square().sum() - 2 * common
         by_covariance = torch.eye(len(mean), dtype=mean.dtype) - self.root @ inverse @ self.root
         by_mean = 2 * shift - 2 * by_covariance @ mean
         return distance.clamp_min(0) / size, by_mean / size, by_covariance / size
@@ -187,7 +188,7 @@ class Objective:
     """Loss and gradient of a picture.
 
     Args:
-        encoder: Normalized.
+        encoder: Its metrics are known.
         content: (1, 3, H, W) in [0, 1], sides multiples of 16, at least 32.
         styles: For each style its share and its targets, one for each level.
         weights: Of the terms.
@@ -218,6 +219,9 @@ class Objective:
         self._strides = [stride_of_level(level) for level in encoder.levels]
         self._on_tile = on_tile
         self._counted = [None if counted is None else _pooled(counted, level) for level in encoder.levels]
+        root = encoder.roots[self._place]
+        self._metric = (root @ root).to(content)
+        """Of the content's level."""
         self._shapes: Tensor = torch.empty(0)
         self._shapes_size = 0.0
         if weights.content:
@@ -234,7 +238,7 @@ class Objective:
                 shape = (1, features.shape[1], *(side // stride for side in self._size))
                 self._shapes = torch.empty(shape, memory_format=torch.channels_last).to(features)
             tile.cells(stride).of(self._shapes).copy_(features)
-            total += float(features.square().sum())
+            total += float((self._measured(features) * features).sum())
             self._on_tile()
         self._shapes_size = max(total, torch.finfo(torch.float64).tiny)
 
@@ -278,9 +282,9 @@ class Objective:
     def _style(self, sums: Sequence[_Sums]) -> tuple[float, list[tuple[Tensor, Tensor]]]:
         """Return the style loss, and for each level its derivatives by the two sums, weighted."""
         loss, derivatives = 0.0, []
-        for place, total in enumerate(sums):
+        for place, (total, root) in enumerate(zip(sums, self._encoder.roots, strict=True)):
             count = max(total.count, 1.0)
-            mean, second = total.first / count, total.second / count
+            mean, second = root @ total.first / count, root @ total.second @ root / count
             by_mean, by_second = torch.zeros_like(mean), torch.zeros_like(second)
             for share, targets in self._styles:
                 value, a, b = getattr(targets[place], self._loss)(mean, second)
@@ -288,7 +292,7 @@ class Objective:
                 loss += part * float(value)
                 by_mean, by_second = by_mean + part * a, by_second + part * b
             scale = self._weights.style / count
-            derivatives.append((by_mean * scale, 2 * by_second * scale))
+            derivatives.append((root @ by_mean * scale, 2 * root @ by_second @ root * scale))
         return loss, derivatives
 
     @torch.no_grad()
@@ -304,7 +308,7 @@ class Objective:
             values *= tile.cells(stride).of(counted).to(values)
         if place == self._place and self._weights.content:
             difference = own - tile.cells(stride).of(self._shapes)
-            values.add_(difference, alpha=2 * self._weights.content / self._shapes_size)
+            values.add_(self._measured(difference), alpha=2 * self._weights.content / self._shapes_size)
         if own.shape == features.shape:
             return values
         slopes = torch.zeros_like(features)
@@ -317,7 +321,11 @@ class Objective:
             return 0.0
         stride = self._strides[self._place]
         difference = tile.own(features[self._place], stride) - tile.cells(stride).of(self._shapes)
-        return float(difference.square().sum()) / self._shapes_size
+        return float((self._measured(difference) * difference).sum()) / self._shapes_size
+
+    def _measured(self, features: Tensor) -> Tensor:
+        """Multiply features of the content's level with its metric."""
+        return F.conv2d(features, self._metric[:, :, None, None])
 
     def _smoothness(self, picture: Tensor, gradient: Tensor) -> float:
         """Return the mean squared difference of neighbors, and add its weighted gradient; in bands of rows."""
@@ -351,7 +359,7 @@ def measure(
     """Return the moments of a picture's features at each level.
 
     Args:
-        encoder: Normalized or not.
+        encoder: Its metrics do not matter.
         picture: (1, 3, H, W) in [0, 1], sides multiples of 16, at least 32.
         weights: (1, 1, H, W), how much each pixel counts.
         tile: As for `Objective`.

@@ -297,11 +297,34 @@ class BundleRecipe:
     license: str = "unknown"
 
 
-AnyRecipe = Recipe | PhotoRecipe | KBRecipe | BundleRecipe
+@dataclass(frozen=True, kw_only=True)
+class MetricRecipe:
+    """Solves for the metrics of an encoder; nothing is trained in steps."""
+
+    name: str
+    """Of the model that the encoder is from."""
+    encoder: str
+    """The encoder: the deepest one of a model, by name or file:PATH."""
+    pictures: int = 400
+    """Photographs, and as many artworks, that are looked at."""
+    data: DataOptions = field(default_factory=DataOptions)
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    license: str = "unknown"
+
+    def __post_init__(self) -> None:
+        if self.pictures < 1:
+            raise UsageError("SP124", f"pictures was {self.pictures}; at least 1 is needed.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)
+
+
+AnyRecipe = Recipe | PhotoRecipe | KBRecipe | MetricRecipe | BundleRecipe
 
 
 def read_recipe(path: str | Path) -> AnyRecipe:
-    """Read a TOML recipe; `kind` is "pair" (the default), "photorealistic", "kbstyle", or "bundle" for several pairs.
+    """Read a TOML recipe; `kind` is "pair" (the default), "photorealistic", "kbstyle", "metrics", or "bundle".
 
     Raises:
         UsageError: SP125, the file cannot be read or is not TOML; SP126, a key is unknown, missing or of the wrong
@@ -313,7 +336,13 @@ def read_recipe(path: str | Path) -> AnyRecipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError("SP125", f"The recipe {path} cannot be read: {error}.") from error
     kind = data.pop("kind", "pair")
-    kinds = {"pair": Recipe, "photorealistic": PhotoRecipe, "kbstyle": KBRecipe, "bundle": BundleRecipe}
+    kinds = {
+        "pair": Recipe,
+        "photorealistic": PhotoRecipe,
+        "kbstyle": KBRecipe,
+        "metrics": MetricRecipe,
+        "bundle": BundleRecipe,
+    }
     if kind not in kinds:
         raise UsageError("SP126", f"{path.name} has the kind {kind!r}; {', '.join(kinds)} are possible.")
     recipe = _build(kinds[kind], data, path.name)

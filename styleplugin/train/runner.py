@@ -11,9 +11,19 @@ from typing import Any
 from styleplugin.errors import UsageError
 from styleplugin.files import atomic_write
 from styleplugin.train.bundles import run_bundle
-from styleplugin.train.config import AnyRecipe, BundleRecipe, KBRecipe, PhotoRecipe, Recipe, RunRecipe, read_recipe
+from styleplugin.train.config import (
+    AnyRecipe,
+    BundleRecipe,
+    KBRecipe,
+    MetricRecipe,
+    PhotoRecipe,
+    Recipe,
+    RunRecipe,
+    read_recipe,
+)
 from styleplugin.train.kb_run import KBRun
 from styleplugin.train.lock import locked
+from styleplugin.train.metric_run import run_metrics
 from styleplugin.train.pair_run import PairRun
 from styleplugin.train.phases import identity_of
 from styleplugin.train.photo_run import PhotoRun
@@ -36,7 +46,8 @@ def run(
 
     Args:
         recipe: TOML file or recipe.
-        out: Folder of the run; gets pair.safetensors (student.safetensors for photographs), the results of the phases,
+        out: Folder of the run; gets pair.safetensors (student.safetensors for photographs and KBStyle,
+            metrics.safetensors), the results of the phases,
             log.jsonl, loss.png and sheets/.
         resume: Go on with the run in `out`.
         teacher: `file:PATH` or `hub:...` of a full VGG-19 instead of the recipe's.
@@ -85,6 +96,8 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         _check_folder(recipe, out, resume)
+        if isinstance(recipe, MetricRecipe):
+            return run_metrics(recipe, out, device, on_event)
         if isinstance(recipe, KBRecipe):
             return KBRun(recipe, out, device, seconds, on_event).train()
         if isinstance(recipe, PhotoRecipe):
@@ -107,7 +120,7 @@ def _growing(recipe: Recipe, earlier: Recipe, folder: Path) -> Recipe:
     return replace(recipe, **phases)
 
 
-def _check_folder(recipe: RunRecipe, out: Path, resume: bool) -> None:
+def _check_folder(recipe: RunRecipe | MetricRecipe, out: Path, resume: bool) -> None:
     path = out / "recipe.json"
     if path.exists():
         if not resume:

@@ -25,22 +25,37 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
     return (torch.nn.functional.interpolate(coarse, size=(height, width)) + 0.2 * fine).clamp(0, 1)
 
 
-@pytest.fixture(scope="module")
-def encoder() -> OptimizationEncoder:
+@pytest.fixture(scope="module", params=["channels", "metric"])
+def encoder(request) -> OptimizationEncoder:
     torch.manual_seed(0)
     network = Encoder(VGGSpec(level=5, widths=WIDTHS))
-    result = OptimizationEncoder(network, torch.empty(0, dtype=torch.float64))
+    like = torch.empty(0, dtype=torch.float64)
+    result = OptimizationEncoder(network, like)
     result.normalize([moments.mean for moments in measure(result, picture(64, 64, seed=5))])
+    if request.param == "metric":
+        # Symmetric, with some of every channel in every other.
+        scales = [root.sqrt() for root in result.roots]
+        parts = [torch.randn(width, width, dtype=torch.float64) for width in (WIDTHS[k] for k in (0, 2, 4, 8, 12))]
+        mixes = [0.1 * part @ part.T / len(part) + torch.eye(len(part), dtype=torch.float64) for part in parts]
+        roots = [scale @ mix @ scale for scale, mix in zip(scales, mixes, strict=True)]
+        return OptimizationEncoder(network, like, roots)
     return result
 
 
+def seen(encoder: OptimizationEncoder, image: Tensor) -> list[Tensor]:
+    """Features multiplied by the roots of the metrics."""
+    pairs = zip(encoder.roots, encoder.features(image), strict=True)
+    return [torch.einsum("kc,nchw->nkhw", root, feature) for root, feature in pairs]
+
+
 def targets(encoder: OptimizationEncoder, seed: int) -> list[StyleTarget]:
-    return [StyleTarget.of(moments) for moments in measure(encoder, picture(64, 96, seed=seed))]
+    moments = measure(encoder, picture(64, 96, seed=seed))
+    return [StyleTarget.of(level, root) for level, root in zip(moments, encoder.roots, strict=True)]
 
 
 def plain_loss(encoder, x, content, styles, weights, style_loss, counted=None) -> Tensor:
     """The same loss in the plainest terms, for autograd."""
-    features, shapes = encoder.features(x), encoder.features(content)[3]
+    features, shapes = seen(encoder, x), seen(encoder, content)[3]
     total = weights.content * (features[3] - shapes).square().sum() / shapes.square().sum()
     for k, feature in enumerate(features):
         rows = feature[0].flatten(1)
@@ -103,9 +118,13 @@ def test_measuring_in_tiles_changes_nothing(encoder):
         torch.testing.assert_close(a.scatter, b.scatter, rtol=1e-9, atol=1e-9)
 
 
-def test_channels_have_mean_one(encoder):
-    means = [moments.mean for moments in measure(encoder, picture(64, 64, seed=5))]
-    for mean in means:
+def test_without_metrics_channels_count_by_their_mean():
+    network = Encoder(VGGSpec(level=5, widths=WIDTHS))
+    encoder = OptimizationEncoder(network, torch.empty(0, dtype=torch.float64))
+    moments = measure(encoder, picture(64, 64, seed=5))
+    encoder.normalize([level.mean for level in moments])
+    for level, root in zip(moments, encoder.roots, strict=True):
+        mean = root @ level.mean
         used = mean > 0.99
         assert used.any()
         torch.testing.assert_close(mean[used], torch.ones_like(mean[used]), rtol=1e-9, atol=0)
@@ -130,6 +149,7 @@ def test_wasserstein_of_commuting_gaussians():
 @pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
 def test_a_style_without_contrast_gives_a_finite_gradient(encoder, style_loss):
     flat = torch.full((1, 3, 32, 32), 0.5, dtype=torch.float64)
-    styles = [(1.0, [StyleTarget.of(moments) for moments in measure(encoder, flat)])]
+    moments = zip(measure(encoder, flat), encoder.roots, strict=True)
+    styles = [(1.0, [StyleTarget.of(level, root) for level, root in moments])]
     losses, gradient = Objective(encoder, picture(32, 32), styles, WEIGHTS, style_loss=style_loss)(picture(32, 32, 9))
     assert losses.style > 0 and gradient.isfinite().all()

@@ -1,0 +1,109 @@
+"""The metrics of an encoder: how much each direction of its features counts to the eye of its teacher.
+
+The linear embedding E of a student's features that comes nearest to the teacher's (the embedding of Collaborative
+Distillation, here solved by least squares for every level) turns a distance of teacher features into one of student
+features with the metric E^T E. Its symmetric root is what the optimization multiplies features with.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleplugin.checkpoint import write_weights
+from styleplugin.encoders import load_encoder
+from styleplugin.models.pairs import pairing_id
+from styleplugin.registry import METRICS
+from styleplugin.train.config import MetricRecipe
+from styleplugin.train.data import Pictures, load_pictures
+from styleplugin.train.logbook import Logbook
+from styleplugin.train.teachers import Judge, build_judge
+from styleplugin.transforms.eigen import square_root
+
+_RIDGE = 1e-4
+"""Added to the second moment of each of the student's channels, relative to itself."""
+_BATCH = 4
+TARGET = "metrics.safetensors"
+
+
+class _Products:
+    """Sums of products of student and teacher features at one level, (C, C), (K, C) and a number."""
+
+    def __init__(self) -> None:
+        self.own: Tensor = torch.zeros(())
+        self.both: Tensor = torch.zeros(())
+        self.teachers = 0.0
+
+    def add(self, student: Tensor, teacher: Tensor) -> None:
+        """Add a batch, (N, C, h, w) and (N, K, h, w)."""
+        x, y = (t.movedim(1, 0).flatten(1).double().cpu() for t in (student, teacher))
+        self.own = self.own + x @ x.T
+        self.both = self.both + y @ x.T
+        self.teachers += float(y.square().sum())
+
+    def embedding(self) -> Tensor:
+        """Return E (K, C) by least squares."""
+        ridge = (_RIDGE * self.own.diagonal()).clamp_min(torch.finfo(torch.float32).tiny).diag()
+        return torch.linalg.solve(self.own + ridge, self.both.T).T
+
+    def unexplained(self, embedding: Tensor) -> float:
+        """Return the share of the teacher's features that an embedding leaves over."""
+        return 1 - float(2 * (embedding * self.both).sum() - (embedding @ self.own * embedding).sum()) / self.teachers
+
+
+def run_metrics(
+    recipe: MetricRecipe, out: Path, device: str, on_event: Callable[[dict[str, Any]], None] | None
+) -> Path:
+    """Solve for the metrics of an encoder's levels and write them.
+
+    Returns:
+        The file: `level1.root` ... (C, C), and a card with the share of the teacher that each level leaves unexplained
+        on the validation pictures.
+    """
+    begin = time.monotonic()
+    log = Logbook(out, on_event)
+    # Whoever writes a recipe knows the encoder in it.
+    encoder = load_encoder(recipe.encoder, allow_unknown=True).encoder.to(device if device != "auto" else "cpu")
+    data = recipe.data
+    sets = [load_pictures(data.root, kind, short_side=data.short_side, smallest=data.crop)
+            for kind in (data.content, data.style)]  # fmt: skip
+    probes = sets[0][0].center_crops(data.crop, recipe.pictures)
+    judge = build_judge(recipe.teacher, encoder.spec.level, probes).to(next(encoder.parameters()).device)
+    seen = _measured(encoder, judge, [training for training, _ in sets], recipe, recipe.pictures)
+    embeddings = [products.embedding() for products in seen]
+    held_out = _measured(encoder, judge, [validation for _, validation in sets], recipe, recipe.pictures)
+    left = {
+        f"level{k}": round(p.unexplained(e), 4) for k, (p, e) in enumerate(zip(held_out, embeddings, strict=True), 1)
+    }
+    log.write(event="evaluated", **left)
+    roots = {f"level{k}.root": square_root(e.T @ e).float() for k, e in enumerate(embeddings, 1)}
+    card = {
+        "name": recipe.name,
+        "recipe": recipe.to_dict() | {"data": None, "teacher": None},
+        "teacher": {"sha256": judge.sources},
+        "data": {"name": data.name, "pictures": [len(training) for training, _ in sets]},
+        "metrics": {"unexplained": left},
+        "seconds": round(time.monotonic() - begin),
+    }
+    metadata = {"architecture": METRICS, "encoder": pairing_id(encoder), "license": recipe.license, "card": card}
+    write_weights(out / TARGET, roots, metadata, overwrite=True)
+    return out / TARGET
+
+
+@torch.no_grad()
+def _measured(encoder: Any, judge: Judge, sets: list[Pictures], recipe: MetricRecipe, count: int) -> list[_Products]:
+    """Add up the features of pictures of all sets, as many of each."""
+    products = [_Products() for _ in range(encoder.spec.level)]
+    device = next(encoder.parameters()).device
+    for pictures in sets:
+        crops = pictures.center_crops(recipe.data.crop, min(count, len(pictures)))
+        for images in crops.split(_BATCH):
+            images = images.to(device, memory_format=torch.channels_last)
+            for level, student, teacher in zip(products, encoder.features(images), judge.features(images), strict=True):
+                level.add(student, teacher)
+    return products

@@ -1,0 +1,89 @@
+"""The metrics of an encoder, solved for by least squares."""
+
+import json
+
+import pytest
+import torch
+
+from styleplugin import zoo
+from styleplugin.checkpoint import read_weights
+from styleplugin.encoders import load_encoder
+from styleplugin.errors import UsageError, WeightsError
+from styleplugin.models.pairs import pairing_id
+from styleplugin.models.vgg import Encoder, VGGSpec
+from styleplugin.train import run
+from styleplugin.train.config import DataOptions, MetricRecipe, TeacherOptions, read_recipe
+from styleplugin.train.data import load_pictures
+
+
+@pytest.fixture(scope="module")
+def recipe(data_folder, vgg_file) -> MetricRecipe:
+    return MetricRecipe(
+        name="tiny",
+        encoder=f"file:{vgg_file}",
+        pictures=12,
+        data=DataOptions(name="patterns", root=str(data_folder), short_side=40, crop=32),
+        teacher=TeacherOptions(source=f"file:{vgg_file}"),
+        license="MIT",
+    )
+
+
+def test_the_teachers_own_features_are_embedded_by_their_scale(recipe, tmp_path):
+    rows = []
+    weights = read_weights(run(recipe, tmp_path / "run", on_event=rows.append, device="cpu"))
+    unexplained = weights.metadata["card"]["metrics"]["unexplained"]
+    assert set(unexplained) == {f"level{k}" for k in range(1, 5)} and max(unexplained.values()) < 1e-3
+    assert any(row.get("event") == "evaluated" for row in rows)
+    # The judge is the same network with every channel brought to mean 1 on the training photographs.
+    photos = load_pictures(recipe.data.root, "photos", short_side=40, smallest=32)[0].center_crops(32, 12)
+    with torch.no_grad():
+        features = load_encoder(recipe.encoder).encoder.features(photos)
+    for k, feature in enumerate(features, 1):
+        mean = feature.mean((0, 2, 3))
+        used, root = mean > 0.1 * mean.mean(), weights.tensors[f"level{k}.root"]
+        assert used.sum() > 2 and torch.equal(root, root.T)
+        torch.testing.assert_close(root.diagonal()[used], 1 / mean[used], rtol=0.02, atol=0)
+
+
+def test_metrics_are_listed_and_found_by_their_encoder(recipe, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "index.json").write_text('{"models": []}')
+    monkeypatch.setattr(zoo, "weights_folder", lambda: folder)
+    found = run(recipe, tmp_path / "run", device="cpu")
+    encoder = load_encoder(recipe.encoder).encoder
+    assert zoo.metrics_of(encoder) is None
+    entry = zoo.add_to_index(found, "tiny")
+    assert entry.encoder == pairing_id(encoder) and entry.file == "tiny.metrics.safetensors"
+    assert zoo.list_models() == []
+    metrics = zoo.metrics_of(encoder)
+    assert metrics is not None and torch.equal(metrics["level2.root"], read_weights(found).tensors["level2.root"])
+    assert zoo.metrics_of(Encoder(VGGSpec(level=1, widths=(8,)))) is None
+    listed = json.loads((folder / "index.json").read_text())
+    zoo.add_to_index(found, "tiny")
+    assert json.loads((folder / "index.json").read_text()) == listed
+    data = bytearray((folder / entry.file).read_bytes())
+    data[-1] ^= 1
+    (folder / entry.file).write_bytes(data)
+    with pytest.raises(WeightsError) as raised:
+        zoo.metrics_of(encoder)
+    assert raised.value.code == "SP313"
+    (folder / entry.file).unlink()
+    with pytest.raises(WeightsError) as raised:
+        zoo.metrics_of(encoder)
+    assert raised.value.code == "SP316"
+
+
+def test_the_recipe_is_checked(tmp_path):
+    path = tmp_path / "metrics.toml"
+    path.write_text('kind = "metrics"\nname = "a"\nencoder = "cd-wct.x16"\npictures = 0\n')
+    with pytest.raises(UsageError) as raised:
+        read_recipe(path)
+    assert raised.value.code == "SP124"
+
+
+@pytest.mark.weights
+def test_the_default_encoder_has_metrics():
+    loaded = load_encoder("cd-wct.x16")
+    assert loaded.roots is not None and [len(root) for root in loaded.roots] == [16, 32, 64, 128, 128]
