@@ -81,7 +81,7 @@ def paint(
     def work(job: Job[Outcome], folder: Path) -> Outcome:
         photo, picture = read(content, "a photo"), read(style, "a style picture")
         result = _quick_then_whole(job, photo, [StyleWeight(style=picture)], _loaded(model), options)
-        return _finished(job, photo, result, folder, file_format)
+        return _finished(photo, result, folder, file_format)
 
     yield from _run(work, 1, request, progress)
 
@@ -118,7 +118,7 @@ def photo_look(
         result = _quick_then_whole(job, photo, [StyleWeight(style=picture)], _loaded(model), options)
         title = f"{Path(picture.name).stem}-look"
         look = styleplugin.fit_look(photo, result.picture, size=int(table), title=title, on_step=_telling(job))
-        outcome = _finished(job, photo, result, folder, file_format)
+        outcome = _finished(photo, result, folder, file_format)
         look.save(folder / f"{title}.cube")
         outcome.files.append(str(folder / f"{title}.cube"))
         outcome.line += f"\n\nColor table: {look.report}"
@@ -187,7 +187,7 @@ def optimize(
             if not run.steps_done:
                 raise
         note = "" if run.steps_done >= steps else f"Stopped after {run.steps_done} of {int(steps)} steps."
-        return _finished(job, photo, run.result(), folder, file_format, note)
+        return _finished(photo, run.result(), folder, file_format, note)
 
     yield from _run(work, 1, request, progress)
 
@@ -247,7 +247,7 @@ def mix(
         if not parts:
             read(None, "at least one style picture")
         result = _quick_then_whole(job, photo, parts, _loaded(model), options)
-        return _finished(job, photo, result, folder, file_format)
+        return _finished(photo, result, folder, file_format)
 
     yield from _run(work, 1, request, progress)
 
@@ -283,9 +283,9 @@ def large(
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:
         photo, picture = read(chosen or file, "a picture file"), read(style, "a style picture")
-        stylizer = styleplugin.load(model, memory_limit_mb=int(memory_limit_mb))
+        stylizer = _loaded(model, int(memory_limit_mb))
         result = stylizer(photo, picture, on_step=_telling(job), **options)
-        return _finished(job, photo, result, folder, file_format)
+        return _finished(photo, result, folder, file_format)
 
     yield from _run(work, 1, request, progress)
 
@@ -366,9 +366,7 @@ def _quick_then_whole(
     return stylizer(photo, parts, on_step=_telling(job), **options)
 
 
-def _finished(
-    job: Job[Outcome], photo: Picture, result: Result, folder: Path, file_format: str, note: str = ""
-) -> Outcome:
+def _finished(photo: Picture, result: Result, folder: Path, file_format: str, note: str = "") -> Outcome:
     """Write the result's file, and describe it."""
     report = result.report
     model = report.settings.get("model", report.settings["method"])
@@ -382,11 +380,11 @@ def _finished(
 
 
 @cache
-def _loaded(model: str) -> Stylizer:
-    """Return a model, loaded once."""
+def _loaded(model: str, memory_limit_mb: int | None = None) -> Stylizer:
+    """Return an embedded model, loaded once."""
     if model not in [entry.name for entry in styleplugin.list_models()]:
         raise gr.Error(f"There is no embedded model {model!r}.", print_exception=False)
-    return styleplugin.load(model)
+    return styleplugin.load(model, memory_limit_mb=memory_limit_mb)
 
 
 def _telling(job: Job[Any]) -> Callable[[float, float, str], None]:

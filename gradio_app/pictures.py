@@ -53,7 +53,8 @@ def smaller(picture: Picture, side: int) -> Picture:
 
 def drawn_regions(drawing: dict[str, Any] | None, size: tuple[int, int]) -> list[np.ndarray | None]:
     """Return the region of each color of a drawing, (height, width) in [0, 1]; None for colors that were not used."""
-    layers = [np.asarray(Image.open(path).convert("RGBA")) for path in (drawing or {}).get("layers") or []]
+    drawn_on = [read(path, "a drawing") for path in (drawing or {}).get("layers") or []]
+    layers = [np.asarray(Result(layer).image.convert("RGBA")) for layer in drawn_on]
     regions: list[np.ndarray | None] = []
     for i in range(len(COLORS)):
         drawn = [(layer[..., 3] > _OPAQUE) & (_nearest(layer[..., :3]) == i) for layer in layers]

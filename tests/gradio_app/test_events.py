@@ -98,6 +98,12 @@ def test_a_drawn_region_limits_its_style(tmp_path, photo, painting):
     assert np.abs(after[:, :60].astype(int) - before[:, :60]).mean() > 5
 
 
+def test_a_drawing_that_is_no_picture_gets_a_sentence(tmp_path, photo, painting):
+    drawn = {"background": None, "layers": [str(broken_files(tmp_path)["corrupt"])], "composite": None}
+    with pytest.raises(gr.Error, match=r"'corrupt\.png' is damaged"):
+        run(events.mix, photo, painting, regions=drawn, model=QUICK)
+
+
 def test_styles_mix_by_weight_and_each_color_is_its_styles_region(tmp_path, photo, painting):
     data = run(events.mix, photo, painting, photo, weight_1=0.7, weight_2=0.3, model=QUICK)[-1][1]
     parts = [(painting, 0.7), (photo, 0.3)]
