@@ -1,4 +1,4 @@
-"""Draw docs/images/gallery.jpg: our sample styles on our sample content, by WCT and AdaIN.
+"""Draw docs/images/gallery.jpg: our sample styles on our sample content, by every method that paints.
 
 python scripts/make_gallery.py
 """
@@ -13,7 +13,7 @@ import styleplugin
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 STYLES = ("swirls", "waves", "dots")
-METHODS = ("wct", "adain")
+METHODS: dict[str, dict] = {"wct": {}, "adain": {}, "kbstyle": {}, "optimization": {"steps": 150}}
 CELL, GAP = 400, 6
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     columns = [[thumbnail(Image.open(content))] + [None] * len(METHODS)]
     for name in STYLES:
         style = FOLDER / "samples" / f"{name}.jpg"
-        results = [styleplugin.stylize(content, style, method=method).image for method in METHODS]
+        results = [styleplugin.stylize(content, style, method=m, **options).image for m, options in METHODS.items()]
         columns.append([thumbnail(Image.open(style)), *map(thumbnail, results)])
     rows = range(1 + len(METHODS))
     heights = [max(cell.height for column in columns if (cell := column[row])) for row in rows]

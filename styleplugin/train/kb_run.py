@@ -117,18 +117,10 @@ class KBRun(PhasedRun):
         card["pictures"]["styles"] = len(self.style)
         return card
 
-    def card(self, metrics: dict[str, Any]) -> dict[str, Any]:
-        """Return what the student was trained with, and its figures."""
+    def teacher_card(self) -> dict[str, Any]:
+        """Return what judged, for the card."""
         recipe = self.recipe
         judge = "VGG-19"
         if not recipe.teacher.source:
             judge += " up to relu3_1; relu4_1 by the linear embeddings of the released x16 students"
-        return {
-            "name": recipe.name,
-            "recipe": recipe.to_dict() | {"data": None, "teacher": None},
-            "teacher": {"sha256": self.judge.sources, "judge": judge},
-            "data": self.data_card(),
-            "steps": self.steps_done,
-            "seed": recipe.seed,
-            "metrics": metrics,
-        }
+        return {"sha256": self.judge.sources, "judge": judge}

@@ -161,19 +161,11 @@ class PairRun(PhasedRun):
             card["pictures"]["styles"] = len(self.style)
         return card
 
-    def card(self, metrics: dict[str, float]) -> dict[str, Any]:
-        """Return what the pair was trained with, and its figures."""
+    def teacher_card(self) -> dict[str, Any]:
+        """Return what judged, for the card."""
         recipe = self.recipe
         true = self.judge.vgg.spec.level
         judge = "VGG-19 at all levels"
         if true < recipe.level:
             judge = f"VGG-19 up to level {true}; above, the linear embeddings of the released x16 students stand in"
-        return {
-            "name": recipe.name,
-            "recipe": recipe.to_dict() | {"data": None, "teacher": None},
-            "teacher": {"sha256": self.judge.sources, "judge": judge},
-            "data": self.data_card(),
-            "steps": self.steps_done,
-            "seed": recipe.seed,
-            "metrics": metrics,
-        }
+        return {"sha256": self.judge.sources, "judge": judge}

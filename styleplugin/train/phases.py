@@ -94,9 +94,21 @@ class PhasedRun:
         """Evaluate and write the finished model."""
         raise NotImplementedError
 
-    def card(self, metrics: dict[str, Any]) -> dict[str, Any]:
-        """Return the model card, JSON data."""
+    def teacher_card(self) -> dict[str, Any]:
+        """Return what judged, for the card."""
         raise NotImplementedError
+
+    def card(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Return what the model was trained with, and its figures: the card, JSON data."""
+        return {
+            "name": self.recipe.name,
+            "recipe": self.recipe.to_dict() | {"data": None, "teacher": None},
+            "teacher": self.teacher_card(),
+            "data": self.data_card(),
+            "steps": self.steps_done,
+            "seed": self.recipe.seed,
+            "metrics": metrics,
+        }
 
     def data_card(self) -> dict[str, Any]:
         """Return what is known about the pictures, for the card."""

@@ -130,23 +130,15 @@ class PhotoRun(PhasedRun):
         self.log.write(event="evaluated", **metrics)
         save_model(target, model, license=self.recipe.license, card=self.card(metrics), dtype=torch.float16)
 
-    def card(self, metrics: dict[str, Any]) -> dict[str, Any]:
-        """Return what the student was trained with, and its figures."""
+    def teacher_card(self) -> dict[str, Any]:
+        """Return what judged, for the card."""
         recipe = self.recipe
         judge = "MobileNet v1"
         if recipe.backbone == "vgg":
             judge = "VGG-19"
             if not recipe.teacher.source:
                 judge += " up to relu3_1; relu4_1 by the linear embeddings of the released x16 students"
-        return {
-            "name": recipe.name,
-            "recipe": recipe.to_dict() | {"data": None, "teacher": None},
-            "teacher": {"sha256": self.sources, "judge": judge},
-            "data": self.data_card(),
-            "steps": self.steps_done,
-            "seed": recipe.seed,
-            "metrics": metrics,
-        }
+        return {"sha256": self.sources, "judge": judge}
 
 
 def build_mobilenet(options: TeacherOptions) -> tuple[MobileNet, dict[str, str]]:
