@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -379,7 +379,7 @@ def _finished(photo: Picture, result: Result, folder: Path, file_format: str, no
     return Outcome(pair, "\n\n".join([line, *notes]), [str(path)])
 
 
-@cache
+@lru_cache(maxsize=16)
 def _loaded(model: str, memory_limit_mb: int | None = None) -> Stylizer:
     """Return an embedded model, loaded once."""
     if model not in [entry.name for entry in styleplugin.list_models()]:

@@ -35,7 +35,7 @@ class Task:
         """Show where a picture is dropped; the event gets the file as it was uploaded, for our own reader."""
         usual = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"], "height": 220}
         usual["placeholder"] = "Drop a picture, or click"
-        image = gr.Image(label=label, elem_id=f"{self.name}-{name}", **(usual | changes))
+        image = gr.Image(label=label, alt_text=label, elem_id=f"{self.name}-{name}", **(usual | changes))
         # Gradio's own way opens the file, and fails without a sentence where it is broken or huge.
         image.preprocess = lambda payload: None if payload is None else payload.path
         return self.input(name, image)

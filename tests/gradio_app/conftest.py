@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,13 @@ def picture(seed: int, size: tuple[int, int] = (96, 128)) -> Image.Image:
     """A smooth picture of (height, width)."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC)
+
+
+def free_port() -> int:
+    """Return a port that is free now; Gradio's own search meets that of another test process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +54,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("folder")
     picture(2).save(folder / "inside.png")
     page = build(str(folder))
-    _, url, _ = launch(page, prevent_thread_lock=True, quiet=True)
+    _, url, _ = launch(page, prevent_thread_lock=True, quiet=True, server_port=free_port())
     yield url
     page.close()
 

@@ -18,7 +18,7 @@ from PIL import Image
 import styleplugin
 from gradio_app import app, events, jobs
 
-from .conftest import broken_files
+from .conftest import broken_files, free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -216,7 +216,7 @@ def test_G08_a_full_queue_is_answered_politely_and_the_page_goes_on(address: str
 def test_events_are_tools_on_request_and_nothing_else_is(monkeypatch):
     pytest.importorskip("mcp", reason="needs the extra [mcp]")
     page = app.build()
-    _, url, _ = app.launch(page, prevent_thread_lock=True, quiet=True, mcp_server=True)
+    _, url, _ = app.launch(page, prevent_thread_lock=True, quiet=True, mcp_server=True, server_port=free_port())
     try:
         with urllib.request.urlopen(f"{url}gradio_api/mcp/schema", timeout=20) as answer:
             tools = {tool["name"]: tool for tool in json.load(answer)}

@@ -19,6 +19,8 @@ import pytest
 
 from gradio_app import zero
 
+from .conftest import free_port
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -54,11 +56,7 @@ def test_the_requirements_are_those_of_the_package(space: Path):
 
 @pytest.mark.slow
 def test_the_folder_runs_by_itself(space: Path):
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "PYTHONDONTWRITEBYTECODE": "1"}
     where = "import gradio_app, styleplugin; print(gradio_app.__file__, styleplugin.__file__)"
     found = subprocess.run(
