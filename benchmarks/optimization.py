@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--sizes", nargs="+", default=["512x512", "1024x1024"])
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=100, help="of the quality part, which takes the first size")
     parser.add_argument("--child", type=json.loads)
     options = parser.parse_args()
     if options.child:
@@ -58,7 +59,7 @@ def main() -> None:
     if "speed" in options.part:
         data["speed"] = [speed(size, options.repeats) for size in options.sizes]
     if "quality" in options.part:
-        data["quality"] = quality(options.sizes[0])
+        data["quality"] = quality(options.sizes[0], options.steps)
     if "starts" in options.part:
         data["starts"] = starts(options.sizes[0])
     if "large" in options.part:
@@ -134,7 +135,7 @@ def textbook(content: Tensor, style: Tensor, steps: int) -> list[float]:
     return times
 
 
-def quality(size: str, steps: int = 100) -> dict:
+def quality(size: str, steps: int) -> dict:
     jobs = {
         f"student, {steps} steps": {"kind": "student", "steps": steps},
         f"VGG-19, {steps} steps": {"kind": "full", "steps": steps},

@@ -16,6 +16,8 @@ from styleplugin.errors import StylePluginError
 
 MAX_MEGAPIXELS = 100
 """Largest picture that is read."""
+MAX_DRAWING = 4
+"""Largest drawing of regions, in megapixels; the page's own has less than one."""
 PREVIEW_PIXELS = 2_000_000
 """Largest pictures that the page itself shows; the files have all pixels."""
 COLORS = {"red": (255, 59, 48), "green": (52, 199, 89), "blue": (0, 122, 255), "yellow": (255, 204, 0)}
@@ -24,11 +26,11 @@ _OPAQUE = 32
 """Fainter strokes than this, of 255, do not count."""
 
 
-def read(path: str | None, what: str) -> Picture:
+def read(path: str | None, what: str, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
     """Read an upload, or raise an error for the page if there is none or it cannot be used."""
     if not path:
         raise gr.Error(f"Give {what} first.", print_exception=False)
-    return styleplugin.read_image(path, max_megapixels=MAX_MEGAPIXELS)
+    return styleplugin.read_image(path, max_megapixels=max_megapixels)
 
 
 def small(picture: Picture, side: int | None = None) -> Image.Image:
@@ -53,7 +55,7 @@ def smaller(picture: Picture, side: int) -> Picture:
 
 def drawn_regions(drawing: dict[str, Any] | None, size: tuple[int, int]) -> list[np.ndarray | None]:
     """Return the region of each color of a drawing, (height, width) in [0, 1]; None for colors that were not used."""
-    drawn_on = [read(path, "a drawing") for path in (drawing or {}).get("layers") or []]
+    drawn_on = [read(path, "a drawing", MAX_DRAWING) for path in (drawing or {}).get("layers") or []]
     layers = [np.asarray(Result(layer).image.convert("RGBA")) for layer in drawn_on]
     regions: list[np.ndarray | None] = []
     for i in range(len(COLORS)):

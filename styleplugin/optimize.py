@@ -141,6 +141,7 @@ class Optimization:
         loaded = load_encoder(self.options.encoder, allow_unknown=allow_unknown_model)
         self.report.model_sha256 = loaded.sha256
         self.report.settings["metric"] = "channel means" if loaded.roots is None else "of the teacher"
+        self._metrics = [_fingerprint(root) for root in loaded.roots or ()]
         self._encoder = OptimizationEncoder(loaded.encoder, self._like, loaded.roots)
         self._factors = self._scales()
         self._shares = _steps_of_scales(self.options.steps, len(self._factors))
@@ -443,6 +444,7 @@ class Optimization:
             "pictures": [_fingerprint(picture.rgb) for picture in pictures],
             "mask": "" if self.content.where is None else _fingerprint(self.content.where),
             "encoder": self.report.model_sha256,
+            "metrics": self._metrics,
         }
 
 
