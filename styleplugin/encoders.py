@@ -41,7 +41,6 @@ def load_encoder(source: str, *, allow_unknown: bool = False) -> LoadedEncoder:
         UsageError: SP151, a model without a VGG encoder.
     """
     located = zoo.resolve(source)
-    sha256 = hashlib.sha256(located.path.read_bytes()).hexdigest()
     if located.path.suffix == ".safetensors" and read_weights(located.path, limits=WHOLE_VGG).metadata:
         model, info = zoo.load(source, allow_unknown=allow_unknown)
         if not isinstance(model, PairModel):
@@ -53,12 +52,13 @@ def load_encoder(source: str, *, allow_unknown: bool = False) -> LoadedEncoder:
         encoder = model.pair(max(model.levels)).encoder
         known = zoo.metrics_of(encoder)
         if known is None:
-            return LoadedEncoder(encoder, sha256)
-        return LoadedEncoder(encoder, sha256, tuple(known[f"level{k}.root"] for k in range(1, encoder.spec.level + 1)))
+            return LoadedEncoder(encoder, info.sha256)
+        roots = tuple(known[f"level{k}.root"] for k in range(1, encoder.spec.level + 1))
+        return LoadedEncoder(encoder, info.sha256, roots)
     layers = import_vgg(located.path)
     deepest = max(int(conv[0]) for conv in CONVS if conv.endswith("_1") and f"conv{conv}.weight" in layers)
     convs = [f"conv{conv}" for conv in convs_of_level(deepest)]
     encoder = Encoder(VGGSpec(level=deepest, widths=tuple(len(layers[f"{conv}.bias"]) for conv in convs)))
     wanted = {name: value for name, value in layers.items() if name.split(".")[0] in convs}
     load_tensors(encoder, wanted, located.path.name)
-    return LoadedEncoder(encoder, sha256)
+    return LoadedEncoder(encoder, hashlib.sha256(located.path.read_bytes()).hexdigest())

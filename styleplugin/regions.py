@@ -48,10 +48,17 @@ def stylize_regions(
         InputImageError: SP2xx, a mask that cannot be used.
     """
     picture = to_picture(content)
+    notes: list[str] = []
+
+    def place_of(mask: Any, what: str) -> Tensor:
+        where, warned = read_mask(mask, picture.size)
+        notes.extend(f"{what}: {note}" for note in warned)
+        return where
+
     groups: list[tuple[list[StyleWeight], Tensor]] = []
     for part in parts:
         if part.region is not None:
-            groups.append(([dataclasses.replace(part, region=None)], read_mask(part.region, picture.size)[0]))
+            groups.append(([dataclasses.replace(part, region=None)], place_of(part.region, "region")))
     covered = torch.stack([where for _, where in groups]).amax(0)
     free = [part for part in parts if part.region is None]
     if free:
@@ -60,7 +67,7 @@ def stylize_regions(
     groups = [group for group in groups if bool(group[1].any())] or groups[:1]
     shares = sum(where for _, where in groups)
     assert isinstance(shares, Tensor)
-    shares = shares.clamp(min=1) if mask is None else shares.clamp(min=1) / read_mask(mask, picture.size)[0]
+    shares = shares.clamp(min=1) if mask is None else shares.clamp(min=1) / place_of(mask, "mask")
     rgb, results = picture.rgb.clone(), []
     for i, (styles, where) in enumerate(groups):
         results.append(paint(picture, styles, (where / shares)[0, 0], part_of(on_step, i, len(groups))))
@@ -71,4 +78,6 @@ def stylize_regions(
         seconds={name: sum(result.report.seconds[name] for result in results) for name in results[0].report.seconds},
         warnings=list(dict.fromkeys(note for result in results for note in result.report.warnings)),
     )
+    for note in notes:
+        report.warn(note)
     return Result(dataclasses.replace(picture, rgb=rgb, warnings=()), report)

@@ -107,14 +107,12 @@ def metrics_of(encoder: nn.Module) -> dict[str, Tensor] | None:
     Raises:
         WeightsError: SP313, SP316, the file is damaged or missing.
     """
-    folder, identity = weights_folder(), pairing_id(encoder)
+    identity = pairing_id(encoder)
     for entry in list_metrics():
         if entry.encoder == identity:
-            if not (folder / entry.file).is_file():
-                raise _missing_weights(entry.file)
-            path = file_in(folder, entry.file)
-            weights = read_weights(path)
-            _check_known(Located(path=path, name=entry.file, sha256=entry.sha256), weights, False)
+            located = _listed(entry, entry.file)
+            weights = read_weights(located.path)
+            _check_known(located, weights, False)
             return weights.tensors
     return None
 
@@ -257,7 +255,12 @@ def _embedded(name: str) -> Located:
     known = {entry.name: entry for entry in list_models()}
     if name not in known:
         raise _unknown_name(name, list(known))
-    entry, folder = known[name], weights_folder()
+    return _listed(known[name], name)
+
+
+def _listed(entry: ModelEntry | MetricsEntry, name: str) -> Located:
+    """Return the file of an entry of the list."""
+    folder = weights_folder()
     if not (folder / entry.file).is_file():
         raise _missing_weights(entry.file)
     return Located(path=file_in(folder, entry.file), name=name, sha256=entry.sha256)

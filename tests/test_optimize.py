@@ -100,7 +100,7 @@ def test_tiles_change_the_picture_by_rounding_only():
         styleplugin.stylize(content, STYLE, method="optimization", tile=tile, **QUICK).tensor for tile in ("whole", 96)
     )
     difference = (whole - tiled).abs()
-    assert float(difference.max()) < 1 / 255 and float(difference.mean()) < 1e-4
+    assert float(difference.max()) < 2e-3 and float(difference.mean()) < 1e-4
 
 
 def test_stopping_keeps_the_best_picture():

@@ -105,3 +105,9 @@ def test_the_command_takes_a_region_for_each_style(stylizer: Stylizer, tmp_path,
     np.testing.assert_array_equal(np.asarray(Image.open(out)), np.asarray(expected.image))
     assert cli(["stylize", photo, red, "--region", left, "--region", left, "-o", out, "--overwrite"]) == 2
     assert "SP129" in capsys.readouterr().err
+
+
+def test_a_region_of_another_size_is_resized_and_said(stylizer: Stylizer):
+    with pytest.warns(styleplugin.StylePluginWarning, match="region: The mask is 48 x 32"):
+        result = stylizer(CONTENT, [StyleWeight(style=RED, region=LEFT[::2, ::2])])
+    assert any("region: The mask is 48 x 32" in note for note in result.report.warnings)

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from styleplugin.checkpoint import write_weights
 from styleplugin.encoders import load_encoder
+from styleplugin.engine.device import pick_device
 from styleplugin.models.pairs import pairing_id
+from styleplugin.models.vgg import Encoder
 from styleplugin.registry import METRICS
 from styleplugin.train.config import MetricRecipe
 from styleplugin.train.data import Pictures, load_pictures
@@ -68,18 +70,17 @@ def run_metrics(
     begin = time.monotonic()
     log = Logbook(out, on_event)
     # Whoever writes a recipe knows the encoder in it.
-    encoder = load_encoder(recipe.encoder, allow_unknown=True).encoder.to(device if device != "auto" else "cpu")
-    data = recipe.data
-    sets = [load_pictures(data.root, kind, short_side=data.short_side, smallest=data.crop)
-            for kind in (data.content, data.style)]  # fmt: skip
+    place = pick_device(device)
+    encoder = load_encoder(recipe.encoder, allow_unknown=True).encoder.to(place)
+    data, both = recipe.data, (recipe.data.content, recipe.data.style)
+    sets = [load_pictures(data.root, kind, short_side=data.short_side, smallest=data.crop) for kind in both]
     probes = sets[0][0].center_crops(data.crop, recipe.pictures)
-    judge = build_judge(recipe.teacher, encoder.spec.level, probes).to(next(encoder.parameters()).device)
-    seen = _measured(encoder, judge, [training for training, _ in sets], recipe, recipe.pictures)
+    judge = build_judge(recipe.teacher, encoder.spec.level, probes).to(place)
+    seen = _measured(encoder, judge, [training for training, _ in sets], recipe)
     embeddings = [products.embedding() for products in seen]
-    held_out = _measured(encoder, judge, [validation for _, validation in sets], recipe, recipe.pictures)
-    left = {
-        f"level{k}": round(p.unexplained(e), 4) for k, (p, e) in enumerate(zip(held_out, embeddings, strict=True), 1)
-    }
+    held_out = _measured(encoder, judge, [validation for _, validation in sets], recipe)
+    pairs = zip(held_out, embeddings, strict=True)
+    left = {f"level{k}": round(products.unexplained(e), 4) for k, (products, e) in enumerate(pairs, 1)}
     log.write(event="evaluated", **left)
     roots = {f"level{k}.root": square_root(e.T @ e).float() for k, e in enumerate(embeddings, 1)}
     card = {
@@ -96,12 +97,12 @@ def run_metrics(
 
 
 @torch.no_grad()
-def _measured(encoder: Any, judge: Judge, sets: list[Pictures], recipe: MetricRecipe, count: int) -> list[_Products]:
+def _measured(encoder: Encoder, judge: Judge, sets: list[Pictures], recipe: MetricRecipe) -> list[_Products]:
     """Add up the features of pictures of all sets, as many of each."""
     products = [_Products() for _ in range(encoder.spec.level)]
     device = next(encoder.parameters()).device
     for pictures in sets:
-        crops = pictures.center_crops(recipe.data.crop, min(count, len(pictures)))
+        crops = pictures.center_crops(recipe.data.crop, min(recipe.pictures, len(pictures)))
         for images in crops.split(_BATCH):
             images = images.to(device, memory_format=torch.channels_last)
             for level, student, teacher in zip(products, encoder.features(images), judge.features(images), strict=True):

@@ -315,11 +315,11 @@ def test_the_optimization_equals_the_core_and_a_mask_limits_it(host):
     assert torch.equal(output[:, :, 26:], content[:, :, 26:])
 
 
-@pytest.mark.parametrize("stop_at", [0, 3, 6])
+@pytest.mark.parametrize("stop_at", [0, 3, 6, 9])
 def test_T19_cancel_is_heard_in_every_step_of_the_optimization(host, stop_at):
     host.stop_at = stop_at
     with pytest.raises(BaseException) as stopped:
-        logic.optimize(host, pictures(), pictures(seed=3), None, **QUICK)
+        logic.optimize(host, pictures(), pictures(seed=3), None, **QUICK | {"steps": 6})
     assert type(stopped.value).__name__ == "Interrupted"
     assert logic.optimize(host, pictures(), pictures(seed=3), None, **QUICK).isfinite().all()
 

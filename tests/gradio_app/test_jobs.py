@@ -46,23 +46,14 @@ def test_errors_of_the_work_reach_the_event():
 
 
 def test_a_stopped_session_ends_its_own_jobs_soon():
-    entered, ended = threading.Event(), threading.Event()
-
-    def work(job):
-        entered.set()
-        try:
-            while True:
-                job.tell(0, "working")
-                time.sleep(0.01)
-        finally:
-            ended.set()
+    ended = threading.Event()
 
     def other(job):
         return "other"
 
-    steps = Job(work).steps("mine")
-    next(steps)
-    entered.wait(5)
+    steps = Job(endless(ended)).steps("mine")
+    while next(steps) is None:
+        pass
     stop_session("somebody else's")
     assert not ended.is_set()
     started = time.monotonic()
@@ -95,8 +86,8 @@ def test_jobs_run_one_at_a_time_and_one_that_waits_can_be_stopped():
     assert both == ["first"]
 
 
-def test_closing_the_event_ends_the_work():
-    ended = threading.Event()
+def endless(ended: threading.Event):
+    """Work that goes on until it is told to end, and says that it has."""
 
     def work(job):
         try:
@@ -106,7 +97,12 @@ def test_closing_the_event_ends_the_work():
         finally:
             ended.set()
 
-    steps = Job(work).steps("a")
+    return work
+
+
+def test_closing_the_event_ends_the_work():
+    ended = threading.Event()
+    steps = Job(endless(ended)).steps("a")
     next(steps)
     steps.close()
     assert ended.wait(2)
@@ -115,16 +111,7 @@ def test_closing_the_event_ends_the_work():
 def test_G08_work_that_nobody_looks_at_any_more_ends(monkeypatch):
     monkeypatch.setattr(jobs, "ABANDONED_SECONDS", 0.6)
     ended = threading.Event()
-
-    def work(job):
-        try:
-            while True:
-                job.tell(0, "working")
-                time.sleep(0.01)
-        finally:
-            ended.set()
-
-    steps = Job(work).steps("a")
+    steps = Job(endless(ended)).steps("a")
     next(steps)
     assert ended.wait(5)
     steps.close()
