@@ -36,7 +36,7 @@ def main() -> None:
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     sides = {"photos": arguments.short_side, "paintings": arguments.paintings_short_side}
-    files = {kind: list(read_files(arguments.source, kind)) for kind in KINDS}
+    files = {kind: list(read_files(arguments.source / f"{kind}*")) for kind in KINDS}
     quality = predict_quality(files, sides, arguments.quality, arguments.max_mb)
     with ProcessPoolExecutor() as pool:
         while True:

@@ -100,7 +100,8 @@ def train_one(arguments: argparse.Namespace) -> None:
     run(
         recipe,
         out,
-        data=arguments.data,
+        photos=f"{arguments.data}/photos*",
+        paintings=f"{arguments.data}/paintings*",
         teachers=teachers,
         device=arguments.device,
         seconds=arguments.seconds,

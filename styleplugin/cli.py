@@ -420,7 +420,8 @@ def train_command(
     out: str | None = None,
     resume: bool = False,
     teacher: str | None = None,
-    data: str | None = None,
+    photos: str | None = None,
+    paintings: str | None = None,
     teachers: str | None = None,
     device: str = "auto",
 ) -> None:
@@ -432,7 +433,8 @@ def train_command(
             the recipe's name in runs.
         resume: Go on with the run in the folder.
         teacher: A full VGG-19 in place of the recipe's teacher: file:PATH or hub:OWNER/REPO@REVISION.
-        data: Folder of the training pictures in place of the recipe's.
+        photos: Folder or tar of the photographs in place of the recipe's.
+        paintings: Folder or tar of the artworks in place of the recipe's.
         teachers: Folder of the teacher's files in place of the recipe's.
         device: auto, cpu, cuda, cuda:1 or mps.
     """
@@ -443,7 +445,8 @@ def train_command(
         Path(out or Path("runs") / Path(recipe).stem),
         resume=resume,
         teacher=teacher,
-        data=data,
+        photos=photos,
+        paintings=paintings,
         teachers=teachers,
         device=device,
         on_event=_show_event,

@@ -13,6 +13,7 @@ from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.losses import feature_distance
 from styleplugin.models.layers import Conv3x3
 from styleplugin.models.vgg import Decoder, Encoder
+from styleplugin.train.pruned import PrunedCoder
 from styleplugin.train.teachers import Judge
 
 
@@ -60,6 +61,25 @@ class TeacherDecoderCoder(Coder):
     def decode(self, features: Tensor) -> Tensor:
         """Run the full-width decoder."""
         return self.trained(features)
+
+
+class PruningCoder(Coder):
+    """The teacher's encoder and its decoder, which learn together while they lose channels."""
+
+    trained: PrunedCoder
+
+    def __init__(self, trained: PrunedCoder) -> None:
+        super().__init__()
+        open_end(trained.decoder)
+        self.trained = trained.requires_grad_(True)
+
+    def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, None]:
+        """Return the features of the encoder in training."""
+        return self.trained.encoder(image), None
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Run the decoder in training."""
+        return self.trained.decoder(features)
 
 
 class StudentEncoderCoder(Coder):

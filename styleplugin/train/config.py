@@ -18,6 +18,8 @@ else:
     import tomli as tomllib
 
 PHASES = ("teacher_decoder", "student_encoder", "student_decoder", "student_pair")
+RULES = ("spp", "increg", "greg")
+IMPORTANCE = ("l1", "activation", "random", *RULES)
 KB_PHASES = ("big", "small", "polish")
 PHOTO_PHASES = ("block1", "block2", "block3", "block4", "joint")
 
@@ -28,12 +30,10 @@ class DataOptions:
 
     name: str = "unnamed"
     """What the pictures are, for the model card."""
-    root: str = "../shared/data/train"
-    """Folder with tars and their index.csv, or with subfolders of pictures."""
-    content: str = "photos"
-    """How the names of the content tars or folders begin."""
-    style: str = "paintings"
-    """How the names of the style tars or folders begin; AdaIN only."""
+    photos: str = "../shared/data/train/photos*"
+    """Contents: a folder of pictures or tars, or a tar; `*` in its name stands for any characters."""
+    paintings: str = "../shared/data/train/paintings*"
+    """Styles, the same; only methods that are trained with styles need them."""
     short_side: int = 300
     """Pictures are shrunk to it when they are read, pixels."""
     crop: int = 256
@@ -104,8 +104,16 @@ class PhaseOptions:
     """KBStyle student: the same for the statistics of the style at the transform points."""
     output: float = 0.0
     """KBStyle student: weight of the distance to the teacher's picture."""
+    amplitude: float = 0.0
+    """Pruning: A of the rule (see `sparsity`); 0 fits it to the steps."""
+    every: int = 0
+    """Pruning: steps between two updates; 0 fits it to the steps."""
 
     def __post_init__(self) -> None:
+        if self.amplitude < 0 or self.every < 0:
+            raise UsageError(
+                "SP120", f"A phase had amplitude {self.amplitude:g} and every {self.every}; they must not be negative."
+            )
         if self.steps < 0 or self.batch < 1 or self.lr <= 0 or self.clip <= 0:
             raise UsageError(
                 "SP120",
@@ -165,13 +173,15 @@ class Recipe(RunRecipe):
     teacher_widths: tuple[int, ...] = ()
     """Channels of the teacher's decoder, in encoder order; empty mirrors the teacher, less is for small machines."""
     importance: str = "l1"
-    """Which filters of the teacher the student starts from: l1 (largest norm) or activation (mean activation times
-    the norm of the outgoing filters)."""
+    """Which filters of the teacher the student starts from: l1 (largest norm), activation (mean activation times the
+    norm of the outgoing filters), those that spp, increg or greg leave in the phase `pruning`, or random (none)."""
     grow_from: str = ""
     """Recipe of a shallower pair, or of the same level, whose layers this one begins with; a path relative to this
     recipe. It is trained first, into a folder beside this run's, if that has no result yet."""
     teacher_decoder: PhaseOptions
     """The full-width decoder, trained on the judge's features."""
+    pruning: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
+    """The teacher's encoder and that decoder while spp, increg or greg take filters out; only with these."""
     student_encoder: PhaseOptions
     """The small encoder, trained through that frozen decoder."""
     student_decoder: PhaseOptions
@@ -184,9 +194,21 @@ class Recipe(RunRecipe):
             raise UsageError(
                 "SP121", f"The recipe has method {self.method!r} at level {self.level!r}; wct or adain at 1 to 5."
             )
-        if self.importance not in ("l1", "activation"):
-            raise UsageError("SP122", f"The recipe has importance {self.importance!r}; l1 and activation are possible.")
+        if self.importance not in IMPORTANCE:
+            words = ", ".join(IMPORTANCE)
+            raise UsageError("SP122", f"The recipe has importance {self.importance!r}; {words} are possible.")
+        if (self.importance in RULES) != (self.pruning.steps > 0):
+            raise UsageError(
+                "SP122",
+                f"The recipe has importance {self.importance!r} and {self.pruning.steps} steps of pruning.",
+                f"Give the phase pruning steps with {', '.join(RULES)}, and none without.",
+            )
         super().__post_init__()
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases in their order."""
+        return ("teacher_decoder", "pruning", *PHASES[1:]) if self.importance in RULES else PHASES
 
     @property
     def student(self) -> VGGSpec:
@@ -229,6 +251,8 @@ class PhotoRecipe(RunRecipe):
     joint: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
     """All blocks together."""
 
+    phases = PHOTO_PHASES
+
     def __post_init__(self) -> None:
         spec = PhotoSpec(backbone=self.backbone, widths=self.widths)  # type: ignore[arg-type]
         if len(self.energy) != len(spec.widths) or min(self.energy) <= 0:
@@ -263,6 +287,8 @@ class KBRecipe(RunRecipe):
     """The student; with encoder, decoder, code and output at 0 it learns without a teacher."""
     polish: PhaseOptions
     """The student once more, from where it got to: a short phase that takes away the grid of the upsampling."""
+
+    phases = KB_PHASES
 
     def __post_init__(self) -> None:
         assert self.spec.blocks == self.big_spec.blocks  # making them checks the widths

@@ -81,13 +81,12 @@ def step_generator(seed: int, phase: str, step: int) -> torch.Generator:
 
 
 def load_pictures(
-    root: str | Path, kind: str, *, short_side: int, smallest: int, validation: int = 256
+    source: str | Path, *, short_side: int, smallest: int, validation: int = 256
 ) -> tuple[Pictures, Pictures]:
-    """Read the training and the validation pictures of one kind.
+    """Read training and validation pictures.
 
     Args:
-        root: Data folder, see `read_files`.
-        kind: Beginning of the names of tars or folders.
+        source: Folder or tar, see `read_files`.
         short_side: Larger pictures are shrunk to it, by an area average and bicubic interpolation.
         smallest: Smaller pictures are enlarged to it.
         validation: Most validation pictures to keep.
@@ -97,7 +96,7 @@ def load_pictures(
         training pictures stand in, with a warning.
 
     Raises:
-        UsageError: SP130, no such folder; SP131, no picture; SP132, over 1% of the files cannot be read.
+        UsageError: SP130, no such folder or tar; SP131, no picture; SP132, over 1% of the files cannot be read.
     """
     broken: list[str] = []
 
@@ -110,15 +109,20 @@ def load_pictures(
 
     # Pillow releases the interpreter while it decodes and scales.
     with ThreadPoolExecutor() as pool:
-        decoded = [item for item in pool.map(decode, read_files(root, kind)) if item]
+        decoded = [item for item in pool.map(decode, read_files(source)) if item]
     if not decoded:
-        raise UsageError("SP131", f"There is no readable picture {kind}* in {str(root)!r}.", "Give another folder.")
+        raise UsageError(
+            "SP131",
+            f"There is no picture in {str(source)!r} that can be read.",
+            "Give a folder with .jpg, .png or .webp files.",
+        )
     _report_broken(broken, len(decoded) + len(broken))
     held_out = [item for item in decoded if item[0].is_validation][:validation]
     training = [item for item in decoded if not item[0].is_validation]
     if not held_out or not training:
         warnings.warn(
-            f"{len(training)} training and {len(held_out)} validation pictures {kind}*: both sets are the same.",
+            f"{len(training)} training and {len(held_out)} validation pictures in {str(source)!r}: "
+            "both sets are the same.",
             StylePluginWarning,
             stacklevel=2,
         )

@@ -37,7 +37,7 @@ class KBRun(PhasedRun):
         on_event: Callable[[dict[str, Any]], None] | None,
     ) -> None:
         super().__init__(recipe, out, device, seconds, on_event)
-        self.style, self.style_held_out = self._load(recipe.data.style)
+        self.style, self.style_held_out = self._load(recipe.data.paintings)
         self.identity["pictures"].append(self.style.fingerprint)
         self.judge = build_judge(recipe.teacher, 4, self.probes.cpu()).to(self.device)
         self.styles = self.style_held_out.center_crops(recipe.data.crop, len(self.validation))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from styleplugin.errors import Cancelled, NumericalError
 from styleplugin.train.config import PhaseOptions
 from styleplugin.train.muon import Muon
+from styleplugin.train.pruned import PrunedCoder
 from styleplugin.train.state import Checkpoints, Progress
 
 MAX_SKIPPED = 3
@@ -63,18 +64,40 @@ class Stepper:
         self.parameters = list(trained.parameters())
         self.optimizer = Muon(self.parameters, lr=options.lr)
 
+    def gradients(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Run forward and backward pass; return the losses."""
+        with self.autocast():
+            losses = self.task(**batch)
+        losses["loss"].backward()
+        return losses
+
     def step(self, batch: dict[str, Tensor], lr: float) -> dict[str, Tensor]:
         """Train on one batch; return the losses and whether the step was skipped, as scalars on the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        with self.autocast():
-            losses = self.task(**batch)
-        losses["loss"].backward()
+        losses = self.gradients(batch)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
         skipped = ~norm.isfinite()
         self.optimizer.step(skipped)
         self.optimizer.zero_grad(set_to_none=True)
         return {name: value.detach() for name, value in losses.items()} | {"skipped": skipped.float()}
+
+
+class PruningStepper(Stepper):
+    """A stepper whose networks lose channels on the way."""
+
+    trained: PrunedCoder
+
+    def gradients(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Run forward and backward pass under the rule."""
+        with self.trained.pruner.at_work():
+            return super().gradients(batch)
+
+    def step(self, batch: dict[str, Tensor], lr: float) -> dict[str, Tensor]:
+        """Train on one batch and prune."""
+        losses = super().step(batch, lr)
+        self.trained.pruner.after()
+        return losses
 
 
 def learning_rate(options: PhaseOptions, step: int, steps: int) -> float:

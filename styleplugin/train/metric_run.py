@@ -72,8 +72,11 @@ def run_metrics(
     # Whoever writes a recipe knows the encoder in it.
     place = pick_device(device)
     encoder = load_encoder(recipe.encoder, allow_unknown=True).encoder.to(place)
-    data, both = recipe.data, (recipe.data.content, recipe.data.style)
-    sets = [load_pictures(data.root, kind, short_side=data.short_side, smallest=data.crop) for kind in both]
+    data = recipe.data
+    sets = [
+        load_pictures(source, short_side=data.short_side, smallest=data.crop)
+        for source in (data.photos, data.paintings)
+    ]
     probes = sets[0][0].center_crops(data.crop, recipe.pictures)
     judge = build_judge(recipe.teacher, encoder.spec.level, probes).to(place)
     seen = _measured(encoder, judge, [training for training, _ in sets], recipe)

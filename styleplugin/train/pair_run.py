@@ -13,23 +13,24 @@ from torch import Tensor
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.pairs import Pair, PairModel, PairSpec
-from styleplugin.models.vgg import Decoder
+from styleplugin.models.vgg import Decoder, Encoder
 from styleplugin.registry import load_tensors, save_model
 from styleplugin.train.coders import (
     Coder,
     DistillTask,
+    PruningCoder,
     StudentDecoderCoder,
     StudentEncoderCoder,
     StudentPairCoder,
     TeacherDecoderCoder,
 )
-from styleplugin.train.config import PHASES, PhaseOptions, Recipe
+from styleplugin.train.config import PhaseOptions, Recipe
 from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
-from styleplugin.train.parts import load_part, save_part
+from styleplugin.train.parts import load_part, load_pruned, save_part, save_pruned
 from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.prune import dead_fraction, revive
-from styleplugin.train.start import start_student_decoder, start_student_encoder, start_teacher_decoder
+from styleplugin.train.start import start_pruning, start_student_decoder, start_student_encoder, start_teacher_decoder
 from styleplugin.train.tasks import ReconstructionTask, StylizationTask
 from styleplugin.train.teachers import build_judge
 
@@ -42,7 +43,6 @@ REVIVE_UNTIL = 0.9
 class PairRun(PhasedRun):
     """A pair of Collaborative Distillation."""
 
-    phases = PHASES
     target = "pair.safetensors"
     recipe: Recipe
 
@@ -57,9 +57,12 @@ class PairRun(PhasedRun):
         start: Recipe,
     ) -> None:
         super().__init__(recipe, out, device, seconds, on_event)
+        self.phases = recipe.phases
         self.start = start
         """The recipe with the files that the phases begin with."""
-        self.style, self.style_held_out = self._load(recipe.data.style) if recipe.method == "adain" else (None, None)
+        self.style, self.style_held_out = (
+            self._load(recipe.data.paintings) if recipe.method == "adain" else (None, None)
+        )
         self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
         if self.style:
             self.identity["pictures"].append(self.style.fingerprint)
@@ -73,7 +76,11 @@ class PairRun(PhasedRun):
         return batch
 
     def write_part(self, path: Path, phase: str, trainee: Coder, card: dict[str, Any]) -> None:
-        """Write the part that was trained."""
+        """Write the part that was trained, or what is left of those that were pruned."""
+        if isinstance(trainee, PruningCoder):
+            self.log.write(event="pruned", forced=trainee.trained.pruner.finish())
+            save_pruned(path, trainee.trained.cpu(), card)
+            return
         save_part(path, phase, trainee.trained.cpu(), card)
 
     def write_model(self, target: Path) -> None:
@@ -87,8 +94,10 @@ class PairRun(PhasedRun):
         """Build a phase from the files of the phases before it."""
         if phase == "teacher_decoder":
             return TeacherDecoderCoder(start_teacher_decoder(self.start, self.judge, self.probes[:STARTING]))
+        if phase == "pruning":
+            return PruningCoder(start_pruning(self.recipe, self.judge, self._teacher_decoder()))
         if phase == "student_encoder":
-            encoder = start_student_encoder(self.start, self.judge, self.probes[:STARTING])
+            encoder = start_student_encoder(self.start, self.judge, self.probes[:STARTING], self._pruned()[0])
             return StudentEncoderCoder(encoder, self._teacher_decoder())
         encoder, _ = load_part(self.result("student_encoder"), "student_encoder")
         assert isinstance(encoder, EmbeddedEncoder)
@@ -96,13 +105,19 @@ class PairRun(PhasedRun):
             decoder, _ = load_part(self.result("student_decoder"), "student_decoder")
             assert isinstance(decoder, Decoder)
             return StudentPairCoder(encoder, decoder)
-        decoder = start_student_decoder(self.start, encoder, self._teacher_decoder, self.probes[:STARTING])
+        decoder = start_student_decoder(
+            self.start, encoder, self._teacher_decoder, self.probes[:STARTING], self._pruned()[1]
+        )
         return StudentDecoderCoder(encoder.encoder, decoder)
 
     def _teacher_decoder(self) -> Decoder:
         decoder, _ = load_part(self.result("teacher_decoder"), "teacher_decoder")
         assert isinstance(decoder, Decoder)
         return decoder
+
+    def _pruned(self) -> tuple[Encoder, Decoder] | tuple[None, None]:
+        """Return what the phase "pruning" has left, if the recipe has one."""
+        return load_pruned(self.result("pruning")) if "pruning" in self.phases else (None, None)
 
     def task(self, trainee: Coder, options: PhaseOptions) -> DistillTask:
         """Return the losses of the method."""
@@ -122,7 +137,9 @@ class PairRun(PhasedRun):
             if isinstance(task, StylizationTask) and self.style_held_out:
                 styles = self.style_held_out.center_crops(self.recipe.data.crop, SHEET)
                 rows[1:] = [styles, task.stylize(self.validation[:SHEET], styles)]
-        if phase != "teacher_decoder":
+        if isinstance(trainee, PruningCoder):
+            row["to_prune"] = sum(groups.to_prune for groups in trainee.trained.pruner.groups)
+        elif phase != "teacher_decoder":
             seen = self._students(trainee, self.validation)
             row["dead"] = round(max(dead_fraction(network, inputs) for network, inputs in seen), 4)
             # Later a channel that wakes up has no time left to part from its twin.

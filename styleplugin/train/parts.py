@@ -15,6 +15,7 @@ from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.models.pairs import PairModel
 from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
 from styleplugin.registry import load_model, load_tensors
+from styleplugin.train.pruned import PrunedCoder
 
 DTYPES = {"teacher_decoder": torch.float16}
 """Precision on disk; training goes on from the file's values, so that a resumed run equals an uninterrupted one."""
@@ -38,6 +39,26 @@ def save_part(path: Path, phase: str, part: nn.Module, card: dict[str, Any]) -> 
         metadata["embeddings"] = [embed.out_channels for embed in embedded.embeddings]
     dtype = DTYPES.get(phase, torch.float32)
     write_weights(path, {name: value.to(dtype) for name, value in part.state_dict().items()}, metadata)
+
+
+def save_pruned(path: Path, pruned: PrunedCoder, card: dict[str, Any]) -> None:
+    """Write what the phase "pruning" has left, with the keep lists of its layers."""
+    encoder, decoder = pruned.cut()
+    tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    tensors |= {f"decoder.{name}": value for name, value in decoder.state_dict().items()}
+    specs = {"encoder": encoder.spec.to_dict(), "decoder": decoder.spec.to_dict()}
+    metadata = {"architecture": "training-pruning", "specs": specs, "keeps": pruned.keeps(), "card": card}
+    write_weights(path, tensors, metadata)
+
+
+def load_pruned(path: Path) -> tuple[Encoder, Decoder]:
+    """Read the result of the phase "pruning"."""
+    weights = read_weights(path, limits=TEACHER)
+    specs = weights.metadata["specs"]
+    encoder = Encoder(VGGSpec.from_dict(specs["encoder"]))
+    decoder = Decoder(VGGSpec.from_dict(specs["decoder"]))
+    load_tensors(nn.ModuleDict({"encoder": encoder, "decoder": decoder}), weights.tensors, path.name)
+    return encoder, decoder
 
 
 Part = Decoder | Encoder | EmbeddedEncoder

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from styleplugin.train.config import PhaseOptions, RunRecipe
 from styleplugin.train.data import Pictures, load_pictures, step_generator
 from styleplugin.train.logbook import Logbook
-from styleplugin.train.loop import Rhythm, Stepper, fit, measure_speed
+from styleplugin.train.loop import PruningStepper, Rhythm, Stepper, fit, measure_speed
 from styleplugin.train.parts import read_card
+from styleplugin.train.pruned import PrunedCoder
 from styleplugin.train.state import Checkpoints, Progress
 
 PROBES = 64
@@ -64,7 +65,7 @@ class PhasedRun:
         self.end = time.monotonic() + seconds if seconds else math.inf
         self.steps_done: dict[str, int] = {}
         data = recipe.data
-        self.content, self.held_out = self._load(data.content)
+        self.content, self.held_out = self._load(data.photos)
         self.probes = self.content.center_crops(data.crop, PROBES)
         self.validation = self.held_out.center_crops(data.crop, PROBES)
         self.identity = identity_of(recipe.to_dict()) | {"pictures": [self.content.fingerprint]}
@@ -138,9 +139,9 @@ class PhasedRun:
         # Accelerate's own has one precision for the whole process; the pairs of a bundle may differ.
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
-    def _load(self, kind: str) -> tuple[Pictures, Pictures]:
+    def _load(self, source: str) -> tuple[Pictures, Pictures]:
         data = self.recipe.data
-        training, validation = load_pictures(data.root, kind, short_side=data.short_side, smallest=data.crop)
+        training, validation = load_pictures(source, short_side=data.short_side, smallest=data.crop)
         return training.to(self.device), validation.to(self.device)
 
     def _phase(self, phase: str) -> None:
@@ -158,13 +159,14 @@ class PhasedRun:
 
     def _fit(self, phase: str, options: PhaseOptions, trainee: Trainee) -> Progress:
         task = self.task(trainee, options)
-        stepper = Stepper(task, trainee.trained, options, self.autocast)
+        kind = PruningStepper if isinstance(trainee.trained, PrunedCoder) else Stepper
+        stepper = kind(task, trainee.trained, options, self.autocast)
         checkpoints = self._checkpoints(phase)
         progress = checkpoints.restore(trainee.trained, stepper.optimizer)
         begin = time.monotonic()
         if progress is None:
             progress = Progress(steps=self._planned_steps(phase, options, stepper))
-            stepper = Stepper(task, trainee.trained, options, self.autocast)
+            stepper = kind(task, trainee.trained, options, self.autocast)
         self.log.rewind(phase, progress.step)
         self.log.write(event="phase", phase=phase, step=progress.step, steps=progress.steps, device=str(self.device))
         steps = progress.steps
@@ -211,8 +213,8 @@ class PhasedRun:
 def identity_of(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return what must stay the same in a resumed run: all but the places of files, whose contents are checked."""
     recipe = json.loads(json.dumps(recipe))
-    recipe["data"].pop("root")
-    recipe["teacher"].pop("root")
+    for table, name in (("data", "photos"), ("data", "paintings"), ("teacher", "root")):
+        recipe[table].pop(name)
     return recipe
 
 

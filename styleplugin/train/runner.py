@@ -37,7 +37,8 @@ def run(
     resume: bool = False,
     teacher: str | None = None,
     device: str = "auto",
-    data: str | Path | None = None,
+    photos: str | Path | None = None,
+    paintings: str | Path | None = None,
     teachers: str | Path | None = None,
     seconds: float | None = None,
     on_event: Callable[[dict[str, Any]], None] | None = None,
@@ -52,7 +53,8 @@ def run(
         resume: Go on with the run in `out`.
         teacher: `file:PATH` or `hub:...` of a full VGG-19 instead of the recipe's.
         device: auto, cpu, cuda or mps.
-        data: Folder of the pictures instead of the recipe's.
+        photos: Folder or tar of the contents instead of the recipe's.
+        paintings: Folder or tar of the styles instead of the recipe's.
         teachers: Folder of the teacher's files instead of the recipe's.
         seconds: Choose the steps of each phase so that the run takes this long. Such a run depends on the machine's
             speed; the card says how many steps it took.
@@ -75,12 +77,17 @@ def run(
         recipe = read_recipe(path)
     else:
         path = Path()
-    options = {"teacher": teacher, "device": device, "data": data, "teachers": teachers, "on_event": on_event}
+    options = {"teacher": teacher, "device": device, "photos": photos, "paintings": paintings}
+    options |= {"teachers": teachers, "on_event": on_event}
     if isinstance(recipe, BundleRecipe):
         return run_bundle(recipe, path.parent, out, lambda r, o: run(r, o, resume=True, seconds=seconds, **options))
     recipe = replace(
         recipe,
-        data=replace(recipe.data, root=str(data or recipe.data.root)),
+        data=replace(
+            recipe.data,
+            photos=str(photos or recipe.data.photos),
+            paintings=str(paintings or recipe.data.paintings),
+        ),
         teacher=replace(
             recipe.teacher, root=str(teachers or recipe.teacher.root), source=teacher or recipe.teacher.source
         ),

@@ -1,4 +1,4 @@
-"""Where training pictures lie: tars with an index.csv, or folders; each file is read once and known by its sha256."""
+"""Where training pictures lie: folders, or tars with an index.csv; each file is read once and known by its sha256."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from styleplugin.errors import UsageError
@@ -31,32 +32,63 @@ class PictureFile:
         return self.sha256.startswith(VALIDATION_DIGIT)
 
 
-def read_files(root: str | Path, kind: str) -> Iterator[PictureFile]:
-    """Read the picture files of one kind in a fixed order, every content once.
+def read_files(source: str | Path) -> Iterator[PictureFile]:
+    """Read picture files in a fixed order, every content once.
 
     Args:
-        root: Folder with `{kind}*.tar` (and index.csv), or with folders `{kind}*`.
-        kind: Beginning of the names of tars or folders.
+        source: A folder with pictures or tars at any depth, or a tar; `*` in its name stands for any characters, and
+            all that fit are read. An index.csv beside a tar says the hashes of its original files.
 
     Raises:
-        UsageError: SP130, there is no such folder, or neither tars nor folders of this kind in it.
+        UsageError: SP130, there is no such folder or tar; SP133, a tar is damaged.
     """
-    root = Path(root)
-    tars = sorted(root.glob(f"{kind}*.tar"))
-    folders = sorted(path for path in root.glob(f"{kind}*") if path.is_dir()) if kind else [root]
-    if not root.is_dir() or not (tars or folders):
-        raise UsageError(
-            "SP130",
-            f"The data folder {str(root)!r} has no tars or folders named {kind}*.",
-            "Give the folder of the training pictures.",
-        )
-    index = _read_index(root / "index.csv")
+    tars, folders = _find(Path(source).expanduser())
     seen: set[str] = set()
-    for name, data in _all_bytes(tars, folders):
-        sha256 = index.get(name) or hashlib.sha256(data).hexdigest()
+    for name, sha256, data in chain(_from_tars(tars), _from_folders(folders)):
         if sha256 not in seen:
             seen.add(sha256)
             yield PictureFile(name=name, sha256=sha256, data=data)
+
+
+def _find(source: Path) -> tuple[list[Path], list[Path]]:
+    """Return the tars and the folders that a source names."""
+    found = sorted(source.parent.glob(source.name)) if "*" in source.name else [source]
+    folders = [path for path in found if path.is_dir()]
+    tars = [path for path in found if path.suffix == ".tar" and path.is_file()]
+    if not tars and not folders:
+        raise UsageError(
+            "SP130",
+            f"{str(source)!r} is neither a folder nor a .tar file; training needs pictures.",
+            "Give the folder of the training pictures.",
+        )
+    inside = (path for folder in folders for path in sorted(folder.rglob("*.tar")))
+    return [*tars, *(path for path in inside if path.is_file() and not path.is_symlink())], folders
+
+
+def _from_tars(tars: list[Path]) -> Iterator[tuple[str, str, bytes]]:
+    """Return name, sha256 and bytes of the pictures in tars."""
+    for tar in tars:
+        index = _read_index(tar.parent / "index.csv")
+        try:
+            with tarfile.open(tar) as archive:
+                for member in archive:
+                    # Links are not followed: they may lead out of the archive.
+                    if member.isreg() and _is_picture(member.name):
+                        file = archive.extractfile(member)
+                        assert file is not None
+                        name, data = f"{tar.name}/{member.name}", file.read()
+                        yield name, index.get(name) or _sha256(data), data
+        except (tarfile.TarError, OSError) as error:
+            raise UsageError("SP133", f"{tar.name} cannot be read: {error}.", "Get the file again.") from error
+
+
+def _from_folders(folders: list[Path]) -> Iterator[tuple[str, str, bytes]]:
+    """Return name, sha256 and bytes of the pictures in folders."""
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if _is_picture(path.name) and path.is_file() and not path.is_symlink():
+                data = path.read_bytes()
+                yield path.relative_to(folder.parent).as_posix(), _sha256(data), data
 
 
 def _read_index(path: Path) -> dict[str, str]:
@@ -67,16 +99,9 @@ def _read_index(path: Path) -> dict[str, str]:
         return {f"{row['tar']}/{row['file']}": row["sha256"] for row in csv.DictReader(file)}
 
 
-def _all_bytes(tars: list[Path], folders: list[Path]) -> Iterator[tuple[str, bytes]]:
-    for tar in tars:
-        with tarfile.open(tar) as archive:
-            for member in archive:
-                # Links are not followed: they may lead out of the archive.
-                if member.isreg() and Path(member.name).suffix.lower() in SUFFIXES:
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    yield f"{tar.name}/{member.name}", file.read()
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file() and not path.is_symlink():
-                yield path.relative_to(folder.parent).as_posix(), path.read_bytes()
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -8,14 +8,16 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from styleplugin.errors import UsageError
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
-from styleplugin.models.vgg import CONVS, TEACHER_WIDTHS, Decoder, VGGSpec, convs_of_level
+from styleplugin.models.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.registry import load_tensors
 from styleplugin.train.config import Recipe
 from styleplugin.train.data import step_generator
 from styleplugin.train.parts import Part, check_spec, load_part
 from styleplugin.train.prune import draw_decoder, fit_embedding, prune_decoder, prune_encoder, selection_embedding
-from styleplugin.train.teachers import Judge
+from styleplugin.train.pruned import PrunedCoder
+from styleplugin.train.teachers import Judge, teacher_encoder
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -44,16 +46,52 @@ def start_teacher_decoder(recipe: Recipe, judge: Judge, images: Tensor) -> Decod
     return _grown(decoder, _earlier(recipe, "teacher_decoder", spec))
 
 
+def start_pruning(recipe: Recipe, judge: Judge, teacher_decoder: Decoder) -> PrunedCoder:
+    """Put the teacher's encoder and its decoder under the rule of the recipe.
+
+    Raises:
+        WeightsError: SP331, the teacher's layers end before the level.
+        UsageError: SP121, the student is wider than the teacher.
+    """
+    encoder = teacher_encoder(judge.layers, recipe.level)
+    widths, wide = recipe.student.widths, encoder.spec.widths
+    if any(narrow > full for full, narrow in zip(wide, widths, strict=True)):
+        raise UsageError("SP121", f"The student has the widths {list(widths)}, the teacher {list(wide)}; not more.")
+    options = recipe.pruning
+    return PrunedCoder(
+        recipe.importance,
+        encoder,
+        teacher_decoder,
+        widths,
+        steps=options.steps,
+        amplitude=options.amplitude,
+        every=options.every,
+        seed=recipe.seed,
+    )
+
+
 @torch.no_grad()
-def start_student_encoder(recipe: Recipe, judge: Judge, images: Tensor) -> EmbeddedEncoder:
+def start_student_encoder(
+    recipe: Recipe, judge: Judge, images: Tensor, pruned: Encoder | None = None
+) -> EmbeddedEncoder:
     """Prune the teacher, and go on with the encoder of an earlier run as deep as it goes.
 
     The embeddings follow from the keep lists; those that cannot are fitted.
+
+    Args:
+        recipe: The run.
+        judge: On the device of the images.
+        images: As above.
+        pruned: The encoder that the phase "pruning" has left.
     """
     spec = recipe.student
     earlier = _earlier(recipe, "student_encoder", spec)
     generator = step_generator(recipe.seed, "start student_encoder", 0)
-    encoder, keeps = prune_encoder(judge.layers, spec, recipe.importance, images, generator)
+    if pruned:
+        encoder, keeps = pruned.to(images.device), {}
+    else:
+        layers = {} if recipe.importance == "random" else judge.layers
+        encoder, keeps = prune_encoder(layers, spec, recipe.importance, images, generator)
     if earlier is not None:
         encoder = _grown(encoder, earlier.encoder if isinstance(earlier, EmbeddedEncoder) else earlier)
         keeps = {}
@@ -68,11 +106,29 @@ def start_student_encoder(recipe: Recipe, judge: Judge, images: Tensor) -> Embed
 
 @torch.no_grad()
 def start_student_decoder(
-    recipe: Recipe, encoder: EmbeddedEncoder, teacher_decoder: Callable[[], Decoder], images: Tensor
+    recipe: Recipe,
+    encoder: EmbeddedEncoder,
+    teacher_decoder: Callable[[], Decoder],
+    images: Tensor,
+    pruned: Decoder | None = None,
 ) -> Decoder:
-    """Prune the full-width decoder behind the encoder's embedding, and go on with the decoder of an earlier run."""
+    """Prune the full-width decoder behind the encoder's embedding, and go on with the decoder of an earlier run.
+
+    Args:
+        recipe: The run.
+        encoder: The student's, as trained.
+        teacher_decoder: Reads the full-width decoder.
+        images: As above.
+        pruned: The decoder that the phase "pruning" has left.
+    """
     spec = recipe.student
     encoder.to(images.device)
+    if pruned:
+        return _grown(pruned.to(images.device), _earlier(recipe, "student_decoder", spec))
+    if recipe.importance == "random":
+        generator = step_generator(recipe.seed, "start student_decoder", 0)
+        decoder = draw_decoder(spec, encoder.encoder(images), generator)
+        return _grown(decoder, _earlier(recipe, "student_decoder", spec))
     embedding = encoder.embeddings[-1]
     assert isinstance(embedding, nn.Conv2d)
     teacher = teacher_decoder().to(images.device)

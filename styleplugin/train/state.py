@@ -122,16 +122,17 @@ class Checkpoints:
 
 def _collect(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
+    tensors |= {f"weights.{name}": value for name, value in module.state_dict().items()}
     for name, parameter in module.named_parameters():
-        tensors[f"weights.{name}"] = parameter
         tensors |= {f"{key}.{name}": value for key, value in optimizer.state.get(parameter, {}).items()}
     return tensors
 
 
 @torch.no_grad()
 def _distribute(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for name, value in module.state_dict().items():
+        value.copy_(tensors[f"weights.{name}"])
     for name, parameter in module.named_parameters():
-        parameter.copy_(tensors[f"weights.{name}"])
         state = {key: tensors[f"{key}.{name}"].to(parameter.device) for key in _STATE if f"{key}.{name}" in tensors}
         if state:
             optimizer.state[parameter] = state

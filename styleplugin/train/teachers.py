@@ -118,7 +118,7 @@ def build_judge(options: TeacherOptions, level: int, images: Tensor) -> Judge:
         embedded = import_embeddings(path)
         stand_ins = [_truncate(embedded[k], min(k, level)) for k in (4, 5)]
         sources[options.embeddings] = options.embeddings_sha256
-    return Judge(_encoder(layers, known), stand_ins, layers=layers, sources=sources)
+    return Judge(teacher_encoder(layers, known), stand_ins, layers=layers, sources=sources)
 
 
 def _full_judge(source: str, level: int, images: Tensor) -> Judge:
@@ -133,9 +133,9 @@ def _full_judge(source: str, level: int, images: Tensor) -> Judge:
             "SP331", f"{path.name} ends before conv{needed[-1]}, which level {level} needs.", "Give a full VGG-19."
         )
     layers = {key: raw[key] for conv in needed for key in (f"conv{conv}.weight", f"conv{conv}.bias")}
-    layers = normalize_layers(layers, measure_means(_encoder(layers, level), images))
+    layers = normalize_layers(layers, measure_means(teacher_encoder(layers, level), images))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Judge(_encoder(layers, level), [], layers=layers, sources={path.name: sha256})
+    return Judge(teacher_encoder(layers, level), [], layers=layers, sources={path.name: sha256})
 
 
 @torch.no_grad()
@@ -164,8 +164,11 @@ def read_pinned(path: Path, sha256: str) -> dict[str, Tensor]:
     return weights.tensors
 
 
-def _encoder(layers: Mapping[str, Tensor], level: int) -> Encoder:
+def teacher_encoder(layers: Mapping[str, Tensor], level: int) -> Encoder:
+    """Build the teacher from its layers, `conv1_1.weight` ...; WeightsError SP331 if they end before the level."""
     convs = convs_of_level(level)
+    if f"conv{convs[-1]}.weight" not in layers:
+        raise WeightsError("SP331", f"The teacher ends before conv{convs[-1]}.", f"Level {level} needs a deeper one.")
     encoder = Encoder(VGGSpec(level=level, widths=tuple(len(layers[f"conv{conv}.bias"]) for conv in convs)))
     keys = encoder.state_dict().keys()
     load_tensors(encoder, {key: layers[key] for key in keys}, "the teacher")

@@ -67,7 +67,14 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_recipe(data_folder: Path, vgg_file: Path) -> Callable[..., Recipe]:
+def data_options(data_folder: Path) -> DataOptions:
+    """Crops of these pictures."""
+    photos, paintings = (str(data_folder / kind) for kind in ("photos", "paintings"))
+    return DataOptions(name="patterns", photos=photos, paintings=paintings, short_side=40, crop=32)
+
+
+@pytest.fixture(scope="session")
+def make_recipe(data_options: DataOptions, vgg_file: Path) -> Callable[..., Recipe]:
     """Return a function that builds recipes of a few steps, with changes by name."""
 
     def make(*, level: int = 2, **changes: object) -> Recipe:
@@ -79,7 +86,7 @@ def make_recipe(data_folder: Path, vgg_file: Path) -> Callable[..., Recipe]:
             "log_every": 2,
             "validate_every": 100,
             "checkpoint_every": 2,
-            "data": DataOptions(name="patterns", root=str(data_folder), short_side=40, crop=32),
+            "data": data_options,
             "teacher": TeacherOptions(source=f"file:{vgg_file}"),
             **dict.fromkeys(PHASES, PhaseOptions(steps=6, batch=2, warmup=2)),
             "license": "MIT",

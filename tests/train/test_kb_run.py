@@ -10,7 +10,7 @@ from styleplugin.errors import Cancelled, UsageError, WeightsError
 from styleplugin.models.kbstyle import KBModel, KBSpec
 from styleplugin.registry import load_model
 from styleplugin.train import KBRecipe, read_recipe, run
-from styleplugin.train.config import KB_PHASES, DataOptions, PhaseOptions, TeacherOptions
+from styleplugin.train.config import KB_PHASES, PhaseOptions, TeacherOptions
 from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee, grid_error, style_error
 
 SPEC = KBSpec(widths=(3, 4, 5), blocks=1)
@@ -18,7 +18,7 @@ PHASE = PhaseOptions(steps=4, batch=4, warmup=2, lr=0.003, encoder=1, decoder=1,
 
 
 @pytest.fixture(scope="module")
-def make_kb_recipe(data_folder, vgg_file):
+def make_kb_recipe(data_options, vgg_file):
     def make(**changes: object) -> KBRecipe:
         settings: dict[str, Any] = {
             "name": "tiny-kb",
@@ -29,7 +29,7 @@ def make_kb_recipe(data_folder, vgg_file):
             "log_every": 2,
             "validate_every": 2,
             "checkpoint_every": 2,
-            "data": DataOptions(name="patterns", root=str(data_folder), short_side=40, crop=32),
+            "data": data_options,
             "teacher": TeacherOptions(source=f"file:{vgg_file}"),
             **dict.fromkeys(KB_PHASES, PHASE),
             "license": "MIT",

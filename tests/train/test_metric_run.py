@@ -12,17 +12,17 @@ from styleplugin.errors import UsageError, WeightsError
 from styleplugin.models.pairs import pairing_id
 from styleplugin.models.vgg import Encoder, VGGSpec
 from styleplugin.train import run
-from styleplugin.train.config import DataOptions, MetricRecipe, TeacherOptions, read_recipe
+from styleplugin.train.config import MetricRecipe, TeacherOptions, read_recipe
 from styleplugin.train.data import load_pictures
 
 
 @pytest.fixture(scope="module")
-def recipe(data_folder, vgg_file) -> MetricRecipe:
+def recipe(data_options, vgg_file) -> MetricRecipe:
     return MetricRecipe(
         name="tiny",
         encoder=f"file:{vgg_file}",
         pictures=12,
-        data=DataOptions(name="patterns", root=str(data_folder), short_side=40, crop=32),
+        data=data_options,
         teacher=TeacherOptions(source=f"file:{vgg_file}"),
         license="MIT",
     )
@@ -35,7 +35,7 @@ def test_the_teachers_own_features_are_embedded_by_their_scale(recipe, tmp_path)
     assert set(unexplained) == {f"level{k}" for k in range(1, 5)} and max(unexplained.values()) < 1e-3
     assert any(row.get("event") == "evaluated" for row in rows)
     # The judge is the same network with every channel brought to mean 1 on the training photographs.
-    photos = load_pictures(recipe.data.root, "photos", short_side=40, smallest=32)[0].center_crops(32, 12)
+    photos = load_pictures(recipe.data.photos, short_side=40, smallest=32)[0].center_crops(32, 12)
     with torch.no_grad():
         features = load_encoder(recipe.encoder).encoder.features(photos)
     for k, feature in enumerate(features, 1):

@@ -16,7 +16,7 @@ from styleplugin.models.mobilenet import MobileNet
 from styleplugin.models.photorealistic import PhotoModel, PhotoSpec
 from styleplugin.registry import load_model
 from styleplugin.train import PhotoRecipe, run
-from styleplugin.train.config import PHOTO_PHASES, DataOptions, PhaseOptions, TeacherOptions
+from styleplugin.train.config import PHOTO_PHASES, PhaseOptions, TeacherOptions
 from styleplugin.train.eigenbasis import global_eigenbasis
 from styleplugin.train.photo import PhotoTask, PhotoTrainee, principal_components
 from styleplugin.train.photo_start import start_block
@@ -35,7 +35,7 @@ def mobilenet_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def make_photo_recipe(data_folder, vgg_file, mobilenet_file):
+def make_photo_recipe(data_options, vgg_file, mobilenet_file):
     def make(backbone: str = "vgg", **changes: object) -> PhotoRecipe:
         teacher = TeacherOptions(source=f"file:{vgg_file}")
         if backbone == "mobilenet":
@@ -49,7 +49,7 @@ def make_photo_recipe(data_folder, vgg_file, mobilenet_file):
             "log_every": 2,
             "validate_every": 100,
             "checkpoint_every": 2,
-            "data": DataOptions(name="patterns", root=str(data_folder), short_side=40, crop=32),
+            "data": data_options,
             "teacher": teacher,
             **dict.fromkeys(PHOTO_PHASES, PhaseOptions(steps=4, batch=2, warmup=2, lr=0.003)),
             "license": "MIT",

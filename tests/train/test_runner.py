@@ -17,7 +17,7 @@ from styleplugin.errors import Cancelled, CheckpointError, StylePluginWarning, U
 from styleplugin.models.pairs import PairModel
 from styleplugin.registry import load_model
 from styleplugin.train import BundleRecipe, Recipe, bundle, run
-from styleplugin.train.config import PHASES, TeacherOptions
+from styleplugin.train.config import PHASES, PhaseOptions, TeacherOptions
 from styleplugin.train.data import load_pictures
 from styleplugin.train.evaluate import evaluate_pair, sample_psnr
 from styleplugin.train.pair_run import PairRun
@@ -88,7 +88,7 @@ def test_R12_the_file_reproduces_the_figures_of_its_card_exactly(finished: tuple
     out, recipe = finished
     model, info = load_model(read_weights(out / "pair.safetensors"))
     assert isinstance(model, PairModel)
-    _, held_out = load_pictures(recipe.data.root, "photos", short_side=40, smallest=32)
+    _, held_out = load_pictures(recipe.data.photos, short_side=40, smallest=32)
     assert evaluate_pair(model.pair(2), held_out.center_crops(32, 64)) == info.metrics
 
 
@@ -264,3 +264,27 @@ def test_R03_a_damaged_checkpoint_costs_only_its_steps(finished, make_recipe, tm
     with pytest.warns(StylePluginWarning, match="passed over"):
         result = run(recipe, tmp_path, resume=True, device="cpu")
     assert sha256(result) == sha256(out / "pair.safetensors")
+
+
+@pytest.mark.parametrize("rule", ["spp", "increg", "greg", "random"])
+def test_a_student_starts_from_what_pruning_leaves(rule: str, make_recipe, tmp_path: Path):
+    steps = PhaseOptions(steps=0 if rule == "random" else 8, batch=2, warmup=2)
+    recipe = make_recipe(importance=rule, pruning=steps)
+    result = run(recipe, tmp_path / "whole", device="cpu")
+    model, _ = load_model(read_weights(result))
+    assert isinstance(model, PairModel) and model.pair(2).encoder.spec.widths == (4, 4, 4)
+    if rule == "random":
+        return
+    pruned = read_weights(tmp_path / "whole" / "pruning.safetensors")
+    assert {len(keep) for keep in pruned.metadata["keeps"].values()} == {4}
+    with pytest.raises(Cancelled):
+        run(recipe, tmp_path / "stopped", device="cpu", on_event=stop_at("pruning", 4))
+    assert sha256(run(recipe, tmp_path / "stopped", resume=True, device="cpu")) == sha256(result)
+
+
+def test_R11_pruning_without_steps_or_with_too_wide_a_student_is_refused(make_recipe, tmp_path: Path):
+    with pytest.raises(UsageError, match="0 steps of pruning"):
+        make_recipe(importance="spp")
+    with pytest.raises(UsageError, match=r"\[4, 4, 9\]"):
+        recipe = make_recipe(importance="spp", pruning=PhaseOptions(steps=4, batch=2), widths=(4, 4, 9))
+        run(recipe, tmp_path, device="cpu")

@@ -82,7 +82,7 @@ def test_a_teacher_that_is_too_short_is_an_error(vgg_file: Path):
 @pytest.mark.slow
 def test_the_judge_agrees_with_the_released_embeddings_channel_by_channel(shared_data: Path):
     """An independent source: figures of the teachers' README."""
-    _, pictures = load_pictures(shared_data / "train", "photos-002", short_side=300, smallest=128)
+    _, pictures = load_pictures(shared_data / "train" / "photos-002.tar", short_side=300, smallest=128)
     crops = pictures.center_crops(128, 8)
     teachers = shared_data / "teachers"
     options = TeacherOptions(root=str(teachers))
