@@ -1,8 +1,8 @@
 """What a student should start from: benchmarks/pruning.py --out runs/pruning.
 
-The level-3 pair of Collaborative Distillation at a quarter of VGG-19's widths, from random numbers, from the L1-largest
-filters, and from what SPP, IncReg and GReg leave; then trained alike. One teacher's decoder serves all of them. Prints a
-table of the reconstruction on validation pictures, and writes it to benchmarks/results/pruning.json.
+The level-3 pair of Collaborative Distillation at a quarter of VGG-19's widths, from random numbers, from the
+L1-largest filters, and from what SPP, IncReg and GReg leave; then trained alike. One teacher's decoder serves all of
+them. Prints a table of the reconstruction on validation pictures, and writes it to benchmarks/results/pruning.json.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from common import machine, write
+
 from styleplugin.train import run
 from styleplugin.train.config import RULES, DataOptions, PhaseOptions, Recipe
 from styleplugin.train.logbook import Logbook
-
-from common import machine, write
 
 STARTS = ("random", "l1", "activation", *RULES)
 
@@ -82,7 +82,13 @@ def one(recipe: Recipe, start: str, seed: int, teacher: Path, arguments: argpars
     curve = {row["step"]: row["psnr"] for row in log if row.get("phase") == "student_pair" and "psnr" in row}
     pruned = [row["forced"] for row in log if row.get("event") == "pruned"]
     final = next(row for row in log if row.get("event") == "evaluated")
-    return {"start": start, "seed": seed, "psnr": final["psnr"], "curve": curve, "forced": pruned[0] if pruned else None}
+    return {
+        "start": start,
+        "seed": seed,
+        "psnr": final["psnr"],
+        "curve": curve,
+        "forced": pruned[0] if pruned else None,
+    }
 
 
 def table(rows: list[dict]) -> str:

@@ -419,6 +419,7 @@ def train_command(
     *,
     out: str | None = None,
     resume: bool = False,
+    minutes: float | None = None,
     teacher: str | None = None,
     photos: str | None = None,
     paintings: str | None = None,
@@ -432,7 +433,9 @@ def train_command(
         out: Folder of the run: checkpoints, logs, plots, contact sheets and the finished model; by default a folder of
             the recipe's name in runs.
         resume: Go on with the run in the folder.
-        teacher: A full VGG-19 in place of the recipe's teacher: file:PATH or hub:OWNER/REPO@REVISION.
+        minutes: Time budget: the steps are chosen from measured speeds so that all takes this long.
+        teacher: In place of the recipe's: a model by name, or a VGG-19 or MobileNet as file:PATH or
+            hub:OWNER/REPO@REVISION/FILE.
         photos: Folder or tar of the photographs in place of the recipe's.
         paintings: Folder or tar of the artworks in place of the recipe's.
         teachers: Folder of the teacher's files in place of the recipe's.
@@ -444,12 +447,14 @@ def train_command(
         Path(recipe),
         Path(out or Path("runs") / Path(recipe).stem),
         resume=resume,
+        seconds=None if minutes is None else 60 * minutes,
         teacher=teacher,
         photos=photos,
         paintings=paintings,
         teachers=teachers,
         device=device,
         on_event=_show_event,
+        on_plan=print,
     )
     print(weights)
 
@@ -481,8 +486,16 @@ def run(args: Sequence[str]) -> int:
 
 
 def _show_event(row: dict[str, Any]) -> None:
+    """Print a row of a run's log for people."""
+    from styleplugin.train.plan import duration
+
+    if "loss" in row:
+        place = f"{row['run']} {row['phase']} {row['step']}/{row['steps']}"
+        speed = f"{row['images_per_s']:.1f} pictures/s  {duration(row['seconds_left'])} left"
+        print(f"{place}  loss {row['loss']:.4g}  {speed}", flush=True)
+        return
     cells = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()]
-    print("  ".join(cells), flush=True)
+    print("  " + "  ".join(cells), flush=True)
 
 
 def _fail(error: StylePluginError) -> int:

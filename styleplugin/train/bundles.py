@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,9 @@ from torch import Tensor
 
 from styleplugin.checkpoint import read_weights, write_weights
 from styleplugin.errors import UsageError
-from styleplugin.train.config import BundleRecipe, Recipe, read_recipe
 
 
-def bundle(files: Sequence[str | Path], out: str | Path, *, license: str, name: str = "") -> str:
+def bundle(files: Sequence[str | Path], out: str | Path, license: str, *, name: str = "") -> str:
     """Pack the pairs of several files into one, in half precision but for the layers next to the picture.
 
     The first convolution takes values up to 151 and the last one makes the pixels; they stay in float32.
@@ -46,33 +45,17 @@ def bundle(files: Sequence[str | Path], out: str | Path, *, license: str, name: 
             "name": name or Path(out).stem,
             "pairs": {str(_levels(part.metadata)[0]): part.metadata["card"] for part in parts},
             "metrics": {f"level{_levels(part.metadata)[0]}": part.metadata["card"]["metrics"] for part in parts},
+            "gate": _joined({f"level {_levels(part.metadata)[0]}": part.metadata["card"] for part in parts}),
         },
     }
     return write_weights(out, tensors, metadata)
 
 
-def run_bundle(recipe: BundleRecipe, folder: Path, out: Path, train: Callable[[Recipe, Path], Path]) -> Path:
-    """Train the pairs of a bundle that are not finished, each in a folder of its own, and pack them.
-
-    Args:
-        recipe: Which pairs.
-        folder: Its paths start here.
-        out: Folder of the run.
-        train: Trains one pair, or goes on with it.
-
-    Returns:
-        The weights file, named after the recipe.
-    """
-    files = []
-    for name in recipe.pairs:
-        part = read_recipe(folder / name)
-        if not isinstance(part, Recipe):
-            raise UsageError("SP143", f"{name} is a bundle itself.", "Name the recipes of single pairs.")
-        target = out / part.name / "pair.safetensors"
-        files.append(target if target.exists() else train(part, target.parent))
-    target = out / f"{recipe.name}.safetensors"
-    bundle(files, target, license=recipe.license, name=recipe.name)
-    return target
+def _joined(cards: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the verdict of the gate over all pairs, which all must pass; none where a pair has none."""
+    gates = {where: card["gate"] for where, card in cards.items() if "gate" in card}
+    failed = [f"{where}: {reason}" for where, gate in gates.items() for reason in gate["failed"]]
+    return {"passed": not failed and len(gates) == len(cards), "failed": failed}
 
 
 def _levels(metadata: dict[str, Any]) -> list[int]:

@@ -123,6 +123,20 @@ class PhaseOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GateOptions:
+    """Figures on the validation pictures that a student must reach; below 0 the kind's own limit holds."""
+
+    psnr: float = -1.0
+    """Least reconstruction, dB."""
+    dead: float = -1.0
+    """Largest share of channels that are always zero."""
+    ssim: float = -1.0
+    """KBStyle: least structural similarity to the content."""
+    style: float = -1.0
+    """KBStyle: largest distance to the style."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecipe:
     """What all recipes of one run share."""
 
@@ -140,16 +154,37 @@ class RunRecipe:
     """Steps between checkpoints."""
     data: DataOptions = field(default_factory=DataOptions)
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    gate: GateOptions = field(default_factory=GateOptions)
+    minutes: float = 0.0
+    """Time budget; all steps are changed by one factor to fit it. 0 takes the steps as they are."""
     license: str = "unknown"
     """Of the weights, as far as the pictures and the teacher allow."""
 
     def __post_init__(self) -> None:
+        if self.minutes < 0:
+            raise UsageError("SP124", f"minutes was {self.minutes:g}; it must not be negative.")
         if self.precision not in ("bf16", "fp32"):
             raise UsageError("SP122", f"The recipe has precision {self.precision!r}; bf16 and fp32 are possible.")
         if self.data.crop % 16 or self.data.crop < 32:
             raise UsageError("SP123", f"The crop was {self.data.crop}; it must be a multiple of 16 from 32 on.")
         if min(self.log_every, self.validate_every, self.checkpoint_every) < 1:
             raise UsageError("SP124", "log_every, validate_every and checkpoint_every must be at least 1.")
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases in their order."""
+        raise NotImplementedError
+
+    def usual_limits(self) -> dict[str, float]:
+        """Return the limits of the gate for this kind of student."""
+        raise NotImplementedError
+
+    def limits(self) -> dict[str, float]:
+        """Return the limits of the gate."""
+        return {
+            name: own if (own := getattr(self.gate, name)) >= 0 else usual
+            for name, usual in self.usual_limits().items()
+        }
 
     def phase(self, name: str) -> PhaseOptions:
         """Return the options of a phase by its name."""
@@ -176,8 +211,9 @@ class Recipe(RunRecipe):
     """Which filters of the teacher the student starts from: l1 (largest norm), activation (mean activation times the
     norm of the outgoing filters), those that spp, increg or greg leave in the phase `pruning`, or random (none)."""
     grow_from: str = ""
-    """Recipe of a shallower pair, or of the same level, whose layers this one begins with; a path relative to this
-    recipe. It is trained first, into a folder beside this run's, if that has no result yet."""
+    """Recipe of a shallower pair, or of the same level, whose layers this one begins with: a path relative to this
+    recipe, or the name of an earlier pair in the same bundle. It is trained first, into a folder beside this run's, if
+    that has no result yet."""
     teacher_decoder: PhaseOptions
     """The full-width decoder, trained on the judge's features."""
     pruning: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
@@ -204,6 +240,10 @@ class Recipe(RunRecipe):
                 f"Give the phase pruning steps with {', '.join(RULES)}, and none without.",
             )
         super().__post_init__()
+
+    def usual_limits(self) -> dict[str, float]:
+        """Return limits that a student passes after a short training: pictures can be told."""
+        return {"psnr": 14.0 if self.method == "adain" else (30.0, 22.0, 19.0, 16.0, 14.0)[self.level - 1], "dead": 0.1}
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -251,13 +291,20 @@ class PhotoRecipe(RunRecipe):
     joint: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
     """All blocks together."""
 
-    phases = PHOTO_PHASES
-
     def __post_init__(self) -> None:
         spec = PhotoSpec(backbone=self.backbone, widths=self.widths)  # type: ignore[arg-type]
         if len(self.energy) != len(spec.widths) or min(self.energy) <= 0:
             raise UsageError("SP121", f"The energy was {self.energy}; four positive numbers are needed.")
         super().__post_init__()
+
+    def usual_limits(self) -> dict[str, float]:
+        """Return limits that a student passes after a short training."""
+        return {"psnr": 22.0, "dead": 0.1}
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases in their order."""
+        return PHOTO_PHASES
 
     @property
     def spec(self) -> PhotoSpec:
@@ -288,13 +335,20 @@ class KBRecipe(RunRecipe):
     polish: PhaseOptions
     """The student once more, from where it got to: a short phase that takes away the grid of the upsampling."""
 
-    phases = KB_PHASES
-
     def __post_init__(self) -> None:
         assert self.spec.blocks == self.big_spec.blocks  # making them checks the widths
         if len(self.style_levels) != 4 or min(self.style_levels) < 0 or not any(self.style_levels):
             raise UsageError("SP121", f"The style levels were {self.style_levels}; four weights of at least 0.")
         super().__post_init__()
+
+    def usual_limits(self) -> dict[str, float]:
+        """Return limits that a student passes after a short training."""
+        return {"psnr": 14.0, "ssim": 0.2, "style": 0.15}
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases in their order."""
+        return KB_PHASES
 
     @property
     def spec(self) -> KBSpec:
@@ -318,8 +372,10 @@ class BundleRecipe:
 
     name: str
     """Of the result."""
-    pairs: tuple[str, ...]
-    """Recipes of the pairs, paths relative to this recipe."""
+    pairs: tuple[Recipe, ...]
+    """Of the pairs; in a file a list of other files, paths relative to it, or tables."""
+    minutes: float = 0.0
+    """Time budget of all pairs together; 0 takes the steps as they are."""
     license: str = "unknown"
 
 
@@ -371,10 +427,28 @@ def read_recipe(path: str | Path) -> AnyRecipe:
     }
     if kind not in kinds:
         raise UsageError("SP126", f"{path.name} has the kind {kind!r}; {', '.join(kinds)} are possible.")
+    if kind == "bundle":
+        return _build_bundle(data, path)
     recipe = _build(kinds[kind], data, path.name)
-    if isinstance(recipe, Recipe) and recipe.grow_from:
-        return replace(recipe, grow_from=str(path.parent / recipe.grow_from))
-    return recipe
+    return _at(path, recipe) if isinstance(recipe, Recipe) else recipe
+
+
+def _build_bundle(data: dict[str, Any], path: Path) -> BundleRecipe:
+    """Fill a bundle, whose pairs are names of files or tables."""
+    pairs = []
+    for entry in data.pop("pairs", []):
+        part = read_recipe(path.parent / entry) if isinstance(entry, str) else _build(Recipe, entry, path.name)
+        if not isinstance(part, Recipe):
+            raise UsageError("SP143", f"{entry} is not the recipe of a pair.", "Name the recipes of single pairs.")
+        pairs.append(part)
+    if not pairs:
+        raise UsageError("SP126", f"{path.name} lacks the key pairs.")
+    return replace(_build(BundleRecipe, data | {"pairs": []}, path.name), pairs=tuple(pairs))
+
+
+def _at(path: Path, recipe: Recipe) -> Recipe:
+    """Return a recipe whose `grow_from` counts from the folder of its file."""
+    return replace(recipe, grow_from=str(path.parent / recipe.grow_from)) if recipe.grow_from else recipe
 
 
 def _build(cls: type, data: Any, where: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from styleplugin.errors import StylePluginWarning, UsageError
+from styleplugin.errors import Cancelled, StylePluginWarning, UsageError
 from styleplugin.train.sources import PictureFile, read_files
 
 MAX_BROKEN_SHARE = 0.01
@@ -81,7 +81,12 @@ def step_generator(seed: int, phase: str, step: int) -> torch.Generator:
 
 
 def load_pictures(
-    source: str | Path, *, short_side: int, smallest: int, validation: int = 256
+    source: str | Path,
+    *,
+    short_side: int,
+    smallest: int,
+    validation: int = 256,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Pictures, Pictures]:
     """Read training and validation pictures.
 
@@ -90,17 +95,21 @@ def load_pictures(
         short_side: Larger pictures are shrunk to it, by an area average and bicubic interpolation.
         smallest: Smaller pictures are enlarged to it.
         validation: Most validation pictures to keep.
+        should_stop: Asked for each picture.
 
     Returns:
         Training and validation pictures, on the CPU. Where no file's hash makes it a validation picture, some of the
         training pictures stand in, with a warning.
 
     Raises:
+        Cancelled: `should_stop` said so.
         UsageError: SP130, no such folder or tar; SP131, no picture; SP132, over 1% of the files cannot be read.
     """
     broken: list[str] = []
 
     def decode(file: PictureFile) -> tuple[PictureFile, np.ndarray] | None:
+        if should_stop():
+            raise Cancelled("Stopped while the pictures were read.")
         try:
             return file, _decode(file.data, short_side, smallest)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

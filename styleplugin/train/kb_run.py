@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +12,23 @@ from styleplugin.metrics import ssim
 from styleplugin.models.kbstyle import KBModel
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.registry import load_tensors, save_model
-from styleplugin.train.config import KB_PHASES, KBRecipe, PhaseOptions
+from styleplugin.train.config import KBRecipe, PhaseOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import reconstruction_psnr
 from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee, style_error
-from styleplugin.train.phases import SHEET, PhasedRun
+from styleplugin.train.logbook import Row
+from styleplugin.train.phases import MEASURED, SHEET, PhasedRun, Setting
 from styleplugin.train.teachers import build_judge
 
 
 class KBRun(PhasedRun):
     """A teacher and its student."""
 
-    phases = KB_PHASES
     target = "student.safetensors"
     recipe: KBRecipe
 
-    def __init__(
-        self,
-        recipe: KBRecipe,
-        out: Path,
-        device: str,
-        seconds: float | None,
-        on_event: Callable[[dict[str, Any]], None] | None,
-    ) -> None:
-        super().__init__(recipe, out, device, seconds, on_event)
+    def __init__(self, recipe: KBRecipe, out: Path, setting: Setting) -> None:
+        super().__init__(recipe, out, setting)
         self.style, self.style_held_out = self._load(recipe.data.paintings)
         self.identity["pictures"].append(self.style.fingerprint)
         self.judge = build_judge(recipe.teacher, 4, self.probes.cpu()).to(self.device)
@@ -74,21 +66,36 @@ class KBRun(PhasedRun):
         pad_in_channels_last(task)
         return task
 
-    def validate(self, phase: str, task: KBTask, trainee: KBTrainee, step: int, steps: int) -> None:
-        """Log figures, and draw a contact sheet."""
-        self.log.write(phase=phase, step=step, **self._figures(trainee.model))
+    def held_out_batch(self) -> dict[str, torch.Tensor]:
+        """Return contents and styles."""
+        return dict(zip(("content", "style"), self._held_out_pairs(MEASURED), strict=True))
+
+    def _held_out_pairs(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return contents and styles of the validation sets, as many of each."""
+        count = min(count, len(self.validation), len(self.styles))
+        return self.validation[:count], self.styles[:count]
+
+    def validate(self, task: KBTask, trainee: KBTrainee) -> tuple[Row, list[torch.Tensor]]:
+        """Return figures, and stylizations."""
+        contents, styles = self._held_out_pairs(SHEET)
         with self.autocast():
-            output = task.stylize(self.validation[:SHEET], self.styles[:SHEET])
-        self.log.sheet(f"{phase}-{step:06}", [self.validation[:SHEET], self.styles[:SHEET], output])
-        self.log.plot()
+            output = task.stylize(contents, styles)
+        return self._figures(trainee.model), [contents, styles, output]
+
+    def student(self, phase: str, trainee: KBTrainee) -> KBModel | None:
+        """Return a copy of the student."""
+        if phase == "big":
+            return None
+        model = KBModel(self.recipe.spec)
+        load_tensors(model, {key: value.cpu() for key, value in trainee.model.state_dict().items()}, "the student")
+        return model
 
     @torch.no_grad()
     def _figures(self, model: KBModel) -> dict[str, float]:
         """Return how the validation pictures are reconstructed and stylized, in float32."""
-        pairs = list(zip(self.validation.split(SHEET), self.styles.split(SHEET), strict=False))
+        contents, styles = self._held_out_pairs(len(self.validation))
+        pairs = zip(contents.split(SHEET), styles.split(SHEET), strict=True)
         outputs = torch.cat([model(content, style).clamp(0, 1) for content, style in pairs])
-        contents = torch.cat([content for content, _ in pairs])
-        styles = torch.cat([style for _, style in pairs])
         seen, wanted = (self.judge.features(images) for images in (outputs, styles))
         return {
             "psnr": round(reconstruction_psnr(model, self.validation, SHEET), 3),
@@ -106,10 +113,10 @@ class KBRun(PhasedRun):
         """Write the student with its figures, and beside it the same in half precision."""
         model = self._read("polish").to(self.device)
         metrics = self._figures(model)
-        self.log.write(event="evaluated", **metrics)
+        card = self.evaluated(metrics)
         half = target.with_stem(f"{target.stem}-fp16")
         for path, dtype in ((target, torch.float32), (half, torch.float16)):
-            save_model(path, model.cpu(), license=self.recipe.license, card=self.card(metrics), dtype=dtype)
+            save_model(path, model.cpu(), license=self.recipe.license, card=card, dtype=dtype)
 
     def data_card(self) -> dict[str, Any]:
         """Return what is known about the pictures, for the card."""

@@ -23,6 +23,7 @@ from styleplugin.train.config import PhaseOptions
 from styleplugin.train.muon import Muon
 from styleplugin.train.pruned import PrunedCoder
 from styleplugin.train.state import Checkpoints, Progress
+from styleplugin.train.workers import Workers
 
 MAX_SKIPPED = 3
 FINAL_LR = 0.02
@@ -48,6 +49,7 @@ class Stepper:
         trained: The part of it that learns.
         options: Learning rate and gradient limit.
         autocast: Makes the context of the forward pass.
+        workers: The processes that share the batches; alone by default.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Stepper:
         trained: nn.Module,
         options: PhaseOptions,
         autocast: Callable[[], AbstractContextManager[Any]],
+        workers: Workers | None = None,
     ) -> None:
         self.task = task
         self.trained = trained
         self.options = options
         self.autocast = autocast
+        self.workers = workers or Workers()
         self.parameters = list(trained.parameters())
         self.optimizer = Muon(self.parameters, lr=options.lr)
 
@@ -76,6 +80,7 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         losses = self.gradients(batch)
+        self.workers.average_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
         skipped = ~norm.isfinite()
         self.optimizer.step(skipped)
@@ -119,6 +124,7 @@ def fit(
     on_log: Callable[[dict[str, Any]], None],
     on_validate: Callable[[int], None],
     on_skip: Callable[[int], None],
+    should_stop: Callable[[], bool] = lambda: False,
     deadline: float = math.inf,
 ) -> Progress:
     """Train until the planned steps are done.
@@ -132,24 +138,26 @@ def fit(
         on_log: Gets step, mean losses since the last line, learning rate and images per second.
         on_validate: Gets the number of steps done; may change the weights, if the same step does so again the same.
         on_skip: Gets a step whose loss was not finite, to save its batch.
+        should_stop: Asked after every step.
         deadline: `time.monotonic()` after which the phase ends with the steps done so far.
 
     Returns:
         The final progress.
 
     Raises:
-        Cancelled: After SIGINT or SIGTERM, with a checkpoint written.
+        Cancelled: After SIGINT or SIGTERM, or when `should_stop` says so; with a checkpoint written.
         NumericalError: SP710, more than 3 steps had a loss that was not finite; the weights are the last good ones.
     """
     window: list[dict[str, Tensor]] = []
+    workers = stepper.workers
     begin = time.monotonic()
     with stop_requests() as stopped:
         while progress.step < progress.steps:
             step = progress.step
             window.append(stepper.step(batches(step), learning_rate(stepper.options, step, progress.steps)))
             progress = replace(progress, step=step + 1)
-            done, late = progress.step == progress.steps, time.monotonic() > deadline
-            stop = stopped.is_set()
+            done, late = progress.step == progress.steps, workers.agree(time.monotonic() > deadline)
+            stop = workers.agree(stopped.is_set() or should_stop())
             if progress.step % rhythm.log == 0 or done or late or stop:
                 means, skipped = _summarize(window, progress.step)
                 elapsed = time.monotonic() - begin
@@ -163,7 +171,8 @@ def fit(
             too_many = len(progress.skipped) > MAX_SKIPPED
             if progress.step % rhythm.validate == 0 or done or late:
                 on_validate(progress.step)
-            if (progress.step % rhythm.checkpoint == 0 and not done) or stop or too_many:
+            due = (progress.step % rhythm.checkpoint == 0 and not done) or stop or too_many
+            if due and workers.leads:
                 checkpoints.save(progress, stepper.trained, stepper.optimizer)
             if too_many:
                 raise NumericalError(
@@ -186,15 +195,15 @@ def measure_speed(stepper: Stepper, batches: Batches, seconds: float) -> float:
         batches: A pure function of the step.
         seconds: To measure, after a few steps to warm up.
     """
-    for step in range(5):
+    for step in range(2):
         stepper.step(batches(step), 0.0)["loss"].item()
     count, begin = 0, time.monotonic()
-    while (elapsed := time.monotonic() - begin) < seconds:
-        for step in range(10):
+    while not stepper.workers.agree(count > 0 and time.monotonic() - begin > seconds):
+        for step in range(2):
             losses = stepper.step(batches(step), 0.0)
         losses["loss"].item()
-        count += 10
-    return count / elapsed
+        count += 2
+    return count / (time.monotonic() - begin)
 
 
 def _summarize(window: list[dict[str, Tensor]], end: int) -> tuple[dict[str, float], tuple[int, ...]]:

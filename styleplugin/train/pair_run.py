@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,11 @@ from styleplugin.train.coders import (
     TeacherDecoderCoder,
 )
 from styleplugin.train.config import PhaseOptions, Recipe
-from styleplugin.train.data import step_generator
+from styleplugin.train.data import Pictures, step_generator
 from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
+from styleplugin.train.logbook import Row
 from styleplugin.train.parts import load_part, load_pruned, save_part, save_pruned
-from styleplugin.train.phases import SHEET, PhasedRun
+from styleplugin.train.phases import MEASURED, SHEET, PhasedRun, Setting
 from styleplugin.train.prune import dead_fraction, revive
 from styleplugin.train.start import start_pruning, start_student_decoder, start_student_encoder, start_teacher_decoder
 from styleplugin.train.tasks import ReconstructionTask, StylizationTask
@@ -46,18 +46,8 @@ class PairRun(PhasedRun):
     target = "pair.safetensors"
     recipe: Recipe
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        out: Path,
-        device: str,
-        seconds: float | None,
-        on_event: Callable[[dict[str, Any]], None] | None,
-        *,
-        start: Recipe,
-    ) -> None:
-        super().__init__(recipe, out, device, seconds, on_event)
-        self.phases = recipe.phases
+    def __init__(self, recipe: Recipe, out: Path, setting: Setting, *, start: Recipe) -> None:
+        super().__init__(recipe, out, setting)
         self.start = start
         """The recipe with the files that the phases begin with."""
         self.style, self.style_held_out = (
@@ -87,8 +77,8 @@ class PairRun(PhasedRun):
         """Write the pair with its figures."""
         pair = self._pair()
         metrics = evaluate_pair(pair, self.validation.cpu())
-        self.log.write(event="evaluated", **metrics)
-        save_model(target, PairModel(self.recipe.method, [pair]), license=self.recipe.license, card=self.card(metrics))
+        card = self.evaluated(metrics)
+        save_model(target, PairModel(self.recipe.method, [pair]), license=self.recipe.license, card=card)
 
     def begin(self, phase: str) -> Coder:
         """Build a phase from the files of the phases before it."""
@@ -128,33 +118,48 @@ class PairRun(PhasedRun):
         pad_in_channels_last(task)
         return task
 
-    def validate(self, phase: str, task: DistillTask, trainee: Coder, step: int, steps: int) -> None:
-        """Log PSNR and dead channels, revive these, and draw a contact sheet."""
+    def held_out_batch(self) -> dict[str, Tensor]:
+        """Return contents, and styles for AdaIN."""
+        if self.style_held_out is None:
+            return super().held_out_batch()
+        return dict(zip(("content", "style"), self._held_out_pairs(self.style_held_out, MEASURED), strict=True))
+
+    def _held_out_pairs(self, styles: Pictures, count: int) -> tuple[Tensor, Tensor]:
+        """Return contents and styles of the validation sets, as many of each."""
+        crops = styles.center_crops(self.recipe.data.crop, count)
+        count = min(len(crops), len(self.validation))
+        return self.validation[:count], crops[:count]
+
+    def validate(self, task: DistillTask, trainee: Coder) -> tuple[Row, list[Tensor]]:
+        """Return PSNR and dead channels, and reconstructions, or stylizations for AdaIN."""
+        contents = self.validation[:SHEET]
         with self.autocast():
-            value = reconstruction_psnr(task.reconstruct, self.validation, 16)
-            row: dict[str, Any] = {"psnr": round(value, 3)}
-            rows = [self.validation[:SHEET], task.reconstruct(self.validation[:SHEET])]
+            row: Row = {"psnr": round(reconstruction_psnr(task.reconstruct, self.validation, 16), 3)}
+            rows = [contents, task.reconstruct(contents)]
             if isinstance(task, StylizationTask) and self.style_held_out:
-                styles = self.style_held_out.center_crops(self.recipe.data.crop, SHEET)
-                rows[1:] = [styles, task.stylize(self.validation[:SHEET], styles)]
+                contents, styles = self._held_out_pairs(self.style_held_out, SHEET)
+                rows = [contents, styles, task.stylize(contents, styles)]
         if isinstance(trainee, PruningCoder):
             row["to_prune"] = sum(groups.to_prune for groups in trainee.trained.pruner.groups)
-        elif phase != "teacher_decoder":
-            seen = self._students(trainee, self.validation)
+        if seen := self._students(trainee, self.validation):
             row["dead"] = round(max(dead_fraction(network, inputs) for network, inputs in seen), 4)
-            # Later a channel that wakes up has no time left to part from its twin.
-            if step <= REVIVE_UNTIL * steps:
-                generator = step_generator(self.recipe.seed, f"revive {phase}", step)
-                seen = self._students(trainee, self.probes)
-                row["revived"] = sum(revive(network, inputs, generator) for network, inputs in seen)
-        self.log.write(phase=phase, step=step, **row)
-        self.log.sheet(f"{phase}-{step:06}", rows)
-        self.log.plot()
+        return row, rows
+
+    def mend(self, phase: str, trainee: Coder, step: int, steps: int) -> Row:
+        """Revive dead channels."""
+        seen = self._students(trainee, self.probes)
+        # Later a channel that wakes up has no time left to part from its twin.
+        if not seen or step > REVIVE_UNTIL * steps:
+            return {}
+        generator = step_generator(self.recipe.seed, f"revive {phase}", step)
+        return {"revived": sum(revive(network, inputs, generator) for network, inputs in seen)}
 
     @staticmethod
     @torch.no_grad()
     def _students(coder: Coder, images: Tensor) -> list[tuple[Any, Tensor]]:
-        """Return the students in training and what each of them sees."""
+        """Return the students in training and what each of them sees; none in the teacher's phases."""
+        if isinstance(coder, (TeacherDecoderCoder, PruningCoder)):
+            return []
         if isinstance(coder, StudentDecoderCoder):
             return [(coder.trained, coder.encoder(images))]
         if isinstance(coder, StudentPairCoder):
@@ -162,14 +167,20 @@ class PairRun(PhasedRun):
             return [(encoder, images), (coder.decoder, encoder(images))]
         return [(coder.trained.encoder, images)]
 
+    def student(self, phase: str, trainee: Coder) -> PairModel | None:
+        """Return a copy of the pair in training."""
+        if isinstance(trainee, StudentPairCoder):
+            return PairModel(self.recipe.method, [_join(trainee.embedded.encoder, trainee.decoder)])
+        if isinstance(trainee, StudentDecoderCoder):
+            assert isinstance(trainee.trained, Decoder)
+            return PairModel(self.recipe.method, [_join(trainee.encoder, trainee.trained)])
+        return None
+
     def _pair(self) -> Pair:
         path = self.result("student_pair")
         (encoder, _), (decoder, _) = load_part(path, "student_encoder"), load_part(path, "student_decoder")
         assert isinstance(encoder, EmbeddedEncoder) and isinstance(decoder, Decoder)
-        pair = Pair(PairSpec(encoder=replace(encoder.encoder.spec, final_relu=True), decoder=decoder.spec))
-        load_tensors(pair.encoder, encoder.encoder.state_dict(), "the encoder")
-        load_tensors(pair.decoder, decoder.state_dict(), "the decoder")
-        return pair
+        return _join(encoder.encoder, decoder)
 
     def data_card(self) -> dict[str, Any]:
         """Return what is known about the pictures, for the card."""
@@ -186,3 +197,11 @@ class PairRun(PhasedRun):
         if true < recipe.level:
             judge = f"VGG-19 up to level {true}; above, the linear embeddings of the released x16 students stand in"
         return {"sha256": self.judge.sources, "judge": judge}
+
+
+def _join(encoder: Encoder, decoder: Decoder) -> Pair:
+    """Build a pair with the weights of both, on the CPU."""
+    pair = Pair(PairSpec(encoder=replace(encoder.spec, final_relu=True), decoder=decoder.spec))
+    for half, source, name in ((pair.encoder, encoder, "encoder"), (pair.decoder, decoder, "decoder")):
+        load_tensors(half, {key: value.cpu() for key, value in source.state_dict().items()}, f"the {name}")
+    return pair

@@ -5,29 +5,44 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from styleplugin.errors import Cancelled, WeightsError
+from styleplugin.registry import StyleModel, save_model
 from styleplugin.train.config import PhaseOptions, RunRecipe
 from styleplugin.train.data import Pictures, load_pictures, step_generator
-from styleplugin.train.logbook import Logbook
+from styleplugin.train.gate import verdict
+from styleplugin.train.logbook import Logbook, Row
 from styleplugin.train.loop import PruningStepper, Rhythm, Stepper, fit, measure_speed
+from styleplugin.train.page import write_page
 from styleplugin.train.parts import read_card
+from styleplugin.train.plan import PhasePlan, Plan, peak_memory_mb
 from styleplugin.train.pruned import PrunedCoder
 from styleplugin.train.state import Checkpoints, Progress
+from styleplugin.train.workers import Workers
 
 PROBES = 64
 """Pictures for dead channels and validation."""
 SHEET = 8
 """Columns of a contact sheet."""
-PROBE_SECONDS = 4.0
-"""For measuring the speed of a phase in a time-boxed run."""
+MEASURED = 16
+"""Pictures for the validation loss."""
+PROBE_SECONDS = 2.0
+"""For measuring the speed of a phase."""
+PATIENCE = 1.3
+"""Share of its planned time after which a phase of a time-boxed run ends with the steps done so far."""
+BEST = "best.safetensors"
+"""The best student so far, in the run's folder until the finished one is there."""
 
 
 class Trainee(Protocol):
@@ -37,38 +52,74 @@ class Trainee(Protocol):
     """The part that learns."""
 
 
+@dataclass(kw_only=True)
+class Setting:
+    """All of a run that is not in its recipe: where, how long, and who listens."""
+
+    device: str = "auto"
+    seconds: float = math.inf
+    """Time budget of all runs together."""
+    on_event: Callable[[Row], None] | None = None
+    """Gets every row of the log."""
+    should_stop: Callable[[], bool] = lambda: False
+    """Asked after every step and every picture that is read."""
+    plan: Plan = field(default_factory=Plan)
+    """What is ahead, where it was measured."""
+    owns_process: bool = True
+    """Whether the process does nothing but train, so that its allocator may be told to keep memory."""
+
+    def __post_init__(self) -> None:
+        from accelerate import Accelerator
+
+        self.place = Accelerator(cpu=self.device == "cpu").device
+        self.workers = Workers()
+        self.end = time.monotonic() + self.seconds
+        # Pairs of a bundle share their pictures.
+        self.pictures = cache(self._pictures)
+
+    @property
+    def seconds_left(self) -> float:
+        """What is left of the time budget."""
+        return self.end - time.monotonic()
+
+    def check_stop(self) -> None:
+        """Raise Cancelled if somebody wants the run to stop."""
+        if self.workers.agree(self.should_stop()):
+            raise Cancelled("Stopped on request.")
+
+    def _pictures(self, source: str, short_side: int, smallest: int) -> tuple[Pictures, Pictures]:
+        training, validation = load_pictures(
+            source, short_side=short_side, smallest=smallest, should_stop=self.should_stop
+        )
+        return training.to(self.place), validation.to(self.place)
+
+
 class PhasedRun:
     """One model on its way; `train` does everything.
 
     A kind of model says what its phases are, what each trains and how its result is written.
     """
 
-    phases: tuple[str, ...]
     target: str
     """Name of the finished weights file."""
     content: Pictures
 
-    def __init__(
-        self,
-        recipe: RunRecipe,
-        out: Path,
-        device: str,
-        seconds: float | None,
-        on_event: Callable[[dict[str, Any]], None] | None,
-    ) -> None:
-        from accelerate import Accelerator
-
+    def __init__(self, recipe: RunRecipe, out: Path, setting: Setting) -> None:
         self.recipe = recipe
+        self.phases = recipe.phases
         self.out = out
-        self.device = Accelerator(cpu=device == "cpu").device
-        self.log = Logbook(out, on_event)
-        self.end = time.monotonic() + seconds if seconds else math.inf
+        self.setting = setting
+        self.device = setting.place
+        self.log = Logbook(out, setting.on_event, silent=not setting.workers.leads)
         self.steps_done: dict[str, int] = {}
+        self.best = math.inf
         data = recipe.data
         self.content, self.held_out = self._load(data.photos)
         self.probes = self.content.center_crops(data.crop, PROBES)
         self.validation = self.held_out.center_crops(data.crop, PROBES)
         self.identity = identity_of(recipe.to_dict()) | {"pictures": [self.content.fingerprint]}
+        for phase in self.phases:
+            setting.workers.check(recipe.phase(phase).batch)
 
     def begin(self, phase: str) -> Trainee:
         """Build what a phase trains, from the files of the phases before it."""
@@ -83,8 +134,20 @@ class PhasedRun:
         generator = step_generator(self.recipe.seed, phase, step)
         return {"content": self.content.random_crops(count, self.recipe.data.crop, generator)}
 
-    def validate(self, phase: str, task: Any, trainee: Any, step: int, steps: int) -> None:
-        """Log figures and a contact sheet; may change the weights, the same ones at the same step."""
+    def held_out_batch(self) -> dict[str, Tensor]:
+        """Return the arguments of the task for the validation loss."""
+        return {"content": self.validation[:MEASURED]}
+
+    def validate(self, task: Any, trainee: Any) -> tuple[Row, list[Tensor]]:
+        """Return figures, and the rows of a contact sheet."""
+        raise NotImplementedError
+
+    def mend(self, phase: str, trainee: Any, step: int, steps: int) -> Row:
+        """Change weights after a validation, the same ones at the same step; return what was done."""
+        return {}
+
+    def student(self, phase: str, trainee: Any) -> StyleModel | None:
+        """Return a copy of the student as it is now, on the CPU; None in phases that have none yet."""
         raise NotImplementedError
 
     def write_part(self, path: Path, phase: str, trainee: Any, card: dict[str, Any]) -> None:
@@ -111,6 +174,13 @@ class PhasedRun:
             "metrics": metrics,
         }
 
+    def evaluated(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Log the figures of the finished student and the verdict of the gate; return its card."""
+        gate = verdict(self.recipe, metrics)
+        self.log.write(event="evaluated", **metrics)
+        self.log.write(event="gate", **gate)
+        return self.card(metrics) | {"gate": gate}
+
     def data_card(self) -> dict[str, Any]:
         """Return what is known about the pictures, for the card."""
         data = self.recipe.data
@@ -124,11 +194,61 @@ class PhasedRun:
     def train(self) -> Path:
         """Run the phases that have no result yet, and write the model."""
         target = self.out / self.target
-        with backend_settings(self.device):
+        with self._backend():
             for phase in self.phases:
+                self.setting.check_stop()
                 self._phase(phase)
-        self.write_model(target)
+        if self.setting.workers.leads:
+            self.write_model(target)
+            (self.out / BEST).unlink(missing_ok=True)
+            self.log.plot()
+            write_page(self.out)
+        self.setting.workers.wait()
         return target
+
+    def rehearse(self) -> Plan:
+        """Begin every phase without a result in a folder of its own, and measure some steps and a checkpoint.
+
+        Raises:
+            StylePluginError: Whatever would stop the run: pictures, teacher, shapes, memory.
+        """
+        out, log, self.steps_done = self.out, self.log, {}
+        self.out = out / f".rehearsal-{self.setting.workers.rank}"
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir()
+        self.log = Logbook(self.out)
+        try:
+            with self._backend():
+                plans = [plan for phase in self.phases if (plan := self._rehearse(phase, out))]
+            disk = sum(path.stat().st_size for path in self.out.rglob("*.safetensors"))
+        finally:
+            shutil.rmtree(self.out, ignore_errors=True)
+            self.out, self.log, self.steps_done = out, log, {}
+        # Two checkpoints are kept while a third one is written.
+        return Plan(
+            phases=tuple(plans),
+            device=str(self.device),
+            memory_mb=peak_memory_mb(self.device),
+            disk_mb=(3 * disk >> 20) + 1,
+        )
+
+    def _rehearse(self, phase: str, out: Path) -> PhasePlan | None:
+        self.setting.check_stop()
+        options, finished = self.recipe.phase(phase), out / self.result(phase).name
+        if finished.exists():
+            shutil.copy(finished, self.result(phase))
+            return None
+        trainee = self.begin(phase)
+        seconds = 0.0
+        if options.steps:
+            stepper = self._stepper(trainee, options)
+            batches = self._batches(phase, options.batch)
+            seconds = 1 / measure_speed(stepper, batches, PROBE_SECONDS)
+            self._checkpoints(phase).save(Progress(steps=options.steps), trainee.trained, stepper.optimizer)
+        self.write_part(self.result(phase), phase, trainee, {})
+        if not options.steps:
+            return None
+        return PhasePlan(run=self.recipe.name, phase=phase, steps=options.steps, seconds_per_step=seconds)
 
     def result(self, phase: str) -> Path:
         """Return the file of a phase."""
@@ -140,9 +260,14 @@ class PhasedRun:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def _load(self, source: str) -> tuple[Pictures, Pictures]:
-        data = self.recipe.data
-        training, validation = load_pictures(source, short_side=data.short_side, smallest=data.crop)
-        return training.to(self.device), validation.to(self.device)
+        return self.setting.pictures(source, self.recipe.data.short_side, self.recipe.data.crop)
+
+    def _batches(self, phase: str, count: int) -> Callable[[int], dict[str, Tensor]]:
+        return lambda step: self.setting.workers.share(self.batch(phase, count, step))
+
+    def _stepper(self, trainee: Trainee, options: PhaseOptions) -> Stepper:
+        kind = PruningStepper if isinstance(trainee.trained, PrunedCoder) else Stepper
+        return kind(self.task(trainee, options), trainee.trained, options, self.autocast, self.setting.workers)
 
     def _phase(self, phase: str) -> None:
         path, options = self.result(phase), self.recipe.phase(phase)
@@ -154,25 +279,28 @@ class PhasedRun:
         if options.steps:
             progress = self._fit(phase, options, trainee)
         self.steps_done[phase] = progress.step
-        self.write_part(path, phase, trainee, self.card({}) | {"phase": phase, "steps": progress.step})
-        self._checkpoints(phase).clear()
+        if self.setting.workers.leads:
+            self.write_part(path, phase, trainee, self.card({}) | {"phase": phase, "steps": progress.step})
+            self._checkpoints(phase).clear()
+        self.setting.workers.wait()
 
     def _fit(self, phase: str, options: PhaseOptions, trainee: Trainee) -> Progress:
-        task = self.task(trainee, options)
-        kind = PruningStepper if isinstance(trainee.trained, PrunedCoder) else Stepper
-        stepper = kind(task, trainee.trained, options, self.autocast)
+        setting, stepper = self.setting, self._stepper(trainee, options)
         checkpoints = self._checkpoints(phase)
         progress = checkpoints.restore(trainee.trained, stepper.optimizer)
-        begin = time.monotonic()
         if progress is None:
-            progress = Progress(steps=self._planned_steps(phase, options, stepper))
-            stepper = kind(task, trainee.trained, options, self.autocast)
+            progress = Progress(steps=setting.workers.from_first(self._planned_steps(phase, options)))
+            if setting.workers.leads and progress.steps != options.steps:
+                # A resumed run must have the same steps, however fast the machine is then.
+                checkpoints.save(progress, trainee.trained, stepper.optimizer)
         self.log.rewind(phase, progress.step)
         self.log.write(event="phase", phase=phase, step=progress.step, steps=progress.steps, device=str(self.device))
+        self._read_best(phase)
         steps = progress.steps
+        allowed = PATIENCE * (setting.seconds_left - setting.plan.after(self.recipe.name, phase))
         return fit(
             stepper,
-            lambda step: self.batch(phase, options.batch, step),
+            self._batches(phase, options.batch),
             progress=progress,
             checkpoints=checkpoints,
             rhythm=Rhythm(
@@ -180,29 +308,65 @@ class PhasedRun:
                 validate=self.recipe.validate_every,
                 checkpoint=self.recipe.checkpoint_every,
             ),
-            on_log=lambda row: self.log.write(phase=phase, **row),
-            on_validate=lambda step: self.validate(phase, task, trainee, step, steps),
+            on_log=lambda row: self._log(phase, options, steps, row),
+            on_validate=lambda step: self._validate(phase, stepper, trainee, step, steps),
             on_skip=lambda step: self._keep_batch(phase, options.batch, step),
-            deadline=min(self.end, begin + 1.3 * self._budget(phase)),
+            should_stop=setting.should_stop,
+            deadline=time.monotonic() + allowed if setting.plan.phases else setting.end,
         )
 
-    def _budget(self, phase: str) -> float:
-        """Return the seconds of a phase: its share of what is left."""
-        ahead = (self.recipe.phase(name) for name in self.phases[self.phases.index(phase) :])
-        shares = [options.share for options in ahead if options.steps]
-        return (self.end - time.monotonic()) * shares[0] / sum(shares)
-
-    def _planned_steps(self, phase: str, options: PhaseOptions, stepper: Stepper) -> int:
-        if math.isinf(self.end):
+    def _planned_steps(self, phase: str, options: PhaseOptions) -> int:
+        """Return the steps of a phase: the recipe's, or those that the time budget leaves."""
+        if math.isinf(self.setting.end):
             return options.steps
-        budget = self._budget(phase)
-        speed = measure_speed(stepper, lambda step: self.batch(phase, options.batch, step), PROBE_SECONDS)
-        return max(1, int(speed * (0.92 * budget - PROBE_SECONDS)))
+        return self.setting.plan.steps_within(self.recipe.name, phase, self.setting.seconds_left) or options.steps
+
+    def _log(self, phase: str, options: PhaseOptions, steps: int, row: Row) -> None:
+        speed = row["images_per_s"] / options.batch
+        left = (steps - row["step"]) / speed + self.setting.plan.after(self.recipe.name, phase)
+        self.log.write(run=self.recipe.name, phase=phase, steps=steps, **row, seconds_left=round(left, 1))
+
+    def _validate(self, phase: str, stepper: Stepper, trainee: Trainee, step: int, steps: int) -> None:
+        """Log figures and a contact sheet, keep the best student, and mend weights."""
+        row, rows = self.validate(stepper.task, trainee)
+        with torch.no_grad(), self.autocast():
+            loss = float(stepper.task(**self.held_out_batch())["loss"])
+        row = {"validation": round(loss, 5)} | row
+        if self.setting.workers.leads:
+            self._keep_best(phase, trainee, step, row)
+        mended = self.mend(phase, trainee, step, steps)
+        self.setting.workers.copy_from_first(trainee.trained)
+        self.log.write(phase=phase, step=step, **row, **mended)
+        self.log.sheet(f"{phase}-{step:06}", rows)
+        self.log.plot()
+        if self.setting.workers.leads:
+            write_page(self.out)
+
+    def _keep_best(self, phase: str, trainee: Trainee, step: int, row: Row) -> None:
+        if not row["validation"] < self.best or (student := self.student(phase, trainee)) is None:
+            return
+        self.best = row["validation"]
+        card = self.card(row) | {
+            "gate": verdict(self.recipe, row),
+            "phase": phase,
+            "steps": self.steps_done | {phase: step},
+        }
+        save_model(self.out / BEST, student, license=self.recipe.license, card=card)
+
+    def _read_best(self, phase: str) -> None:
+        """Go on with the best student of this phase; an earlier phase had other losses."""
+        self.best = math.inf
+        with suppress(WeightsError):
+            card = read_card(self.out / BEST)
+            self.best = card["metrics"]["validation"] if card["phase"] == phase else math.inf
 
     def _keep_batch(self, phase: str, count: int, step: int) -> None:
         batch = self.batch(phase, count, step)
         self.log.write(event="skipped", phase=phase, step=step)
         self.log.sheet(f"skipped-{phase}-{step:06}", list(batch.values()))
+
+    def _backend(self) -> AbstractContextManager[None]:
+        return backend_settings(self.device, keep_memory=self.setting.owns_process)
 
     def _checkpoints(self, phase: str) -> Checkpoints:
         folder = self.out / "checkpoints"
@@ -213,15 +377,21 @@ class PhasedRun:
 def identity_of(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return what must stay the same in a resumed run: all but the places of files, whose contents are checked."""
     recipe = json.loads(json.dumps(recipe))
+    recipe.pop("minutes", None)
     for table, name in (("data", "photos"), ("data", "paintings"), ("teacher", "root")):
         recipe[table].pop(name)
     return recipe
 
 
 @contextmanager
-def backend_settings(device: torch.device) -> Iterator[None]:
-    """Let cuDNN choose its fastest kernels for the block; the crops all have one size. On a CPU, keep freed memory."""
-    if device.type == "cpu":
+def backend_settings(device: torch.device, *, keep_memory: bool) -> Iterator[None]:
+    """Let cuDNN choose its fastest kernels for the block; the crops all have one size.
+
+    Args:
+        device: Where the run trains.
+        keep_memory: On a CPU, keep freed memory in the process.
+    """
+    if device.type == "cpu" and keep_memory:
         _keep_freed_memory()
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = device.type == "cuda"

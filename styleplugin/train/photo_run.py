@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ from styleplugin.models.mobilenet import MobileNet
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.photorealistic import PhotoModel
 from styleplugin.registry import load_tensors, save_model
-from styleplugin.train.config import PHOTO_PHASES, PhaseOptions, PhotoRecipe, TeacherOptions
+from styleplugin.train.config import PhaseOptions, PhotoRecipe, TeacherOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.eigenbasis import Eigenbasis, global_eigenbasis
 from styleplugin.train.evaluate import reconstruction_psnr
-from styleplugin.train.phases import SHEET, PhasedRun
+from styleplugin.train.logbook import Row
+from styleplugin.train.phases import SHEET, PhasedRun, Setting
 from styleplugin.train.photo import PhotoTask, PhotoTrainee, principal_components
 from styleplugin.train.photo_start import start_block
 from styleplugin.train.teachers import build_judge, read_pinned
@@ -31,19 +31,11 @@ STARTING = 32
 class PhotoRun(PhasedRun):
     """A student of PCA-based distillation."""
 
-    phases = PHOTO_PHASES
     target = "student.safetensors"
     recipe: PhotoRecipe
 
-    def __init__(
-        self,
-        recipe: PhotoRecipe,
-        out: Path,
-        device: str,
-        seconds: float | None,
-        on_event: Callable[[dict[str, Any]], None] | None,
-    ) -> None:
-        super().__init__(recipe, out, device, seconds, on_event)
+    def __init__(self, recipe: PhotoRecipe, out: Path, setting: Setting) -> None:
+        super().__init__(recipe, out, setting)
         if recipe.backbone == "vgg":
             judge = build_judge(recipe.teacher, 4, self.probes.cpu())
             self.teacher, self.sources = judge, judge.sources
@@ -106,15 +98,21 @@ class PhotoRun(PhasedRun):
         metadata = {"architecture": f"training-{phase}", "spec": self.recipe.spec.to_dict(), "card": card}
         write_weights(path, trainee.model.cpu().state_dict(), metadata)
 
-    def validate(self, phase: str, task: PhotoTask, trainee: PhotoTrainee, step: int, steps: int) -> None:
-        """Log the PSNR and the share of dead channels, and draw a contact sheet."""
+    def validate(self, task: PhotoTask, trainee: PhotoTrainee) -> tuple[Row, list[Tensor]]:
+        """Return the PSNR and the share of dead channels, and reconstructions."""
         with self.autocast():
             value = reconstruction_psnr(task.reconstruct, self.validation, 16)
             rows = [self.validation[:SHEET], task.reconstruct(self.validation[:SHEET])]
         dead = dead_share(trainee.model, self.validation, max(trainee.blocks))
-        self.log.write(phase=phase, step=step, psnr=round(value, 3), dead=round(dead, 4))
-        self.log.sheet(f"{phase}-{step:06}", rows)
-        self.log.plot()
+        return {"psnr": round(value, 3), "dead": round(dead, 4)}, rows
+
+    def student(self, phase: str, trainee: PhotoTrainee) -> PhotoModel | None:
+        """Return a copy once all blocks are there."""
+        if phase not in self.phases[-2:]:
+            return None
+        model = PhotoModel(self.recipe.spec)
+        load_tensors(model, {key: value.cpu() for key, value in trainee.model.state_dict().items()}, "the student")
+        return model
 
     def write_model(self, target: Path) -> None:
         """Write the student with its figures."""
@@ -127,8 +125,8 @@ class PhotoRun(PhasedRun):
             "dead": dead_share(model, images, len(model.encoder.blocks) - 1),
             "variance_kept": [round(basis.variance_kept, 4) for basis in self.bases],
         }
-        self.log.write(event="evaluated", **metrics)
-        save_model(target, model, license=self.recipe.license, card=self.card(metrics), dtype=torch.float16)
+        card = self.evaluated(metrics)
+        save_model(target, model, license=self.recipe.license, card=card, dtype=torch.float16)
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""

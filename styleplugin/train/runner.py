@@ -1,16 +1,18 @@
-"""From a recipe to a weights file: which kind of run, in which folder, beginning with what."""
+"""From a recipe to a weights file: which runs, in which folders, beginning with what."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from styleplugin.errors import UsageError
 from styleplugin.files import atomic_write
-from styleplugin.train.bundles import run_bundle
+from styleplugin.train.bundles import bundle
 from styleplugin.train.config import (
     AnyRecipe,
     BundleRecipe,
@@ -24,10 +26,27 @@ from styleplugin.train.config import (
 from styleplugin.train.kb_run import KBRun
 from styleplugin.train.lock import locked
 from styleplugin.train.metric_run import run_metrics
+from styleplugin.train.page import write_page
 from styleplugin.train.pair_run import PairRun
-from styleplugin.train.phases import identity_of
+from styleplugin.train.phases import PhasedRun, Setting, identity_of
 from styleplugin.train.photo_run import PhotoRun
+from styleplugin.train.plan import Plan
 from styleplugin.train.state import check_identity
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """One run of the job: a recipe, its folder, and the run it grows from."""
+
+    recipe: RunRecipe
+    out: Path
+    earlier: _Unit | None = None
+
+    @property
+    def target(self) -> Path:
+        """The finished file."""
+        kind = {KBRecipe: KBRun, PhotoRecipe: PhotoRun, Recipe: PairRun}[type(self.recipe)]
+        return self.out / kind.target
 
 
 def run(
@@ -42,96 +61,174 @@ def run(
     teachers: str | Path | None = None,
     seconds: float | None = None,
     on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    owns_process: bool = True,
 ) -> Path:
     """Train what a recipe describes.
 
     Args:
         recipe: TOML file or recipe.
         out: Folder of the run; gets pair.safetensors (student.safetensors for photographs and KBStyle,
-            metrics.safetensors), the results of the phases,
-            log.jsonl, loss.png and sheets/.
+            metrics.safetensors), the results of the phases, log.jsonl, loss.png, sheets/ and report.html; while it
+            trains also best.safetensors, the best student so far.
         resume: Go on with the run in `out`.
-        teacher: `file:PATH` or `hub:...` of a full VGG-19 instead of the recipe's.
+        teacher: Instead of the recipe's: `file:PATH` or `hub:...` of a VGG-19 or a MobileNet, or one of our models.
         device: auto, cpu, cuda or mps.
         photos: Folder or tar of the contents instead of the recipe's.
         paintings: Folder or tar of the styles instead of the recipe's.
         teachers: Folder of the teacher's files instead of the recipe's.
-        seconds: Choose the steps of each phase so that the run takes this long. Such a run depends on the machine's
-            speed; the card says how many steps it took.
+        seconds: Time budget instead of the recipe's: speeds are measured first, and the steps chosen so that all takes
+            this long. Such a run depends on the machine; the card says how many steps it took.
         on_event: Gets every row of the log.
+        on_plan: Gets what is ahead, from measured steps, before the start.
+        should_stop: Asked after every step; true stops the run with a checkpoint.
+        owns_process: Whether the process does nothing else, so that its allocator may be told to keep memory.
 
     Returns:
         The weights file.
 
     Raises:
-        UsageError: SP120 to SP126 the recipe, SP130 to SP132 the pictures, SP140 the folder holds a run and `resume`
+        UsageError: SP120 to SP126 the recipe, SP130 to SP135 the pictures, SP140 the folder holds a run and `resume`
             is not set, SP142 another process trains there.
+        ResourceError: SP521, no room on the disk, as far as a plan was asked for.
         WeightsError: The teacher is missing or not the recipe's.
         CheckpointError: SP801 to SP805, the state in `out` does not fit.
         NumericalError: SP710, the training diverged.
-        Cancelled: After SIGINT or SIGTERM; a checkpoint is written.
+        Cancelled: After SIGINT or SIGTERM or at `should_stop`; a checkpoint is written.
     """
     out = Path(out)
     if isinstance(recipe, (str, Path)):
-        path = Path(recipe)
-        recipe = read_recipe(path)
-    else:
-        path = Path()
-    options = {"teacher": teacher, "device": device, "photos": photos, "paintings": paintings}
-    options |= {"teachers": teachers, "on_event": on_event}
-    if isinstance(recipe, BundleRecipe):
-        return run_bundle(recipe, path.parent, out, lambda r, o: run(r, o, resume=True, seconds=seconds, **options))
-    recipe = replace(
-        recipe,
-        data=replace(
-            recipe.data,
-            photos=str(photos or recipe.data.photos),
-            paintings=str(paintings or recipe.data.paintings),
-        ),
-        teacher=replace(
-            recipe.teacher, root=str(teachers or recipe.teacher.root), source=teacher or recipe.teacher.source
-        ),
+        recipe = read_recipe(recipe)
+    if seconds is None and not isinstance(recipe, MetricRecipe) and recipe.minutes:
+        seconds = 60 * recipe.minutes
+
+    def placed(part: Any) -> Any:
+        data = replace(
+            part.data, photos=str(photos or part.data.photos), paintings=str(paintings or part.data.paintings)
+        )
+        source = teacher or part.teacher.source
+        root = str(teachers or part.teacher.root)
+        return replace(part, data=data, teacher=replace(part.teacher, root=root, source=source))
+
+    _make_folder(out)
+    if isinstance(recipe, MetricRecipe):
+        metrics: MetricRecipe = placed(recipe)
+        with locked(out):
+            _check_folder(metrics, out, resume)
+            return run_metrics(metrics, out, device, on_event)
+    setting = Setting(
+        device=device,
+        seconds=seconds or math.inf,
+        on_event=on_event,
+        should_stop=should_stop,
+        owns_process=owns_process,
     )
-    start = recipe
-    if isinstance(recipe, Recipe) and recipe.grow_from:
-        earlier = read_recipe(recipe.grow_from)
-        assert isinstance(earlier, Recipe)
-        folder = out.parent / earlier.name
-        if not (folder / "pair.safetensors").exists():
-            run(earlier, folder, resume=True, seconds=seconds, **options)
-        start = _growing(recipe, earlier, folder)
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
-        _check_folder(recipe, out, resume)
-        if isinstance(recipe, MetricRecipe):
-            return run_metrics(recipe, out, device, on_event)
-        if isinstance(recipe, KBRecipe):
-            return KBRun(recipe, out, device, seconds, on_event).train()
-        if isinstance(recipe, PhotoRecipe):
-            return PhotoRun(recipe, out, device, seconds, on_event).train()
-        assert isinstance(start, Recipe)
-        return PairRun(recipe, out, device, seconds, on_event, start=start).train()
+    resume = resume or isinstance(recipe, BundleRecipe)
+    units = [replace(unit, recipe=placed(unit.recipe)) for unit in _units(recipe, out)]
+    # The last one is what was asked for; the others are trained for it, and go on where they are.
+    for unit in units:
+        _check_folder(unit.recipe, unit.out, resume or unit is not units[-1], write=False)
+    if on_plan or seconds:
+        setting.plan = sum((_rehearse(unit, setting) for unit in units if not unit.target.exists()), Plan())
+        setting.plan = setting.workers.from_first(setting.plan.within(setting.seconds_left))
+        setting.plan.check_disk(out)
+        if on_plan and setting.workers.leads:
+            on_plan(setting.plan)
+    for unit in units:
+        if not unit.target.exists():
+            _train(unit, setting)
+    if not isinstance(recipe, BundleRecipe):
+        return units[-1].target
+    target = out / f"{recipe.name}.safetensors"
+    if setting.workers.leads:
+        bundle([out / pair.name / PairRun.target for pair in recipe.pairs], target, recipe.license, name=recipe.name)
+        write_page(out)
+    setting.workers.wait()
+    return target
 
 
-def _growing(recipe: Recipe, earlier: Recipe, folder: Path) -> Recipe:
+def _units(recipe: AnyRecipe, out: Path) -> list[_Unit]:
+    """Return the runs of a recipe in the order they are trained: those to grow from come first."""
+    if isinstance(recipe, BundleRecipe):
+        units: dict[str, _Unit] = {}
+        for pair in recipe.pairs:
+            earlier = units.get(Path(pair.grow_from).stem)
+            for unit in [_Unit(pair, out / pair.name, earlier)] if earlier else _grown_units(pair, out / pair.name):
+                units.setdefault(unit.recipe.name, unit)
+        return list(units.values())
+    assert isinstance(recipe, RunRecipe)
+    return _grown_units(recipe, out)
+
+
+def _grown_units(recipe: RunRecipe, out: Path) -> list[_Unit]:
+    """Return a run after the chain of runs that it grows from."""
+    if not isinstance(recipe, Recipe) or not recipe.grow_from:
+        return [_Unit(recipe, out)]
+    earlier = read_recipe(recipe.grow_from)
+    if not isinstance(earlier, Recipe):
+        raise UsageError("SP143", f"{recipe.grow_from} is not the recipe of a pair.", "Grow from a single pair.")
+    chain = _grown_units(earlier, out.parent / earlier.name)
+    return [*chain, _Unit(recipe, out, chain[-1])]
+
+
+def _rehearse(unit: _Unit, setting: Setting) -> Plan:
+    """Measure a run; it begins like one that does not grow, since the other has no result yet."""
+    _make_folder(unit.out)
+    with locked(unit.out) if setting.workers.leads else nullcontext():
+        return _build(replace(unit, earlier=None), setting).rehearse()
+
+
+def _train(unit: _Unit, setting: Setting) -> None:
+    _make_folder(unit.out)
+    with locked(unit.out) if setting.workers.leads else nullcontext():
+        if setting.workers.leads:
+            _check_folder(unit.recipe, unit.out, True)
+        setting.workers.wait()
+        _build(unit, setting).train()
+
+
+def _build(unit: _Unit, setting: Setting) -> PhasedRun:
+    recipe = unit.recipe
+    if isinstance(recipe, KBRecipe):
+        return KBRun(recipe, unit.out, setting)
+    if isinstance(recipe, PhotoRecipe):
+        return PhotoRun(recipe, unit.out, setting)
+    assert isinstance(recipe, Recipe)
+    return PairRun(recipe, unit.out, setting, start=_growing(recipe, unit.earlier) if unit.earlier else recipe)
+
+
+def _growing(recipe: Recipe, earlier: _Unit) -> Recipe:
     """Return a recipe whose phases begin with the results of an earlier run, as far as the widths agree."""
+    assert isinstance(earlier.recipe, Recipe)
     sources = {"teacher_decoder": "teacher_decoder"}
-    widths = earlier.student.widths
+    widths = earlier.recipe.student.widths
     if recipe.student.widths[: len(widths)] == widths:
         sources |= {"student_encoder": "student_pair", "student_decoder": "student_pair"}
     phases = {
-        phase: replace(recipe.phase(phase), init=str(folder / f"{source}.safetensors"))
+        phase: replace(recipe.phase(phase), init=str(earlier.out / f"{source}.safetensors"))
         for phase, source in sources.items()
         if not recipe.phase(phase).init
     }
     return replace(recipe, **phases)
 
 
-def _check_folder(recipe: RunRecipe | MetricRecipe, out: Path, resume: bool) -> None:
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            "SP144", f"The folder {str(out)!r} cannot be made: {error.strerror}.", "Choose another folder."
+        ) from error
+
+
+def _check_folder(recipe: RunRecipe | MetricRecipe, out: Path, resume: bool, *, write: bool = True) -> None:
+    """Refuse to mix two runs, and note what is trained here."""
     path = out / "recipe.json"
     if path.exists():
         if not resume:
             raise UsageError("SP140", f"{out} holds a run already.", "Use --resume, or choose another folder.")
         check_identity(identity_of(json.loads(path.read_text())), identity_of(recipe.to_dict()))
-    with atomic_write(path) as file:
-        file.write(json.dumps(recipe.to_dict(), indent=1).encode())
+    if write:
+        with atomic_write(path) as file:
+            file.write(json.dumps(recipe.to_dict(), indent=1).encode())

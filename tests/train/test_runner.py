@@ -229,8 +229,7 @@ def test_a_time_boxed_run_chooses_its_steps(make_recipe, tmp_path: Path, monkeyp
 
 def test_a_bundle_trains_what_is_missing_and_packs_one_model(make_recipe, tmp_path: Path, monkeypatch):
     recipes = {"1.toml": make_recipe(level=1), "2.toml": make_recipe(level=2, precision="bf16")}
-    monkeypatch.setattr("styleplugin.train.bundles.read_recipe", lambda path: recipes[path.name])
-    recipe = BundleRecipe(name="tiny.both", pairs=("1.toml", "2.toml"), license="MIT")
+    recipe = BundleRecipe(name="tiny.both", pairs=tuple(recipes.values()), license="MIT")
     target = run(recipe, tmp_path, device="cpu")
     assert target == tmp_path / "tiny.both.safetensors"
     weights = read_weights(target)

@@ -1,0 +1,85 @@
+"""Several processes that train one student: each takes its share of every batch, and all stay equal.
+
+`torchrun --nproc_per_node=2 -m styleplugin train RECIPE` starts them; alone, everything here does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from styleplugin.errors import UsageError
+
+T = TypeVar("T")
+
+
+class Workers:
+    """The processes of this run, as one of them sees them."""
+
+    def __init__(self) -> None:
+        together = dist.is_available() and dist.is_initialized()
+        self.rank = dist.get_rank() if together else 0
+        self.count = dist.get_world_size() if together else 1
+        # Decisions travel between processors and never wait for an accelerator.
+        group = dist.new_group(backend="gloo") if self.count > 1 else None
+        assert not isinstance(group, int)
+        self._group = group
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def check(self, batch: int) -> None:
+        """Raise UsageError SP135 if a batch cannot be divided."""
+        if batch % self.count:
+            raise UsageError(
+                "SP135",
+                f"A batch of {batch} crops cannot be shared by {self.count} processes.",
+                "Choose a batch that is a multiple of the number of processes.",
+            )
+
+    def share(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return this process's crops of a batch."""
+        return {name: value[self.rank :: self.count] for name, value in batch.items()} if self.count > 1 else batch
+
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replace each gradient by its mean over the processes."""
+        if self.count == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        for gradient, mean in zip(gradients, (flat / self.count).split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def agree(self, flag: bool) -> bool:
+        """Return whether any process says yes."""
+        if self.count == 1:
+            return flag
+        number = torch.tensor(float(flag))
+        dist.all_reduce(number, dist.ReduceOp.MAX, group=self._group)
+        return bool(number)
+
+    @torch.no_grad()
+    def copy_from_first(self, module: nn.Module) -> None:
+        """Give every process the weights of the first one."""
+        if self.count > 1:
+            for value in module.state_dict().values():
+                dist.broadcast(value, 0)
+
+    def from_first(self, value: T) -> T:
+        """Return what the first process has."""
+        values = [value]
+        if self.count > 1:
+            dist.broadcast_object_list(values, 0, group=self._group)
+        return values[0]
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.count > 1:
+            dist.barrier(group=self._group)
