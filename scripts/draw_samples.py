@@ -441,6 +441,28 @@ def draw_dots(rng: np.random.Generator, size: tuple[int, int] = (640, 640)) -> I
 SAMPLES = {"lake": draw_lake, "swirls": draw_swirls, "waves": draw_waves, "dots": draw_dots}
 
 
+TRAINING = {"photos": (12, ("lake",)), "paintings": (8, ("swirls", "waves", "dots"))}
+TRAINING_SIDE = 288
+
+
+def draw_training(folder: Path) -> None:
+    """Draw the twenty pictures of the training example: scenes of other seeds and tints, and artworks."""
+    for kind, (count, names) in TRAINING.items():
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            name, rng = names[number % len(names)], np.random.default_rng(1000 + number)
+            image = SAMPLES[name](rng)
+            scale = TRAINING_SIDE / min(image.size)
+            image = image.resize([round(scale * side) for side in image.size], Image.Resampling.LANCZOS)
+            pixels = np.asarray(image, float) / 255
+            pixels = pixels ** rng.uniform(0.7, 1.5) * (1 + rng.uniform(-0.2, 0.2, 3))
+            if number % 3 == 1:
+                pixels = np.roll(pixels, 1 + number % 2, axis=2)
+            path = folder / kind / f"{name}-{number:02}.jpg"
+            Image.fromarray(np.uint8(255 * pixels.clip(0, 1))).save(path, quality=85, optimize=True)
+            print(path, f"{path.stat().st_size / 1000:.0f} kB")
+
+
 def main(folder: Path) -> None:
     """Draw every sample into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -448,6 +470,7 @@ def main(folder: Path) -> None:
         path = folder / f"{name}.jpg"
         draw(np.random.default_rng(seed)).save(path, quality=90, optimize=True)
         print(path, f"{path.stat().st_size / 1000:.0f} kB")
+    draw_training(folder.parent / "training")
 
 
 if __name__ == "__main__":

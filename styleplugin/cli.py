@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
@@ -426,7 +426,7 @@ def train_command(
     teachers: str | None = None,
     device: str = "auto",
 ) -> None:
-    """Train the models of a recipe; an interrupted run goes on with --resume.
+    """Train the models of a recipe; an interrupted run goes on with --resume. `train new` writes a recipe.
 
     Args:
         recipe: A recipe, for example recipes/cd-wct-level3.toml.
@@ -459,9 +459,88 @@ def train_command(
     print(weights)
 
 
+@app.command(name="train-new")
+def train_new(
+    *,
+    output: Annotated[str, arg(aliases=["-o"])] = "recipe.toml",
+    method: Literal["wct", "adain", "photorealistic", "kbstyle", "encoder"] | None = None,
+    photos: str | None = None,
+    paintings: str | None = None,
+    teacher: str | None = None,
+    minutes: float | None = None,
+    name: str | None = None,
+    width: float = 0.25,
+    levels: tuple[int, ...] = (),
+    backbone: Literal["vgg", "mobilenet"] = "vgg",
+    importance: Literal["l1", "activation", "random", "spp", "increg", "greg"] = "l1",
+    gpu: bool = False,
+    license: str = "unknown",
+    overwrite: bool = False,
+) -> None:
+    """Write a recipe for a student of your own, with a comment for every key (`styleplugin train new`).
+
+    What is not given is asked for on a terminal.
+
+    Args:
+        output: Name of the recipe.
+        method: wct, adain, photorealistic, kbstyle, or encoder (for the optimization).
+        photos: Folder or tar of photographs.
+        paintings: Folder or tar of artworks.
+        teacher: A model by name, or a VGG-19 or MobileNet as file:PATH or hub:OWNER/REPO@REVISION/FILE.
+        minutes: Time budget.
+        name: Of the result.
+        width: Channels of the student relative to VGG-19; 0.25 makes it 16 times smaller.
+        levels: WCT: some of 1 to 5; encoder: the deepest.
+        backbone: Photorealistic: vgg or mobilenet.
+        importance: What the student starts from.
+        gpu: Larger crops and batches.
+        license: Of the result, as far as pictures and teacher allow.
+        overwrite: Replace an existing recipe.
+    """
+    from styleplugin.files import atomic_write, check_target
+    from styleplugin.train.presets import new_recipe
+    from styleplugin.train.toml import recipe_text
+
+    check_target(output, overwrite=overwrite)
+    method = method or _ask("method (wct, adain, photorealistic, kbstyle, encoder)", "--method", "adain")  # type: ignore[assignment]
+    photos = photos or _ask("folder or tar of photographs", "--photos", "photos")
+    if method in ("adain", "kbstyle", "encoder"):
+        paintings = paintings or _ask("folder or tar of artworks", "--paintings", "paintings")
+    usual = "pca-photo.vgg" if method == "photorealistic" else "cd-adain.x16" if method == "adain" else "cd-wct.x16"
+    teacher = teacher or _ask("teacher (a model, or file:PATH of a VGG-19)", "--teacher", usual)
+    recipe = new_recipe(
+        method,  # type: ignore[arg-type]
+        name=name,
+        width=width,
+        levels=levels,
+        backbone=backbone,
+        teacher=teacher,
+        photos=photos,
+        paintings=paintings or "paintings",
+        minutes=minutes or float(_ask("minutes", "--minutes", "30")),
+        importance=importance,
+        gpu=gpu,
+        license=license,
+    )
+    with atomic_write(output) as file:
+        file.write(recipe_text(recipe).encode())
+    print(f"{output}\nTrain it with: styleplugin train {output}")
+
+
+def _ask(what: str, option: str, default: str) -> str:
+    """Ask on the terminal; where there is none, take the default."""
+    if not sys.stdin.isatty():
+        print(f"{option} {default}")
+        return default
+    return input(f"{what} [{default}]: ").strip() or default
+
+
 def run(args: Sequence[str]) -> int:
     """Run one command and return the exit code: 0, or that of the error (see `styleplugin.errors`)."""
     _stop_on_sigterm()
+    if list(args[:2]) == ["train", "new"]:
+        # A command cannot be a group and take a recipe as well.
+        args = ["train-new", *args[2:]]
     with warnings.catch_warnings():
         warnings.simplefilter("always", StylePluginWarning)
         warnings.showwarning = _show_warning

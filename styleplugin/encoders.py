@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from styleplugin import zoo
-from styleplugin.checkpoint import read_weights
 from styleplugin.errors import UsageError
-from styleplugin.importers.vgg import WHOLE_VGG, import_vgg
+from styleplugin.importers.vgg import import_vgg
 from styleplugin.models.pairs import PairModel
 from styleplugin.models.vgg import CONVS, Encoder, VGGSpec, convs_of_level
-from styleplugin.registry import load_tensors
+from styleplugin.registry import ENCODER, load_saved_encoder, load_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +31,21 @@ def load_encoder(source: str, *, allow_unknown: bool = False) -> LoadedEncoder:
     """Load an encoder.
 
     Args:
-        source: A model whose deepest pair is taken, by name or source; or a VGG-19, whole or its first layers, as
-            file:PATH or hub:OWNER/REPO@REVISION.
+        source: A model whose deepest pair is taken, by name or source; an encoder that was trained for the
+            optimization; or a VGG-19, whole or its first layers, as file:PATH or hub:OWNER/REPO@REVISION/FILE.
         allow_unknown: Admit a local model file that is not in the list of known models, with a warning.
 
     Raises:
         WeightsError: SP301 to SP319, the file cannot be used.
         UsageError: SP151, a model without a VGG encoder.
     """
-    located = zoo.resolve(source)
-    if located.path.suffix == ".safetensors" and read_weights(located.path, limits=WHOLE_VGG).metadata:
+    located, architecture = zoo.resolve(source), zoo.architecture_of(source)
+    if architecture == ENCODER:
+        weights = zoo.admit(located, allow_unknown=allow_unknown)
+        encoder, roots = load_saved_encoder(weights)
+        in_order = (roots[f"level{k}.root"] for k in range(1, encoder.spec.level + 1))
+        return LoadedEncoder(encoder, weights.sha256, tuple(in_order))
+    if architecture:
         model, info = zoo.load(source, allow_unknown=allow_unknown)
         if not isinstance(model, PairModel):
             raise UsageError(

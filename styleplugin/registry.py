@@ -27,6 +27,8 @@ StyleModel = PairModel | PhotoModel | KBModel
 
 METRICS = "feature-metrics"
 """Architecture of files that say how much each direction of an encoder's features counts; no model of its own."""
+ENCODER = "feature-encoder"
+"""Architecture of files that hold an encoder and its metrics, for the optimization."""
 MAX_PARAMETERS = 40_000_000
 """The largest model there is, the five teacher pairs, has 34 million."""
 TILE_MULTIPLE = 16
@@ -168,6 +170,40 @@ def save_model(
     }
     tensors = {key: value.to(dtype) for key, value in model.state_dict().items()}
     return write_weights(path, tensors, metadata, overwrite=overwrite)
+
+
+def save_encoder(
+    path: str | Path, encoder: Encoder, roots: Mapping[str, Tensor], *, license: str, card: Mapping[str, Any]
+) -> str:
+    """Write an encoder for the optimization with the roots of its metrics; return the sha256 of the file.
+
+    Args:
+        path: Target.
+        encoder: Finite weights.
+        roots: `level1.root` ... (C, C).
+        license: SPDX id or a sentence.
+        card: JSON data.
+    """
+    metadata = {"architecture": ENCODER, "spec": encoder.spec.to_dict(), "license": license, "card": dict(card)}
+    tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    return write_weights(path, tensors | dict(roots), metadata)
+
+
+def load_saved_encoder(weights: Weights) -> tuple[Encoder, dict[str, Tensor]]:
+    """Build the encoder of a file of `save_encoder`; return it with the roots of its metrics.
+
+    Raises:
+        WeightsError: SP307 malformed metadata, SP310 tensors missing, surplus or of the wrong shape, SP311 too large.
+    """
+    spec, where = _half_spec(weights, ENCODER), weights.path.name
+    [pair] = blank_pairs([PairSpec(encoder=spec, decoder=spec)], where)
+    encoder, blank = pair.encoder, nn.Module()
+    for level, feature in enumerate((f"conv{k}_1" for k in range(1, spec.level + 1)), 1):
+        width = len(encoder.get_parameter(f"{feature}.bias"))
+        blank.register_buffer(f"level{level}_root", torch.zeros(width, width))
+    blank.add_module("encoder", encoder)
+    load_tensors(blank, {name.replace(".root", "_root"): value for name, value in weights.tensors.items()}, where)
+    return encoder, {name.replace("_root", ".root"): value for name, value in blank.named_buffers(recurse=False)}
 
 
 def save_half(path: str | Path, half: Encoder | Decoder, *, pairing: str, card: Mapping[str, Any] | None = None) -> str:

@@ -20,6 +20,7 @@ from styleplugin import hub
 from styleplugin.checkpoint import Weights, read_weights
 from styleplugin.errors import StylePluginWarning, WeightsError
 from styleplugin.files import atomic_write
+from styleplugin.importers.vgg import WHOLE_VGG
 from styleplugin.models.pairs import pairing_id
 from styleplugin.registry import METRICS, ModelInfo, load_model
 
@@ -171,10 +172,23 @@ def load(source: str | Path, *, allow_unknown: bool = False, timeout_s: float = 
         HubError: The download failed.
     """
     located = resolve(source, timeout_s=timeout_s)
+    model, info = load_model(admit(located, allow_unknown=allow_unknown))
+    return model, replace(info, name=located.name)
+
+
+def admit(located: Located, *, allow_unknown: bool = False) -> Weights:
+    """Read a file that is known, or that the user admits; see `load`."""
     weights = read_weights(located.path)
     _check_known(located, weights, allow_unknown)
-    model, info = load_model(weights)
-    return model, replace(info, name=located.name)
+    return weights
+
+
+def architecture_of(source: str | Path) -> str | None:
+    """Return the architecture that a source's file names; None where it is not one of our own files."""
+    path = resolve(source).path
+    if path.suffix != ".safetensors":
+        return None
+    return read_weights(path, limits=WHOLE_VGG).metadata.get("architecture")
 
 
 def verify(name: str) -> ModelInfo:

@@ -45,18 +45,22 @@ class TeacherOptions:
     """VGG-19, and the stand-in for its levels 4 and 5 where only its first layers are at hand; or MobileNet."""
 
     source: str = ""
-    """`file:PATH` or `hub:OWNER/REPO@REVISION:FILE` of a full VGG-19; empty for the two files below."""
+    """A model whose deepest encoder teaches, by name or source; or `file:PATH` or `hub:OWNER/REPO@REVISION/FILE` of a
+    VGG-19, or for photorealistic students of that backbone of a MobileNet v1. Empty for the files below."""
     root: str = "../shared/data/teachers"
     """Folder of the files below."""
     vgg: str = "vgg19_imagenet_conv1_1-conv3_4.safetensors"
     """VGG-19 up to conv3_4 with the mean activations of each channel."""
     vgg_sha256: str = "b9db7a3b4bcd19c0d89a78e4b76a5d7315f893ea4339770172598cae0040651a"
+    """Of its content."""
     mobilenet: str = "mobilenet_v1_100_imagenet.safetensors"
     """MobileNet v1, batch normalization folded; photorealistic students of that backbone."""
     mobilenet_sha256: str = "1ad6e14e9a6e7e4e9938cd472156691d3b1cddfb6b53a7ee1f9da74599c86a4c"
+    """Of its content."""
     embeddings: str = "cd_vgg19_16x_wct.safetensors"
     """Students whose linear embeddings judge relu4_1 and relu5_1."""
     embeddings_sha256: str = "ad5108ecc38bac9b084914b2b4ff14d8b7326e067571ac433de37ee8dab1862e"
+    """Of its content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +138,8 @@ class GateOptions:
     """KBStyle: least structural similarity to the content."""
     style: float = -1.0
     """KBStyle: largest distance to the style."""
+    unexplained: float = -1.0
+    """Encoder: largest share of the teacher's features that the embeddings leave over, at the worst level."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +159,11 @@ class RunRecipe:
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     data: DataOptions = field(default_factory=DataOptions)
+    """The pictures."""
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    """What judges, and what students start from."""
     gate: GateOptions = field(default_factory=GateOptions)
+    """What the student must reach to be published."""
     minutes: float = 0.0
     """Time budget; all steps are changed by one factor to fit it. 0 takes the steps as they are."""
     license: str = "unknown"
@@ -367,6 +376,45 @@ class KBRecipe(RunRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncoderRecipe(RunRecipe):
+    """Trains an encoder alone, for the optimization."""
+
+    level: int = 5
+    """1 to 5."""
+    widths: tuple[int, ...] = ()
+    """Channels after each convolution; empty for the 16 times smaller student."""
+    importance: str = "l1"
+    """l1, activation or random; see `Recipe`."""
+    student_encoder: PhaseOptions
+    """The encoder, with linear embeddings into the teacher's features."""
+
+    def __post_init__(self) -> None:
+        if self.level not in range(1, 6) or self.importance in RULES or self.importance not in IMPORTANCE:
+            raise UsageError(
+                "SP121", f"The recipe has level {self.level!r} and importance {self.importance!r}; 1 to 5, and l1."
+            )
+        super().__post_init__()
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases in their order."""
+        return ("student_encoder",)
+
+    @property
+    def student(self) -> VGGSpec:
+        """Spec of the encoder."""
+        return VGGSpec(level=self.level, widths=self.widths) if self.widths else student_spec(self.level)
+
+    def usual_limits(self) -> dict[str, float]:
+        """Return limits that a student passes after a short training."""
+        return {"unexplained": 0.6, "dead": 0.1}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return super().to_dict() | {"widths": list(self.widths)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleRecipe:
     """Trains several pairs and packs them into one file."""
 
@@ -377,6 +425,7 @@ class BundleRecipe:
     minutes: float = 0.0
     """Time budget of all pairs together; 0 takes the steps as they are."""
     license: str = "unknown"
+    """Of the weights, as far as the pictures and the teacher allow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -390,8 +439,11 @@ class MetricRecipe:
     pictures: int = 400
     """Photographs, and as many artworks, that are looked at."""
     data: DataOptions = field(default_factory=DataOptions)
+    """The pictures."""
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    """What judges, and what students start from."""
     license: str = "unknown"
+    """Of the file."""
 
     def __post_init__(self) -> None:
         if self.pictures < 1:
@@ -402,11 +454,13 @@ class MetricRecipe:
         return asdict(self)
 
 
-AnyRecipe = Recipe | PhotoRecipe | KBRecipe | MetricRecipe | BundleRecipe
+AnyRecipe = Recipe | PhotoRecipe | KBRecipe | EncoderRecipe | MetricRecipe | BundleRecipe
 
 
 def read_recipe(path: str | Path) -> AnyRecipe:
-    """Read a TOML recipe; `kind` is "pair" (the default), "photorealistic", "kbstyle", "metrics", or "bundle".
+    """Read a TOML recipe.
+
+    Its `kind` is "pair" (the default), "photorealistic", "kbstyle", "encoder", "metrics", or "bundle".
 
     Raises:
         UsageError: SP125, the file cannot be read or is not TOML; SP126, a key is unknown, missing or of the wrong
@@ -422,6 +476,7 @@ def read_recipe(path: str | Path) -> AnyRecipe:
         "pair": Recipe,
         "photorealistic": PhotoRecipe,
         "kbstyle": KBRecipe,
+        "encoder": EncoderRecipe,
         "metrics": MetricRecipe,
         "bundle": BundleRecipe,
     }

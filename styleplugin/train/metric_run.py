@@ -8,7 +8,7 @@ features with the metric E^T E. Its symmetric root is what the optimization mult
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +79,9 @@ def run_metrics(
     ]
     probes = sets[0][0].center_crops(data.crop, recipe.pictures)
     judge = build_judge(recipe.teacher, encoder.spec.level, probes).to(place)
-    seen = _measured(encoder, judge, [training for training, _ in sets], recipe)
-    embeddings = [products.embedding() for products in seen]
-    held_out = _measured(encoder, judge, [validation for _, validation in sets], recipe)
-    pairs = zip(held_out, embeddings, strict=True)
-    left = {f"level{k}": round(products.unexplained(e), 4) for k, (products, e) in enumerate(pairs, 1)}
+    training, held_out = zip(*sets, strict=True)
+    roots, left = solve_metrics(encoder, judge, training, held_out, data.crop, recipe.pictures)
     log.write(event="evaluated", **left)
-    roots = {f"level{k}.root": square_root(e.T @ e).float() for k, e in enumerate(embeddings, 1)}
     card = {
         "name": recipe.name,
         "recipe": recipe.to_dict() | {"data": None, "teacher": None},
@@ -99,13 +95,40 @@ def run_metrics(
     return out / TARGET
 
 
+def solve_metrics(
+    encoder: Encoder,
+    judge: Judge,
+    training: Sequence[Pictures],
+    held_out: Sequence[Pictures],
+    crop: int,
+    count: int,
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Solve for the metrics of an encoder.
+
+    Args:
+        encoder: The student's.
+        judge: The teacher, on the same device.
+        training: Sets of pictures to solve for.
+        held_out: Sets of pictures to judge with.
+        crop: Side of the crops, pixels.
+        count: Pictures of each set.
+
+    Returns:
+        `level1.root` ... (C, C), and for each level the share of the teacher that is left unexplained.
+    """
+    embeddings = [products.embedding() for products in _measured(encoder, judge, training, crop, count)]
+    pairs = zip(_measured(encoder, judge, held_out, crop, count), embeddings, strict=True)
+    left = {f"level{k}": round(products.unexplained(e), 4) for k, (products, e) in enumerate(pairs, 1)}
+    return {f"level{k}.root": square_root(e.T @ e).float() for k, e in enumerate(embeddings, 1)}, left
+
+
 @torch.no_grad()
-def _measured(encoder: Encoder, judge: Judge, sets: list[Pictures], recipe: MetricRecipe) -> list[_Products]:
+def _measured(encoder: Encoder, judge: Judge, sets: Sequence[Pictures], crop: int, count: int) -> list[_Products]:
     """Add up the features of pictures of all sets, as many of each."""
     products = [_Products() for _ in range(encoder.spec.level)]
     device = next(encoder.parameters()).device
     for pictures in sets:
-        crops = pictures.center_crops(recipe.data.crop, min(recipe.pictures, len(pictures)))
+        crops = pictures.center_crops(crop, min(count, len(pictures)))
         for images in crops.split(_BATCH):
             images = images.to(device, memory_format=torch.channels_last)
             for level, student, teacher in zip(products, encoder.features(images), judge.features(images), strict=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from styleplugin.checkpoint import TEACHER, read_weights, write_weights
 from styleplugin.models.mobilenet import MobileNet
@@ -21,8 +21,9 @@ from styleplugin.train.logbook import Row
 from styleplugin.train.phases import SHEET, PhasedRun, Setting
 from styleplugin.train.photo import PhotoTask, PhotoTrainee, principal_components
 from styleplugin.train.photo_start import start_block
-from styleplugin.train.teachers import build_judge, read_pinned
+from styleplugin.train.teachers import build_judge, label_of, read_pinned
 from styleplugin.transforms.moments import Moments
+from styleplugin.zoo import architecture_of, load, resolve
 
 STARTING = 32
 """Pictures for starting values."""
@@ -36,11 +37,7 @@ class PhotoRun(PhasedRun):
 
     def __init__(self, recipe: PhotoRecipe, out: Path, setting: Setting) -> None:
         super().__init__(recipe, out, setting)
-        if recipe.backbone == "vgg":
-            judge = build_judge(recipe.teacher, 4, self.probes.cpu())
-            self.teacher, self.sources = judge, judge.sources
-        else:
-            self.teacher, self.sources = build_mobilenet(recipe.teacher)
+        self.teacher, self.sources = build_photo_teacher(recipe, self.probes.cpu())
         self.teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.bases = self._eigenbases()
 
@@ -133,10 +130,33 @@ class PhotoRun(PhasedRun):
         recipe = self.recipe
         judge = "MobileNet v1"
         if recipe.backbone == "vgg":
-            judge = "VGG-19"
-            if not recipe.teacher.source:
-                judge += " up to relu3_1; relu4_1 by the linear embeddings of the released x16 students"
+            judge = recipe.teacher.source and label_of(recipe.teacher.source)
+            judge = judge or "VGG-19 up to relu3_1; relu4_1 by the linear embeddings of the released x16 students"
         return {"sha256": self.sources, "judge": judge}
+
+
+def build_photo_teacher(recipe: PhotoRecipe, images: Tensor) -> tuple[nn.Module, dict[str, str]]:
+    """Build the teacher of a photorealistic student: a photorealistic model's encoder, VGG-19 or MobileNet.
+
+    Args:
+        recipe: The run.
+        images: (N, 3, H, W) in [0, 1]; the means of a full VGG-19 are measured on them.
+
+    Returns:
+        The teacher, frozen, whose `features` are those of the four transform points; and what it was made from.
+
+    Raises:
+        WeightsError: SP301 to SP310, a file is missing or wrong; SP330, its sha256 is not the recipe's.
+    """
+    source = recipe.teacher.source
+    if source and architecture_of(source) == PhotoModel.architecture:
+        model, info = load(source, allow_unknown=True)
+        assert isinstance(model, PhotoModel)
+        return model.encoder, {label_of(source): info.sha256}
+    if recipe.backbone == "vgg":
+        judge = build_judge(recipe.teacher, 4, images)
+        return judge, judge.sources
+    return build_mobilenet(recipe.teacher)
 
 
 def build_mobilenet(options: TeacherOptions) -> tuple[MobileNet, dict[str, str]]:
@@ -148,11 +168,15 @@ def build_mobilenet(options: TeacherOptions) -> tuple[MobileNet, dict[str, str]]
     Raises:
         WeightsError: SP301 to SP310, the file is missing or wrong; SP330, its sha256 is not the recipe's.
     """
-    path = Path(options.root) / options.mobilenet
-    tensors = read_pinned(path, options.mobilenet_sha256)
+    if options.source:
+        weights = read_weights(resolve(options.source).path, limits=TEACHER)
+        tensors, digest, name = weights.tensors, weights.sha256, label_of(options.source)
+    else:
+        digest, name = options.mobilenet_sha256, options.mobilenet
+        tensors = read_pinned(Path(options.root) / options.mobilenet, digest)
     teacher = MobileNet()
-    load_tensors(teacher, {name: tensors[name] for name in teacher.state_dict() if name in tensors}, path.name)
-    return teacher, {options.mobilenet: options.mobilenet_sha256}
+    load_tensors(teacher, {key: tensors[key] for key in teacher.state_dict() if key in tensors}, name)
+    return teacher, {name: digest}
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from styleplugin.train.bundles import bundle
 from styleplugin.train.config import (
     AnyRecipe,
     BundleRecipe,
+    EncoderRecipe,
     KBRecipe,
     MetricRecipe,
     PhotoRecipe,
@@ -23,6 +24,7 @@ from styleplugin.train.config import (
     RunRecipe,
     read_recipe,
 )
+from styleplugin.train.encoder_run import EncoderRun
 from styleplugin.train.kb_run import KBRun
 from styleplugin.train.lock import locked
 from styleplugin.train.metric_run import run_metrics
@@ -45,7 +47,7 @@ class _Unit:
     @property
     def target(self) -> Path:
         """The finished file."""
-        kind = {KBRecipe: KBRun, PhotoRecipe: PhotoRun, Recipe: PairRun}[type(self.recipe)]
+        kind = {KBRecipe: KBRun, PhotoRecipe: PhotoRun, EncoderRecipe: EncoderRun, Recipe: PairRun}[type(self.recipe)]
         return self.out / kind.target
 
 
@@ -194,6 +196,8 @@ def _build(unit: _Unit, setting: Setting) -> PhasedRun:
         return KBRun(recipe, unit.out, setting)
     if isinstance(recipe, PhotoRecipe):
         return PhotoRun(recipe, unit.out, setting)
+    if isinstance(recipe, EncoderRecipe):
+        return EncoderRun(recipe, unit.out, setting)
     assert isinstance(recipe, Recipe)
     return PairRun(recipe, unit.out, setting, start=_growing(recipe, unit.earlier) if unit.earlier else recipe)
 

@@ -12,7 +12,7 @@ from styleplugin.errors import UsageError
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.models.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.registry import load_tensors
-from styleplugin.train.config import Recipe
+from styleplugin.train.config import EncoderRecipe, Recipe
 from styleplugin.train.data import step_generator
 from styleplugin.train.parts import Part, check_spec, load_part
 from styleplugin.train.prune import draw_decoder, fit_embedding, prune_decoder, prune_encoder, selection_embedding
@@ -72,7 +72,7 @@ def start_pruning(recipe: Recipe, judge: Judge, teacher_decoder: Decoder) -> Pru
 
 @torch.no_grad()
 def start_student_encoder(
-    recipe: Recipe, judge: Judge, images: Tensor, pruned: Encoder | None = None
+    recipe: Recipe | EncoderRecipe, judge: Judge, images: Tensor, pruned: Encoder | None = None
 ) -> EmbeddedEncoder:
     """Prune the teacher, and go on with the encoder of an earlier run as deep as it goes.
 
@@ -136,7 +136,7 @@ def start_student_decoder(
     return _grown(decoder, _earlier(recipe, "student_decoder", spec))
 
 
-def _earlier(recipe: Recipe, phase: str, spec: VGGSpec) -> Part | None:
+def _earlier(recipe: Recipe | EncoderRecipe, phase: str, spec: VGGSpec) -> Part | None:
     """Return what a phase goes on from: the weights of its own level, or of a shallower one to grow from."""
     init = recipe.phase(phase).init
     if not init:

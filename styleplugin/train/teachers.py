@@ -7,7 +7,6 @@ stand-in share the order of channels and the scale, on which every channel has m
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.checkpoint import TEACHER, read_weights
+from styleplugin.encoders import load_encoder
 from styleplugin.errors import WeightsError
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder, import_embeddings
-from styleplugin.importers.vgg import import_vgg
 from styleplugin.models.vgg import CONVS, Encoder, VGGSpec, convs_of_level
 from styleplugin.registry import load_tensors
 from styleplugin.train.config import TeacherOptions
 
+RARE = 0.25
+"""Channels with a smaller share of their layer's mean activation are scaled as if they had that much: on the few
+pictures that are measured some hardly open, and would drown all others in training."""
 DEAD = 1e-8
 """Channels with a smaller mean are not normalized."""
 
@@ -122,25 +124,33 @@ def build_judge(options: TeacherOptions, level: int, images: Tensor) -> Judge:
 
 
 def _full_judge(source: str, level: int, images: Tensor) -> Judge:
-    """Build a judge of true layers only, from `file:PATH` or `hub:...`."""
-    from styleplugin.zoo import resolve
-
-    path = resolve(source).path
-    raw = import_vgg(path)
-    needed = convs_of_level(level)
-    if f"conv{needed[-1]}.weight" not in raw:
+    """Build a judge of true layers only: of a VGG-19, or of the encoder of one of our models."""
+    # Whoever names a teacher knows it.
+    loaded = load_encoder(source, allow_unknown=True)
+    state = loaded.encoder.state_dict()
+    needed = [f"conv{conv}.{part}" for conv in convs_of_level(level) for part in ("weight", "bias")]
+    if needed[-1] not in state:
         raise WeightsError(
-            "SP331", f"{path.name} ends before conv{needed[-1]}, which level {level} needs.", "Give a full VGG-19."
+            "SP331",
+            f"The teacher {source} ends at level {loaded.encoder.spec.level}; level {level} is needed.",
+            "Give a deeper one, for example a full VGG-19, or choose a lower level.",
         )
-    layers = {key: raw[key] for conv in needed for key in (f"conv{conv}.weight", f"conv{conv}.bias")}
+    layers = {key: state[key] for key in needed}
     layers = normalize_layers(layers, measure_means(teacher_encoder(layers, level), images))
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Judge(teacher_encoder(layers, level), [], layers=layers, sources={path.name: sha256})
+    return Judge(teacher_encoder(layers, level), [], layers=layers, sources={label_of(source): loaded.sha256})
+
+
+def label_of(source: str) -> str:
+    """Return the name of a teacher for the card, without the folders of this machine."""
+    return Path(source.removeprefix("file:")).name if source.startswith("file:") else source
 
 
 @torch.no_grad()
 def measure_means(encoder: Encoder, images: Tensor) -> dict[str, Tensor]:
-    """Return the mean activation of each channel by layer, (C,), over (N, 3, H, W) images one by one."""
+    """Return the mean activation of each channel by layer, (C,), over (N, 3, H, W) images one by one.
+
+    Channels that hardly open get more, see `RARE`.
+    """
     totals: dict[str, Tensor] = {}
     convs = {id(layer): name for name, layer in encoder.named_children()}
     for image in images.split(1):
@@ -149,7 +159,8 @@ def measure_means(encoder: Encoder, images: Tensor) -> dict[str, Tensor]:
             x = layer(x)
             if (name := convs[id(layer)]).startswith("conv"):
                 totals[name] = totals.get(name, 0) + x.mean((0, 2, 3)).double()
-    return {name: total / len(images) for name, total in totals.items()}
+    means = {name: total / len(images) for name, total in totals.items()}
+    return {name: mean.clamp_min(RARE * float(mean.mean())) for name, mean in means.items()}
 
 
 def read_pinned(path: Path, sha256: str) -> dict[str, Tensor]:
