@@ -77,7 +77,7 @@ def stylize_command(
         region: A picture that says where the first style goes; give it again for the second, and so on, and `-` for a
             style without a region: these are mixed everywhere else.
         method: wct (the default), adain, kbstyle, photorealistic or optimization.
-        model: Name or source of a model: cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION.
+        model: Name or source of a model: cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION/FILE.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
         mask: A picture that says where the style applies: white is stylized, black stays exactly as it is.
         preview_every: Optimization: write a preview beside the output after every so many steps.
@@ -356,6 +356,47 @@ def models_verify(name: Positional[str], /) -> None:
 
     info = verify(name)
     print(f"{info.name}: {info.parameters:,} parameters, sha256 {info.sha256}: as it should be")
+
+
+@models_app.command(name="pull")
+def models_pull(
+    source: Positional[str], /, *, output: Output | None = None, overwrite: bool = False, timeout: float = 60
+) -> None:
+    """Download a model of the Hub, check it, and print where it is.
+
+    Args:
+        source: hub:OWNER/REPO@REVISION/FILE, with #SHA256 behind it if you have it.
+        output: Folder for a copy; by default it stays in the client's cache, where every command finds it.
+        overwrite: Replace another file of the same name.
+        timeout: Seconds for the whole download.
+    """
+    from styleplugin.zoo import pull
+
+    print(pull(source, output, overwrite=overwrite, timeout_s=timeout))
+
+
+@models_app.command(name="publish")
+def models_publish(
+    file: Positional[str],
+    repo: Positional[str],
+    /,
+    *,
+    picture: UseAppendAction[tuple[str, ...]] = (),
+    private: bool = False,
+    timeout: float = 600,
+) -> None:
+    """Upload a student that passed its quality gate to the Hub, with a model card, and print its pinned source.
+
+    Args:
+        file: A weights file of a training run.
+        repo: OWNER/REPO; it is made if there is none.
+        picture: A JPEG or PNG file for the card; give it several times. By default the run's newest contact sheet.
+        private: Make a new repository private.
+        timeout: Seconds for the whole upload.
+    """
+    from styleplugin.publish import publish
+
+    print(publish(file, repo, pictures=picture, private=private, timeout_s=timeout))
 
 
 @import_app.command(name="collaborative-distillation")

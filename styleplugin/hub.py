@@ -1,7 +1,8 @@
-"""Downloads from the Hugging Face Hub: the only network access of the package.
+"""Downloads from the Hugging Face Hub and uploads to it: the only network access of the package.
 
-Everything asked for is pinned: a commit id, a file name without folders, and the sha256 of the content, since the
-client itself does not check content. The client may go on retrying for minutes; a total deadline ends the wait.
+Everything asked for is pinned: a commit id, a file name without folders, and the content: by the user's sha256, or by
+the id that the Hub gives it in this commit, since the client itself does not check content. The client may go on
+retrying for minutes; a total deadline ends the wait. Tokens are the client's own business, and so is HF_ENDPOINT.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import errno
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 from styleplugin.checkpoint import STUDENT
 from styleplugin.errors import HubError, ResourceError
+
+T = TypeVar("T")
 
 DEFAULT_FILE = "model.safetensors"
 CONNECT_TIMEOUT_S = 5.0
@@ -26,9 +29,11 @@ CONNECT_TIMEOUT_S = 5.0
 
 _SOURCE = re.compile(
     r"hub:(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)@(?P<revision>[0-9a-f]{40})"
-    r"(?::(?P<file>\w[\w.-]*\.safetensors))?(?:#(?P<sha256>[0-9a-f]{64}))?",
+    r"(?:/(?P<file>\w[\w.-]*\.safetensors))?(?:#(?P<sha256>[0-9a-f]{64}))?",
     re.ASCII,
 )
+_REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+_CONTENT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _ORIGIN = re.compile(r"\w+://[\w.-]+(:\d+)?(?=/)", re.ASCII)
 _HUB_ORIGIN = re.compile(r"https://([\w-]+\.)*(huggingface\.co|hf\.co)", re.ASCII)
 
@@ -45,9 +50,13 @@ class HubSource:
     sha256: str | None = None
     """Of the content, where the user gave it."""
 
+    def __str__(self) -> str:
+        """Return the spelling that `parse_source` reads."""
+        return f"hub:{self.repo}@{self.revision}/{self.file}" + (f"#{self.sha256}" if self.sha256 else "")
+
 
 def parse_source(text: str) -> HubSource:
-    """Read `hub:OWNER/REPO@REVISION[:FILE][#SHA256]`.
+    """Read `hub:OWNER/REPO@REVISION[/FILE][#SHA256]`.
 
     Raises:
         HubError: SP407, another spelling, a branch for a commit id, or a file in a folder.
@@ -56,7 +65,7 @@ def parse_source(text: str) -> HubSource:
     if not match:
         raise HubError(
             "SP407",
-            f"{text!r} is not a pinned source; it must read hub:OWNER/REPO@REVISION[:FILE.safetensors][#SHA256].",
+            f"{text!r} is not a pinned source; it must read hub:OWNER/REPO@REVISION[/FILE.safetensors][#SHA256].",
             "REVISION is the commit id of 40 hex digits that the repository's history shows.",
         )
     return HubSource(**{name: value for name, value in match.groupdict().items() if value})
@@ -64,8 +73,8 @@ def parse_source(text: str) -> HubSource:
 
 def download(
     source: HubSource,
-    sha256: str,
     *,
+    limit_bytes: int = STUDENT.file_bytes,
     timeout_s: float = 60,
     endpoint: str | None = None,
     cache_dir: str | Path | None = None,
@@ -73,8 +82,9 @@ def download(
     """Return the path of a file of the Hub, from the cache if it is there.
 
     Args:
-        source: The file.
-        sha256: Of its content, 64 hex digits; a file that differs is removed and fetched once more.
+        source: The file. A file whose content differs from its sha256, or without one from what the Hub says about this
+            commit, is removed and fetched once more.
+        limit_bytes: Larger files are refused.
         timeout_s: Total time allowed.
         endpoint: Another server, for tests and mirrors; the user's token is not sent to it.
         cache_dir: Instead of the client's own cache folder.
@@ -82,20 +92,23 @@ def download(
     Raises:
         HubError: SP401 offline, SP402 deadline passed, SP403 access denied, SP404 no such repository, revision or file,
             SP405 other content than pinned, SP406 server error, SP408 client not installed, SP409 redirected away,
-            SP410 larger than allowed, SP429 too many requests.
+            SP410 larger than allowed, SP411 its content is not known, SP429 too many requests.
         ResourceError: SP520, the cache folder cannot be written.
     """
     client = _client()
     where = {"endpoint": endpoint, "cache_dir": cache_dir, "token": None if endpoint is None else False}
     end = time.monotonic() + timeout_s
     for force in (False, True):
-        path = _before(end, source, lambda force=force: _fetch(client, source, force=force, **where))
-        if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+        path, identity = _before(
+            end, source, lambda force=force: _fetch(client, source, limit_bytes, force=force, **where)
+        )
+        identity = source.sha256 or identity
+        if content_id(path.read_bytes(), len(identity)) == identity:
             return path
         _remove(path)
     raise HubError(
         "SP405",
-        f"{source.file} of {source.repo} has other content than the sha256 {sha256} says; it was removed.",
+        f"{source.file} of {source.repo} has other content than {identity} says; it was removed.",
         "Do not use this file; report it to the owner of the repository.",
     )
 
@@ -110,14 +123,80 @@ def _client() -> Any:
     return huggingface_hub
 
 
-def _fetch(client: Any, source: HubSource, *, force: bool, endpoint: str | None, cache_dir: Any, token: Any) -> Path:
+def content_id(data: bytes, digits: int) -> str:
+    """Return what the Hub calls some content: its sha256 (64 digits), or for small files its Git blob id (40)."""
+    if digits == 64:
+        return hashlib.sha256(data).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def upload(
+    repo: str,
+    files: Mapping[str, bytes],
+    *,
+    message: str,
+    private: bool = False,
+    timeout_s: float = 600,
+    endpoint: str | None = None,
+) -> str:
+    """Put files into a model repository, which is made if there is none, as one commit.
+
+    Args:
+        repo: OWNER/REPO.
+        files: Content by name.
+        message: Of the commit.
+        private: Of a new repository.
+        timeout_s: Total time allowed.
+        endpoint: Another server, for tests; the user's token is not sent to it.
+
+    Returns:
+        The commit id.
+
+    Raises:
+        HubError: SP407 the repository's name, SP412 the client holds no token; otherwise as `download`.
+    """
+    if not _REPO.fullmatch(repo):
+        raise HubError("SP407", f"{repo!r} cannot name a repository; it must read OWNER/REPO.")
+    client = _client()
+    if endpoint is None and client.get_token() is None:
+        raise HubError("SP412", "Publishing needs a token, and the client holds none.", "Run `hf auth login`.")
+    source = HubSource(repo=repo, revision="main", file="the commit")
+    operations = [client.CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
+
+    def work() -> str:
+        api = client.HfApi(endpoint=endpoint, token=None if endpoint is None else False, library_name="styleplugin")
+        api.create_repo(repo, private=private, exist_ok=True)
+        return api.create_commit(repo, operations=operations, commit_message=message).oid
+
+    return _before(time.monotonic() + timeout_s, source, work)
+
+
+def front_matter(**fields: Any) -> str:
+    """Return the head of a model card, YAML, as the client writes it."""
+    return f"---\n{_client().ModelCardData(**fields).to_yaml()}\n---\n"
+
+
+def _fetch(
+    client: Any, source: HubSource, limit: int, *, force: bool, endpoint: str | None, cache_dir: Any, token: Any
+) -> tuple[Path, str]:
+    """Return the file, and the id of its content that the Hub gave."""
     place = {"repo_id": source.repo, "filename": source.file, "revision": source.revision}
     cached = client.try_to_load_from_cache(**place, cache_dir=cache_dir)
     if isinstance(cached, str) and not force:
-        return Path(cached)
+        # The cache keeps a file under its id, and links to it where the system has links.
+        stored = Path(cached).resolve().name
+        if source.sha256 or _CONTENT_ID.fullmatch(stored):
+            return Path(cached), stored
     url = client.hf_hub_url(**place, endpoint=endpoint)
-    _check_offer(source, url, _ask(client, url, token))
-    return Path(
+    offer = _ask(client, url, token)
+    _check_offer(source, url, offer, limit)
+    if not source.sha256 and not _CONTENT_ID.fullmatch(offer.etag or ""):
+        raise HubError(
+            "SP411",
+            f"The server does not say what the content of {source.file} is.",
+            "Append # and the sha256 that its page on the Hub shows.",
+        )
+    path = Path(
         client.hf_hub_download(
             **place,
             endpoint=endpoint,
@@ -128,6 +207,7 @@ def _fetch(client: Any, source: HubSource, *, force: bool, endpoint: str | None,
             library_name="styleplugin",
         )
     )
+    return path, offer.etag
 
 
 def _ask(client: Any, url: str, token: Any) -> Any:
@@ -143,13 +223,12 @@ def _ask(client: Any, url: str, token: Any) -> Any:
             time.sleep(max(1, int(pause)))
 
 
-def _check_offer(source: HubSource, url: str, metadata: Any) -> None:
+def _check_offer(source: HubSource, url: str, metadata: Any, limit: int) -> None:
     """Refuse files that are too large and redirects that leave the Hub."""
-    if metadata.size is not None and metadata.size > STUDENT.file_bytes:
+    if metadata.size is not None and metadata.size > limit:
         raise HubError(
             "SP410",
-            f"{source.file} of {source.repo} has {metadata.size >> 20} MB; at most {STUDENT.file_bytes >> 20} MB "
-            "are allowed.",
+            f"{source.file} of {source.repo} has {metadata.size >> 20} MB; at most {limit >> 20} MB are allowed.",
             "Use a smaller model.",
         )
     asked, target = _ORIGIN.match(url), _ORIGIN.match(metadata.location)
@@ -161,9 +240,9 @@ def _check_offer(source: HubSource, url: str, metadata: Any) -> None:
         )
 
 
-def _before(end: float, source: HubSource, work: Callable[[], Path]) -> Path:
+def _before(end: float, source: HubSource, work: Callable[[], T]) -> T:
     """Run `work` in a thread and wait until `end` at most; a stalled thread dies with the program."""
-    future: Future[Path] = Future()
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
@@ -171,12 +250,12 @@ def _before(end: float, source: HubSource, work: Callable[[], Path]) -> Path:
         except BaseException as error:
             future.set_exception(error)
 
-    Thread(target=run, name="styleplugin-download", daemon=True).start()
+    Thread(target=run, name="styleplugin-transfer", daemon=True).start()
     wait([future], timeout=max(0.0, end - time.monotonic()))
     if not future.done():
         raise HubError(
             "SP402",
-            f"The download of {source.file} from {source.repo} did not end in time.",
+            f"The transfer of {source.file}, repository {source.repo}, did not end in time.",
             "Try again later, or with a longer timeout.",
         )
     try:

@@ -158,7 +158,8 @@ class OptimizeOptions(_Checked):
     seed: Annotated[int, Bounds(0, (1 << 63) - 1)] = 0
     """Of the noise that `start noise` begins with."""
     encoder: str = "cd-wct.x16"
-    """What sees the picture: the deepest encoder of a model, or a VGG-19 as file:PATH or hub:OWNER/REPO@REVISION."""
+    """What sees the picture: the deepest encoder of a model, or an encoder or VGG-19 as file:PATH or
+    hub:OWNER/REPO@REVISION/FILE."""
 
 
 @dataclass(frozen=True, kw_only=True)

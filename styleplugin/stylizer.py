@@ -436,7 +436,7 @@ def load(model: str, *, allow_unknown_model: bool = False, **options: Any) -> St
     """Load a model by name or source.
 
     Args:
-        model: `cd-wct.x16`, `builtin:NAME`, `file:PATH`, `hub:OWNER/REPO@REVISION`, or a path of weights.
+        model: `cd-wct.x16`, `builtin:NAME`, `file:PATH`, `hub:OWNER/REPO@REVISION/FILE`, or a path of weights.
         allow_unknown_model: Admit a local file that is not in the list of known models, with a warning.
         **options: Fields of `EngineOptions`, for example device="auto" or tile=512.
 

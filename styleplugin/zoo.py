@@ -17,12 +17,12 @@ from torch import Tensor, nn
 import styleplugin.importers.collaborative_distillation
 import styleplugin.importers.pca_distillation  # noqa: F401
 from styleplugin import hub
-from styleplugin.checkpoint import Weights, read_weights
+from styleplugin.checkpoint import STUDENT, Limits, Weights, read_weights
 from styleplugin.errors import StylePluginWarning, WeightsError
-from styleplugin.files import atomic_write
+from styleplugin.files import atomic_write, check_target
 from styleplugin.importers.vgg import WHOLE_VGG
 from styleplugin.models.pairs import pairing_id
-from styleplugin.registry import METRICS, ModelInfo, load_model
+from styleplugin.registry import ENCODER, METRICS, ModelInfo, load_model, load_saved_encoder
 
 DEFAULT_MODELS = {
     "wct": "cd-wct.x16",
@@ -33,8 +33,10 @@ DEFAULT_MODELS = {
 """Model of each method when none is named."""
 
 INDEX = "index.json"
+LARGE_TIMEOUT_S = 1200.0
+"""Total time for the download of a teacher; a whole VGG-19 has 548 MB."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_SPELLINGS = "Write builtin:NAME, file:PATH or hub:OWNER/REPO@REVISION[:FILE]."
+_SPELLINGS = "Write builtin:NAME, file:PATH or hub:OWNER/REPO@REVISION[/FILE]."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,15 +135,16 @@ def file_in(folder: Path, name: str) -> Path:
     return path
 
 
-def resolve(source: str | Path, *, timeout_s: float = 60) -> Located:
+def resolve(source: str | Path, *, limits: Limits = STUDENT, timeout_s: float = 60) -> Located:
     """Find the file a user means; `hub:` sources are downloaded.
 
     Args:
-        source: NAME, builtin:NAME, file:PATH, PATH.safetensors, or hub:OWNER/REPO@REVISION[:FILE][#SHA256].
+        source: NAME, builtin:NAME, file:PATH, PATH.safetensors, or hub:OWNER/REPO@REVISION[/FILE][#SHA256].
+        limits: Larger files are not downloaded.
         timeout_s: Total time for a download.
 
     Raises:
-        WeightsError: SP301 no such file, SP313 a Hub file of unknown content, SP314 unknown name, SP315 unsafe name,
+        WeightsError: SP301 no such file, SP314 unknown name, SP315 unsafe name,
             SP316 the embedded weights are missing.
         HubError: The download failed.
     """
@@ -151,7 +154,7 @@ def resolve(source: str | Path, *, timeout_s: float = 60) -> Located:
     if colon and kind == "file":
         return _local(Path(rest))
     if colon and kind == "hub":
-        return _remote(source, timeout_s)
+        return _remote(source, limits, timeout_s)
     if colon and kind == "builtin":
         return _embedded(rest)
     if source.endswith(".safetensors"):
@@ -185,7 +188,7 @@ def admit(located: Located, *, allow_unknown: bool = False) -> Weights:
 
 def architecture_of(source: str | Path) -> str | None:
     """Return the architecture that a source's file names; None where it is not one of our own files."""
-    path = resolve(source).path
+    path = resolve(source, limits=WHOLE_VGG, timeout_s=LARGE_TIMEOUT_S).path
     if path.suffix != ".safetensors":
         return None
     return read_weights(path, limits=WHOLE_VGG).metadata.get("architecture")
@@ -284,16 +287,49 @@ def _local(path: Path) -> Located:
     return Located(path=path, name=path.stem, sha256=None)
 
 
-def _remote(text: str, timeout_s: float) -> Located:
+def _remote(text: str, limits: Limits, timeout_s: float) -> Located:
     source = hub.parse_source(text)
-    if source.sha256 is None:
-        raise WeightsError(
-            "SP313",
-            f"The content of {text} is not known; only files of known sha256 are downloaded.",
-            "Append # and the sha256 that the file's page on the Hub shows.",
-        )
-    path = hub.download(source, source.sha256, timeout_s=timeout_s)
-    return Located(path=path, name=f"{source.repo}/{Path(source.file).stem}", sha256=source.sha256)
+    path = hub.download(source, limit_bytes=limits.file_bytes, timeout_s=timeout_s)
+    sha256 = source.sha256 or hub.content_id(path.read_bytes(), 64)
+    return Located(path=path, name=f"{source.repo}/{Path(source.file).stem}", sha256=sha256)
+
+
+def pull(source: str, folder: str | Path | None = None, *, overwrite: bool = False, timeout_s: float = 60) -> Path:
+    """Download a model or an encoder of the Hub, check that it can be used, and keep it.
+
+    Args:
+        source: hub:OWNER/REPO@REVISION[/FILE][#SHA256].
+        folder: Where to put a copy, named after repository and file; by default it stays in the client's cache.
+        overwrite: Replace another file of this name.
+        timeout_s: Total time for the download.
+
+    Returns:
+        The file.
+
+    Raises:
+        HubError: The download failed.
+        WeightsError: The file is no model that this version knows.
+        OutputError: SP601 to SP604, the copy cannot be written.
+    """
+    if not source.startswith("hub:"):
+        raise WeightsError("SP315", f"{source!r} is not on the Hub.", "Write hub:OWNER/REPO@REVISION/FILE.")
+    located = resolve(source, timeout_s=timeout_s)
+    weights = read_weights(located.path)
+    if weights.metadata.get("architecture") == ENCODER:
+        load_saved_encoder(weights)
+    else:
+        load_model(weights)
+    if folder is None:
+        return located.path
+    parsed = hub.parse_source(source)
+    target = Path(folder) / f"{parsed.repo.replace('/', '--')}--{parsed.file}"
+    data = located.path.read_bytes()
+    if target.exists() and target.read_bytes() == data:
+        return target
+    check_target(target, overwrite=overwrite)
+    with atomic_write(target) as file:
+        file.write(data)
+    return target
 
 
 def _check_known(located: Located, weights: Weights, allow_unknown: bool) -> None:

@@ -7,100 +7,34 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import pytest
+from fakes.hub import FakeHub, running
 
 from styleplugin.errors import HubError, ResourceError
-from styleplugin.hub import HubSource, download, parse_source
+from styleplugin.hub import HubSource, content_id, download, parse_source, upload
 
 pytest.importorskip("huggingface_hub", reason="needs the extra styleplugin[hub]")
 
 REVISION = "0123456789abcdef" * 2 + "01234567"
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-SOURCE = HubSource(repo="owner/repo", revision=REVISION)
-
-
-class FakeHub(ThreadingHTTPServer):
-    """Answers HEAD and GET as the hub does, and misbehaves on request."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.content = CONTENT
-        self.status = 200
-        self.headers: dict[str, str] = {}
-        self.failures = sys.maxsize
-        """How many requests `status` and `headers` apply to."""
-        self.cut_bodies = 0
-        self.stall_at = ""
-        """HEAD, GET, or empty."""
-        self.released = Event()
-        self.requests: list[tuple[str, str, dict[str, str]]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: FakeHub
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self) -> None:
-        self.answer(b"")
-
-    def do_GET(self) -> None:
-        self.answer(self.server.content)
-
-    def answer(self, body: bytes) -> None:
-        hub = self.server
-        hub.requests.append((self.command, self.path, dict(self.headers)))
-        if hub.stall_at == self.command:
-            hub.released.wait(20)
-        if hub.status != 200 and hub.failures > 0:
-            hub.failures -= 1
-            self.send_response(hub.status)
-            for name, value in {"Content-Length": "0", **hub.headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            return
-        self.send_response(200)
-        self.send_header("X-Repo-Commit", REVISION)
-        self.send_header("ETag", f'"{SHA256}"')
-        self.send_header("Content-Length", hub.headers.get("Content-Length", str(len(hub.content))))
-        self.end_headers()
-        if body and hub.cut_bodies > 0:
-            hub.cut_bodies -= 1
-            self.wfile.write(body[: len(body) // 2])
-            self.close_connection = True
-        else:
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+SOURCE = HubSource(repo="owner/repo", revision=REVISION, sha256=SHA256)
 
 
 @pytest.fixture
 def fake_hub() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        thread = Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with running(CONTENT, REVISION) as hub:
         yield hub
-        hub.released.set()
-        hub.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def get(fake_hub: FakeHub, tmp_path: Path) -> Any:
-    def get(sha256: str = SHA256, source: HubSource = SOURCE, timeout_s: float = 30) -> Path:
-        return download(source, sha256, timeout_s=timeout_s, endpoint=fake_hub.url, cache_dir=tmp_path / "cache")
+    def get(source: HubSource = SOURCE, timeout_s: float = 30) -> Path:
+        return download(source, timeout_s=timeout_s, endpoint=fake_hub.url, cache_dir=tmp_path / "cache")
 
     return get
 
@@ -134,7 +68,7 @@ def test_H01_without_a_network_an_uncached_file_is_reported_within_5_seconds(tmp
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
         start = time.monotonic()
         with pytest.raises(HubError, match="file:PATH") as caught:
-            download(SOURCE, SHA256, endpoint=endpoint, cache_dir=tmp_path)
+            download(SOURCE, endpoint=endpoint, cache_dir=tmp_path)
     assert caught.value.code == "SP401"
     assert time.monotonic() - start < 5
 
@@ -244,7 +178,7 @@ def test_H11_files_larger_than_allowed_are_refused_before_the_download(get: Any,
 
 def test_a_pinned_source_is_read() -> None:
     assert parse_source(f"hub:a/b@{REVISION}") == HubSource(repo="a/b", revision=REVISION)
-    assert parse_source(f"hub:a/b.c-d@{REVISION}:x-1.y.safetensors#{SHA256}") == HubSource(
+    assert parse_source(f"hub:a/b.c-d@{REVISION}/x-1.y.safetensors#{SHA256}") == HubSource(
         repo="a/b.c-d", revision=REVISION, file="x-1.y.safetensors", sha256=SHA256
     )
 
@@ -257,10 +191,10 @@ def test_a_pinned_source_is_read() -> None:
         f"hub:a@{REVISION}",
         f"hub:../b@{REVISION}",
         f"hub:a/b/c@{REVISION}",
-        f"hub:a/b@{REVISION}:../x.safetensors",
-        f"hub:a/b@{REVISION}:x/y.safetensors",
-        f"hub:a/b@{REVISION}:..\\x.safetensors",
-        f"hub:a/b@{REVISION}:x.pth",
+        f"hub:a/b@{REVISION}/../x.safetensors",
+        f"hub:a/b@{REVISION}/x/y.safetensors",
+        f"hub:a/b@{REVISION}/..\\x.safetensors",
+        f"hub:a/b@{REVISION}/x.pth",
         f"hub:a/b@{REVISION}#00",
         f"hub:a/b@{REVISION}\n",
     ],
@@ -274,5 +208,72 @@ def test_H06_H12_branches_and_file_names_with_folders_are_refused(text: str) -> 
 def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(HubError, match=r"styleplugin\[hub\]") as caught:
-        download(SOURCE, SHA256)
+        download(SOURCE)
     assert caught.value.code == "SP408"
+
+
+def test_without_a_sha256_the_content_must_be_what_the_hub_says(get: Any, fake_hub: FakeHub) -> None:
+    unpinned = replace(SOURCE, sha256=None)
+    assert get(source=unpinned).read_bytes() == CONTENT
+    fake_hub.status = 503
+    assert get(source=unpinned).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("digits", [40, 64])
+def test_H04_wrong_content_is_refused_without_a_sha256_as_well(digits: int, get: Any, fake_hub: FakeHub) -> None:
+    fake_hub.etag, fake_hub.content = content_id(CONTENT, digits), CONTENT[::-1]
+    assert code_of(get, source=replace(SOURCE, sha256=None)) == "SP405"
+    fake_hub.content = CONTENT
+    assert get(source=replace(SOURCE, sha256=None)).read_bytes() == CONTENT
+
+
+def test_H01_a_damaged_file_of_the_cache_is_not_used_without_a_sha256(get: Any, fake_hub: FakeHub) -> None:
+    unpinned = replace(SOURCE, sha256=None)
+    get(source=unpinned).resolve().write_bytes(CONTENT[::-1])
+    assert get(source=unpinned).read_bytes() == CONTENT
+
+
+def test_a_server_that_does_not_say_what_the_content_is_needs_a_sha256(get: Any, fake_hub: FakeHub) -> None:
+    fake_hub.etag = "new"
+    assert code_of(get, source=replace(SOURCE, sha256=None)) == "SP411"
+    assert get().read_bytes() == CONTENT
+
+
+def test_git_names_content_as_we_do() -> None:
+    assert content_id(b"", 40) == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+
+def test_an_upload_is_one_commit(fake_hub: FakeHub) -> None:
+    assert upload("me/x", {"a.txt": b"1", "b.txt": b"2"}, message="Add", endpoint=fake_hub.url) == REVISION
+    assert fake_hub.files == {"a.txt": b"1", "b.txt": b"2"}
+    assert [path for _, path, _ in fake_hub.requests].count("/api/models/me/x/commit/main") == 1
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "SP403"), (403, "SP403"), (429, "SP429"), (500, "SP406")])
+def test_H05_uploads_have_the_codes_of_downloads(status: int, code: str, fake_hub: FakeHub) -> None:
+    fake_hub.status = status
+    with pytest.raises(HubError) as caught:
+        upload("me/x", {"a.txt": b"1"}, message="Add", endpoint=fake_hub.url)
+    assert caught.value.code == code
+    assert fake_hub.files == {}
+
+
+@pytest.mark.slow
+def test_H02_a_stalled_upload_is_left_at_the_deadline(fake_hub: FakeHub) -> None:
+    fake_hub.stall_at = "POST"
+    with pytest.raises(HubError) as caught:
+        upload("me/x", {"a.txt": b"1"}, message="Add", endpoint=fake_hub.url, timeout_s=0.5)
+    assert caught.value.code == "SP402"
+
+
+def test_H12_only_repositories_are_uploaded_to(fake_hub: FakeHub) -> None:
+    with pytest.raises(HubError, match="OWNER/REPO") as caught:
+        upload("../x", {}, message="Add", endpoint=fake_hub.url)
+    assert caught.value.code == "SP407"
+
+
+def test_H10_without_a_token_nothing_is_uploaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(HubError, match="hf auth login") as caught:
+        upload("me/x", {"a.txt": b"1"}, message="Add")
+    assert caught.value.code == "SP412"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from fakes.hub import FakeHub, running
 
 import styleplugin.zoo as zoo
 from styleplugin.checkpoint import read_weights
-from styleplugin.errors import HubError, StylePluginWarning, WeightsError
+from styleplugin.errors import HubError, OutputError, StylePluginWarning, WeightsError
 from styleplugin.models.pairs import Pair, PairModel
 from styleplugin.registry import save_model
 
@@ -103,8 +105,49 @@ def test_W13_unknown_local_files_need_permission_and_warn(weights: Path, tmp_pat
     assert info.license == "mine"
 
 
-def test_W13_hub_files_of_unknown_content_are_refused_without_a_request(weights: Path) -> None:
-    assert code_of(f"hub:a/b@{'0' * 40}", allow_unknown=True) == "SP313"
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_weights: Path) -> Iterator[FakeHub]:
+    """A Hub with one model, which the client takes for its own, and an empty cache."""
+    pytest.importorskip("huggingface_hub", reason="needs the extra styleplugin[hub]")
+    original = zoo.hub.download
+    with running(tiny_weights.read_bytes()) as server:
+        place = {"endpoint": server.url, "cache_dir": tmp_path / "cache"}
+        monkeypatch.setattr(zoo.hub, "download", lambda source, **options: original(source, **options, **place))
+        yield server
+
+
+SOURCE = f"hub:a/b@{'0' * 40}/x.safetensors"
+
+
+def test_a_model_of_the_hub_is_loaded_once_its_content_is_checked(weights: Path, hub: FakeHub) -> None:
+    _, info = zoo.load(SOURCE)
+    assert info.name == "a/b/x" and info.sha256 == hub.etag
+    hub.status = 503
+    assert zoo.load(f"{SOURCE}#{hub.etag}")[1].sha256 == hub.etag
+    assert code_of(f"{SOURCE}#{'0' * 64}") == "SP406"
+
+
+def test_pull_checks_a_model_and_puts_a_copy_where_it_is_asked_to(weights: Path, hub: FakeHub, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    path = zoo.pull(SOURCE, folder)
+    assert path.name == "a--b--x.safetensors" and path.read_bytes() == hub.content
+    assert zoo.pull(SOURCE, folder) == path
+    path.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="exists"):
+        zoo.pull(SOURCE, folder)
+    assert path.read_bytes() == b"mine"
+    assert zoo.pull(SOURCE, folder, overwrite=True).read_bytes() == hub.content
+    with pytest.raises(WeightsError, match="not on the Hub"):
+        zoo.pull("cd-wct.tiny")
+
+
+def test_pull_keeps_nothing_that_is_no_model(weights: Path, hub: FakeHub, tmp_path: Path) -> None:
+    hub.content = b"no weights at all"
+    hub.etag = hashlib.sha256(hub.content).hexdigest()
+    with pytest.raises(WeightsError):
+        zoo.pull(SOURCE, tmp_path)
+    assert not list(tmp_path.glob("*--*"))
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,18 @@
 """The folder of a Space: complete, runs by itself, and can be uploaded."""
 
-import base64
 import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
-import threading
 import time
 import types
 import urllib.request
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from fakes.hub import running
 
 from gradio_app import zero
 
@@ -81,54 +78,11 @@ def test_the_folder_runs_by_itself(space: Path):
     assert config["title"] == "styleplugin"
 
 
-class _Hub(BaseHTTPRequestHandler):
-    """Takes a commit as the Hub does."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-        hub = self.server
-        if "/preupload/" in self.path:
-            names = [file["path"] for file in json.loads(body)["files"]]
-            answer = {"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]}
-        elif self.path.endswith("validate-yaml"):
-            answer = {"errors": [], "warnings": []}
-        elif "/commit/" in self.path:
-            for line in body.splitlines():
-                entry = json.loads(line)
-                if entry["key"] == "file":
-                    hub.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-            answer = {
-                "success": True,
-                "commitOid": "0" * 40,
-                "commitUrl": f"{hub.url}/spaces/me/page/commit/{'0' * 40}",
-            }
-        else:
-            answer = {}
-        data = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def hub() -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    server.url, server.files = f"http://127.0.0.1:{server.server_port}", {}
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def test_the_folder_can_be_uploaded(space: Path, hub: ThreadingHTTPServer):
+def test_the_folder_can_be_uploaded(space: Path):
     from huggingface_hub import HfApi
 
-    HfApi(endpoint=hub.url, token="t").upload_folder(repo_id="me/page", repo_type="space", folder_path=space)
+    with running() as hub:
+        HfApi(endpoint=hub.url, token="t").upload_folder(repo_id="me/page", repo_type="space", folder_path=space)
     sent = {path.relative_to(space).as_posix(): path.read_bytes() for path in space.rglob("*") if path.is_file()}
     assert hub.files == sent
 
