@@ -134,6 +134,18 @@ class ComfyHost:
             ) from error
         return Path(folder) / f"{name}_{number:05}_{suffix}"
 
+    def input_folder(self) -> Path:
+        """Return the folder whose subfolders hold the user's pictures."""
+        return Path(folder_paths.get_input_directory())
+
+    def runs_folder(self) -> Path:
+        """Return the folder of training runs; outside the folders that loaders list."""
+        return Path(folder_paths.get_output_directory()) / "style_training"
+
+    def models_folder(self) -> Path:
+        """Return the folder into which models are downloaded: the first of the model folders."""
+        return Path(folder_paths.get_folder_paths(MODELS)[0])
+
     def fingerprint(self, name: str) -> tuple[int, int] | None:
         """Return what changes when a file changes; None for an embedded model or a file that is gone."""
         found = folder_paths.get_full_path(_folder(name), name)

@@ -114,6 +114,8 @@ class StyleModel:
     """The core's `StyleModel`."""
     patcher: Any = None
     """What the host manages its memory with; attached by the host."""
+    path: Path | None = None
+    """The file of a student that was trained or downloaded here."""
 
     def __repr__(self) -> str:
         return f"<style model {self.info.name}, {self.info.method}>"

@@ -15,6 +15,7 @@ from styleplugin import FrameOptions, OptimizeOptions, StylizeOptions, options
 
 from . import logic
 from .host import ComfyHost, register_folders
+from .nodes_training import TRAINING_NODES
 
 CATEGORY = "image/style transfer"
 LOADERS = "image/style transfer/loaders"
@@ -498,6 +499,7 @@ class StylePluginExtension(ComfyExtension):
             StylePluginLoadLook,
             StylePluginApplyLook,
             StylePluginSample,
+            *TRAINING_NODES,
         ]
 
 

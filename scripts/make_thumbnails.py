@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 import styleplugin
+from styleplugin import train
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "docs" / "images" / "samples"
@@ -32,7 +33,18 @@ def main() -> None:
     save("Steady video", [result.tensor for result in clip])
     optimized = styleplugin.stylize(content, SAMPLES / "swirls.jpg", method="optimization", steps=60)
     save("Optimized painting", [optimized.tensor])
+    save("Distill your own", [student(content)])
     assert {path.stem for path in FOLDER.glob("*.json")} == {path.stem for path in FOLDER.glob("*.jpg")}
+
+
+def student(content: styleplugin.Picture) -> Tensor:
+    """Train the student of the example, and let it paint."""
+    pictures = {kind: str(ROOT / "docs" / "images" / "training" / kind) for kind in ("photos", "paintings")}
+    recipe = train.new_recipe(
+        "adain", teacher="cd-wct.x16", minutes=2, width=0.125, levels=(3,), crop=96, name="tiny-adain", **pictures
+    )
+    file = train.run(recipe, ROOT / "runs" / "thumbnail", resume=True, device="cpu")
+    return styleplugin.load(f"file:{file}", allow_unknown_model=True)(content, SAMPLES / "swirls.jpg").tensor
 
 
 def save(name: str, pictures: list[Tensor]) -> None:

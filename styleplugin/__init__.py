@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from styleplugin.job import Result
     from styleplugin.optimize import Optimization
     from styleplugin.options import EngineOptions, FrameOptions, OptimizeOptions, StyleWeight, StylizeOptions
+    from styleplugin.publish import publish
     from styleplugin.report import Report
     from styleplugin.style import Style, mix_styles
     from styleplugin.stylizer import Stylizer, load
-    from styleplugin.zoo import DEFAULT_MODELS, list_models
+    from styleplugin.zoo import DEFAULT_MODELS, list_models, pull, read_card
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,9 @@ __all__ = [
     "load",
     "mix_styles",
     "options",
+    "publish",
+    "pull",
+    "read_card",
     "read_image",
     "read_lut",
     "stylize",
@@ -69,7 +73,8 @@ _ROOMS = {
     "style": ("Style", "mix_styles"),
     "job": ("Result",),
     "stylizer": ("Stylizer", "load"),
-    "zoo": ("DEFAULT_MODELS", "list_models"),
+    "publish": ("publish",),
+    "zoo": ("DEFAULT_MODELS", "list_models", "pull", "read_card"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

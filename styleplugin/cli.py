@@ -510,11 +510,13 @@ def train_new(
     teacher: str | None = None,
     minutes: float | None = None,
     name: str | None = None,
-    width: float = 0.25,
+    width: float | None = None,
     levels: tuple[int, ...] = (),
     backbone: Literal["vgg", "mobilenet"] = "vgg",
     importance: Literal["l1", "activation", "random", "spp", "increg", "greg"] = "l1",
     gpu: bool = False,
+    crop: int = 0,
+    batch: int = 0,
     license: str = "unknown",
     overwrite: bool = False,
 ) -> None:
@@ -530,11 +532,14 @@ def train_new(
         teacher: A model by name, or a VGG-19 or MobileNet as file:PATH or hub:OWNER/REPO@REVISION/FILE.
         minutes: Time budget.
         name: Of the result.
-        width: Channels of the student relative to VGG-19; 0.25 makes it 16 times smaller.
-        levels: WCT: some of 1 to 5; encoder: the deepest.
+        width: Channels of the student relative to VGG-19, 0.25 by default, which makes it 16 times smaller; for
+            photorealistic and kbstyle relative to the papers' students, 1 by default.
+        levels: WCT: some of 1 to 5; AdaIN: 4, or 3, which is quicker; encoder: the deepest.
         backbone: Photorealistic: vgg or mobilenet.
         importance: What the student starts from.
         gpu: Larger crops and batches.
+        crop: Side of the training crops in pixels, a multiple of 16; 0 takes the usual one.
+        batch: Crops of a step; 0 takes the usual number.
         license: Of the result, as far as pictures and teacher allow.
         overwrite: Replace an existing recipe.
     """
@@ -561,6 +566,8 @@ def train_new(
         minutes=minutes or float(_ask("minutes", "--minutes", "30")),
         importance=importance,
         gpu=gpu,
+        crop=crop,
+        batch=batch,
         license=license,
     )
     with atomic_write(output) as file:

@@ -186,6 +186,11 @@ def admit(located: Located, *, allow_unknown: bool = False) -> Weights:
     return weights
 
 
+def read_card(source: str | Path) -> dict[str, Any]:
+    """Return the card of one of our own files: what it was trained with, its figures, and the verdict of its gate."""
+    return dict(read_weights(resolve(source).path, require_metadata=True).metadata.get("card") or {})
+
+
 def architecture_of(source: str | Path) -> str | None:
     """Return the architecture that a source's file names; None where it is not one of our own files."""
     path = resolve(source, limits=WHOLE_VGG, timeout_s=LARGE_TIMEOUT_S).path

@@ -1,7 +1,37 @@
 """Training: from a recipe and pictures to the weights file of a model."""
 
 from styleplugin.train.bundles import bundle
-from styleplugin.train.config import BundleRecipe, KBRecipe, PhotoRecipe, Recipe, read_recipe
+from styleplugin.train.config import (
+    BundleRecipe,
+    EncoderRecipe,
+    KBRecipe,
+    PhotoRecipe,
+    Recipe,
+    read_recipe,
+)
+from styleplugin.train.logbook import read_log
+from styleplugin.train.page import write_page
+from styleplugin.train.phases import BEST
+from styleplugin.train.plan import Plan
+from styleplugin.train.presets import new_recipe
 from styleplugin.train.runner import run
+from styleplugin.train.sources import count_pictures
+from styleplugin.train.toml import recipe_text
 
-__all__ = ["BundleRecipe", "KBRecipe", "PhotoRecipe", "Recipe", "bundle", "read_recipe", "run"]
+__all__ = [
+    "BEST",
+    "BundleRecipe",
+    "EncoderRecipe",
+    "KBRecipe",
+    "PhotoRecipe",
+    "Plan",
+    "Recipe",
+    "bundle",
+    "count_pictures",
+    "new_recipe",
+    "read_log",
+    "read_recipe",
+    "recipe_text",
+    "run",
+    "write_page",
+]

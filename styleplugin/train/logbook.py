@@ -12,8 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from styleplugin.files import atomic_write
+from styleplugin.train.chart import Panel, draw
 
 Row = dict[str, Any]
+_CURVES = ("loss", "validation", "pixel", "perceptual", "embedding", "content", "style")
 _GAP = 4
 
 
@@ -60,37 +62,20 @@ class Logbook:
             file.write("".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def plot(self) -> None:
-        """Draw the losses of all phases on logarithmic scales, and the validation, into loss.png."""
+        """Draw the losses of training and validation of all phases into loss.png."""
         if self.silent:
             return
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         phases: dict[str, list[Row]] = {}
         for row in self.rows():
             if "phase" in row:
                 phases.setdefault(row["phase"], []).append(row)
-        if not phases:
-            return
-        figure = Figure(figsize=(5 * len(phases), 4))
-        # Matplotlib's automatic layouts draw the figure three times over.
-        figure.subplots_adjust(left=0.06, right=0.94, wspace=0.5)
-        canvas = FigureCanvasAgg(figure)
-        for axes, (phase, rows) in zip(figure.subplots(1, len(phases), squeeze=False)[0], phases.items(), strict=True):
-            for name in ("loss", "validation", "pixel", "perceptual", "embedding", "content", "style"):
-                points = [(row["step"], row[name]) for row in rows if row.get(name, 0) > 0 and _is_curve(name, row)]
-                if points:
-                    axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
-            axes.set(title=phase, xlabel="step", yscale="log")
-            if axes.lines:
-                axes.legend(loc="upper right", fontsize="small")
-            points = [(row["step"], row["psnr"]) for row in rows if "psnr" in row]
-            if points:
-                right = axes.twinx()
-                right.plot(*zip(*points, strict=True), "k.--", linewidth=0.8)
-                right.set_ylabel("validation PSNR, dB")
-        with atomic_write(self.folder / "loss.png") as file:
-            canvas.print_png(file)
+        panels = []
+        for phase, rows in phases.items():
+            curves = {name: [(r["step"], r[name]) for r in rows if _is_point(name, r)] for name in _CURVES}
+            panels.append(Panel(phase, {name: points for name, points in curves.items() if points}))
+        if panels:
+            with atomic_write(self.folder / "loss.png") as file:
+                draw(panels).save(file, "PNG")
 
     def sheet(self, name: str, rows: list[Tensor]) -> None:
         """Write a contact sheet into sheets/.
@@ -107,9 +92,16 @@ class Logbook:
             contact_sheet(rows).save(file, "JPEG", quality=90)
 
 
-def _is_curve(name: str, row: Row) -> bool:
-    """Whether a value is a loss of training or the validation loss, and no other figure of that name."""
-    return name == "validation" or "loss" in row
+def read_log(folder: str | Path) -> list[Row]:
+    """Return the rows of a run's log, or of all runs in a folder, oldest first."""
+    folder = Path(folder)
+    logs = [folder] if (folder / "log.jsonl").exists() else [path.parent for path in folder.glob("*/log.jsonl")]
+    return [row for log in sorted(logs) for row in Logbook(log).rows()]
+
+
+def _is_point(name: str, row: Row) -> bool:
+    """Whether a row has a loss of this name, of training or of validation, and no other figure."""
+    return row.get(name, 0) > 0 and (name == "validation" or "loss" in row)
 
 
 def contact_sheet(rows: list[Tensor]) -> Image.Image:

@@ -69,10 +69,8 @@ class Setting:
     """Whether the process does nothing but train, so that its allocator may be told to keep memory."""
 
     def __post_init__(self) -> None:
-        from accelerate import Accelerator
-
-        self.place = Accelerator(cpu=self.device == "cpu").device
-        self.workers = Workers()
+        self.workers = Workers(cpu=self.device == "cpu")
+        self.place = self.workers.place(self.device)
         self.end = time.monotonic() + self.seconds
         # Pairs of a bundle share their pictures.
         self.pictures = cache(self._pictures)

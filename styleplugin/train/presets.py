@@ -41,7 +41,7 @@ def new_recipe(
     method: TrainMethod,
     *,
     name: str | None = None,
-    width: float = _X16,
+    width: float | None = None,
     levels: Sequence[int] = (),
     backbone: Backbone = "vgg",
     teacher: str = "",
@@ -50,6 +50,9 @@ def new_recipe(
     minutes: float = 30.0,
     importance: str = "l1",
     gpu: bool = False,
+    crop: int = 0,
+    batch: int = 0,
+    seed: int = 0,
     license: str = "unknown",
 ) -> AnyRecipe:
     """Choose the settings of a training.
@@ -57,9 +60,10 @@ def new_recipe(
     Args:
         method: wct (a pair for each level), adain, photorealistic, kbstyle, or encoder (for the optimization).
         name: Of the result, lower case; by default the method's.
-        width: Channels of the student relative to VGG-19 (0.25 gives the 16 times smaller students of Collaborative
-            Distillation); for photorealistic and kbstyle relative to the papers' students, 1 by default there.
-        levels: WCT: 1 to 5, all by default; encoder: the deepest, 5 by default.
+        width: Channels of the student: for wct, adain and encoder relative to VGG-19, 0.25 by default, which gives the
+            16 times smaller students of Collaborative Distillation; for photorealistic and kbstyle relative to the
+            papers' students, 1 by default.
+        levels: WCT: 1 to 5, all by default; AdaIN: 4 by default, and 3 is quicker; encoder: the deepest, 5 by default.
         backbone: Photorealistic: vgg or mobilenet.
         teacher: See `TeacherOptions.source`.
         photos: Folder or tar of photographs.
@@ -67,6 +71,9 @@ def new_recipe(
         minutes: Time budget.
         importance: What students start from, see `Recipe.importance`; wct and adain.
         gpu: Larger crops and batches.
+        crop: Side of the training crops in pixels, a multiple of 16; 0 takes the usual one.
+        batch: Crops of a step; 0 takes the usual number.
+        seed: Of all random numbers.
         license: Of the result.
 
     Raises:
@@ -74,27 +81,30 @@ def new_recipe(
     """
     if name is not None and not _NAME.fullmatch(name):
         raise UsageError("SP126", f"{name!r} cannot name a model.", "Use lower-case letters, digits, '.', '_', '-'.")
+    if width is None:
+        width = 1.0 if method in ("photorealistic", "kbstyle") else _X16
     if width <= 0 or minutes <= 0:
         raise UsageError("SP120", f"width was {width:g} and minutes {minutes:g}; both must be positive.")
     if set(levels) - {1, 2, 3, 4, 5}:
         raise UsageError("SP121", f"The levels were {list(levels)}; they are 1 to 5.")
     size = _GPU if gpu else _CPU
+    crop, batch = crop or size["crop"], batch or size["batch"]
     common: dict[str, Any] = {
         "data": DataOptions(
             name="pictures of the user",
             photos=photos,
             paintings=paintings,
-            crop=size["crop"],
-            short_side=max(300, size["crop"] + 44),
+            crop=crop,
+            short_side=max(300, crop + 44),
         ),
         "teacher": TeacherOptions(source=teacher),
         "log_every": 20,
         "validate_every": 100,
         "checkpoint_every": 100,
         "minutes": float(minutes),
+        "seed": seed,
         "license": license,
     }
-    batch = size["batch"]
     usual = {"photorealistic": f"my-photo-{backbone}"}
     title = name or usual.get(method, f"my-{method}")
     titled: dict[str, Any] = common | {"name": title}
@@ -107,19 +117,18 @@ def new_recipe(
             pairs.append(_pair("wct", level, width, importance, batch, gpu, settings))
         return BundleRecipe(name=title, pairs=tuple(pairs), minutes=float(minutes), license=license)
     if method == "adain":
-        return _pair("adain", 4, width, importance, batch, gpu, titled)
+        return _pair("adain", max(levels, default=4), width, importance, batch, gpu, titled)
     if method == "encoder":
         level = max(levels, default=5)
         phase = PhaseOptions(steps=1500, batch=batch, lr=0.01)
         widths = () if width == _X16 else _widths(level, width)
         return EncoderRecipe(level=level, widths=widths, student_encoder=phase, **titled)
-    scale = 1.0 if width == _X16 else width
     if method == "photorealistic":
         widths = PhotoSpec(backbone=backbone).widths
         phase = PhaseOptions(steps=1500, batch=batch, lr=0.005, warmup=50, pixel=100.0, perceptual=0.0)
         return PhotoRecipe(
             backbone=backbone,
-            widths=() if scale == 1 else tuple(_scaled(w, scale) for w in widths),
+            widths=() if width == 1 else tuple(_scaled(w, width) for w in widths),
             energy=_ENERGY[backbone],
             block1=replace(phase, steps=600),
             block2=phase,
@@ -133,7 +142,7 @@ def new_recipe(
         learns = replace(style, steps=3600, encoder=1.0, decoder=1.0, code=0.5, output=2.0)
         small = KBSpec().widths
         return KBRecipe(
-            widths=tuple(_scaled(w, scale) for w in small),
+            widths=tuple(_scaled(w, width) for w in small),
             style_levels=(2.0, 1.5, 1.0, 1.0),
             big=style,
             small=learns,

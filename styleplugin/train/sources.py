@@ -50,6 +50,16 @@ def read_files(source: str | Path) -> Iterator[PictureFile]:
             yield PictureFile(name=name, sha256=sha256, data=data)
 
 
+def count_pictures(source: str | Path) -> int:
+    """Return how many picture files a source has, without opening them; see `read_files`."""
+    tars, folders = _find(Path(source).expanduser())
+    count = sum(_is_picture(path.name) for folder in folders for path in folder.rglob("*"))
+    for tar in tars:
+        with tarfile.open(tar) as archive:
+            count += sum(_is_picture(member.name) for member in archive)
+    return count
+
+
 def _find(source: Path) -> tuple[list[Path], list[Path]]:
     """Return the tars and the folders that a source names."""
     found = sorted(source.parent.glob(source.name)) if "*" in source.name else [source]

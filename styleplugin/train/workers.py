@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -12,15 +13,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from styleplugin.engine.device import pick_device
 from styleplugin.errors import UsageError
 
 T = TypeVar("T")
 
 
 class Workers:
-    """The processes of this run, as one of them sees them."""
+    """The processes of this run, as one of them sees them.
 
-    def __init__(self) -> None:
+    Args:
+        cpu: Meet without an accelerator.
+    """
+
+    def __init__(self, *, cpu: bool = True) -> None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+            dist.init_process_group("gloo" if cpu or not torch.cuda.is_available() else "nccl")
         together = dist.is_available() and dist.is_initialized()
         self.rank = dist.get_rank() if together else 0
         self.count = dist.get_world_size() if together else 1
@@ -33,6 +41,12 @@ class Workers:
     def leads(self) -> bool:
         """Whether this process writes the files."""
         return self.rank == 0
+
+    def place(self, device: str) -> torch.device:
+        """Return the device of this process: each has an accelerator of its own."""
+        if self.count > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return pick_device(device)
 
     def check(self, batch: int) -> None:
         """Raise UsageError SP135 if a batch cannot be divided."""

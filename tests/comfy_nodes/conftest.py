@@ -1,3 +1,4 @@
+import asyncio
 import importlib
 import sys
 from pathlib import Path
@@ -81,6 +82,15 @@ class PlainHost:
     def path(self, name):
         return self.folder / name
 
+    def input_folder(self):
+        return self.folder / "input"
+
+    def runs_folder(self):
+        return self.folder / "style_training"
+
+    def models_folder(self):
+        return self.folder / "models"
+
     def fingerprint(self, name):
         path = self.folder / name
         return path.stat().st_mtime_ns if path.exists() else None
@@ -108,11 +118,14 @@ def nodes(tmp_path, monkeypatch) -> ModuleType:
 
     for name, module in stand_in.modules(make, lambda: None).items():
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "comfy_nodes.nodes")
+    for name in stand_in.NODES:
+        monkeypatch.delitem(sys.modules, name)
     module = importlib.import_module("comfy_nodes.nodes")
     module.stand_in, module.the_host = stand_in, make()
+    listed = asyncio.run(module.StylePluginExtension().get_node_list())
+    module.by_id = {node.define_schema().node_id: node for node in listed}
     yield module
-    sys.modules.pop("comfy_nodes.nodes", None)
+    stand_in.forget()
 
 
 @pytest.fixture(scope="session")

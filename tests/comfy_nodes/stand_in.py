@@ -11,6 +11,9 @@ from enum import Enum
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+NODES = ("comfy_nodes.nodes", "comfy_nodes.nodes_training")
+"""The modules that declare nodes."""
+
 
 class Input:
     io_type = ""
@@ -213,12 +216,15 @@ def modules(host: Any, register_folders: Any) -> dict[str, ModuleType]:
     )  # fmt: skip
     latest = ModuleType("comfy_api.latest")
     latest.io, latest.ComfyExtension = io, ComfyExtension  # type: ignore[attr-defined]
+    latest.ui = SimpleNamespace(PreviewImage=lambda image, cls: image)  # type: ignore[attr-defined]
     hosts = ModuleType("comfy_nodes.host")
     hosts.ComfyHost, hosts.register_folders = host, register_folders  # type: ignore[attr-defined]
     package = ModuleType("comfy_api")
-    return {"comfy_api": package, "comfy_api.latest": latest, "comfy_nodes.host": hosts, "comfy_nodes.nodes": None}  # type: ignore[dict-item]
+    nothing: Any = dict.fromkeys(NODES)
+    return {"comfy_api": package, "comfy_api.latest": latest, "comfy_nodes.host": hosts, **nothing}
 
 
 def forget() -> None:
     """Drop the nodes, so that the next import declares them again."""
-    sys.modules.pop("comfy_nodes.nodes", None)
+    for name in NODES:
+        sys.modules.pop(name, None)

@@ -56,8 +56,7 @@ def saved(comfy: ComfyUI, history: dict, output: str = "9") -> np.ndarray:
 def test_the_host_sees_what_the_stand_in_says(comfy, nodes):
     info = comfy.get("/object_info")
     found = {name for name in info if name.startswith("StylePlugin")}
-    declared = {cls.define_schema().node_id: nodes.stand_in.object_info(cls) for cls in vars(nodes).values()
-                if isinstance(cls, type) and cls.__name__ in found}  # fmt: skip
+    declared = {name: nodes.stand_in.object_info(node) for name, node in nodes.by_id.items()}
     assert set(declared) == found
     files = comfy.get("/object_info/StylePluginLoadModel")["StylePluginLoadModel"]["input"]["required"]["model_name"][1]
     assert files["options"][-1] == "broken.safetensors"

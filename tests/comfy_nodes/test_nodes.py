@@ -14,7 +14,7 @@ from styleplugin.options import FrameOptions, StylizeOptions, help_of
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOT = Path(__file__).parent / "schemas.json"
-SOURCE = ROOT / "comfy_nodes" / "nodes.py"
+SOURCES = [ROOT / "comfy_nodes" / name for name in ("nodes.py", "nodes_training.py")]
 
 pytestmark = pytest.mark.filterwarnings("ignore::styleplugin.StylePluginWarning")
 
@@ -94,12 +94,12 @@ def test_every_node_is_described_in_full(nodes):
 def test_the_manager_finds_the_nodes_in_the_source(nodes):
     """It reads classes whose base is spelled ComfyNode, and a literal node_id in Schema(...)."""
     found = []
-    for cls in ast.walk(ast.parse(SOURCE.read_text())):
+    for cls in (cls for source in SOURCES for cls in ast.walk(ast.parse(source.read_text()))):
         if isinstance(cls, ast.ClassDef) and any(ast.unparse(base) == "io.ComfyNode" for base in cls.bases):
             calls = [c for c in ast.walk(cls) if isinstance(c, ast.Call) and ast.unparse(c.func) == "io.Schema"]
             found += [k.value.value for c in calls for k in c.keywords if k.arg == "node_id"]
     assert found == [node.define_schema().node_id for node in listed(nodes)]
-    assert "NODE_CLASS_MAPPINGS" not in SOURCE.read_text()
+    assert not any("NODE_CLASS_MAPPINGS" in source.read_text() for source in SOURCES)
 
 
 def test_options_are_described_as_in_the_core(nodes):

@@ -1,0 +1,449 @@
+# pyright: reportMissingImports=false
+"""The training nodes; see `nodes` for the rules of what may never change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from . import logic, training
+from .host import ComfyHost
+
+TRAINING = "image/style transfer/training"
+
+StyleModel = io.Custom("STYLEPLUGIN_MODEL")
+TeacherModel = io.Custom("STYLEPLUGIN_TEACHER")
+TrainingPictures = io.Custom("STYLEPLUGIN_PICTURES")
+StudentStart = io.Custom("STYLEPLUGIN_PRUNING")
+LossMap = io.Custom("LOSS_MAP")
+
+
+class StylePluginLoadTeacher(io.ComfyNode):
+    """See `training.load_teacher`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginLoadTeacher",
+            display_name="Load Teacher",
+            category=TRAINING,
+            description="Choose who teaches a student: one of our models, or VGG-19 or MobileNet as a file.",
+            search_aliases=["VGG-19", "teacher model", "distillation"],
+            inputs=[
+                io.Combo.Input(
+                    "teacher_name",
+                    options=ComfyHost().files(logic.MODEL_SUFFIX),
+                    default="cd-wct.x16",
+                    tooltip="An embedded model, or a file of models/style_transfer; a full VGG-19 teaches best.",
+                ),
+                io.String.Input(
+                    "source",
+                    default="",
+                    advanced=True,
+                    tooltip="On the Hub instead: hub:OWNER/REPO@REVISION/FILE.safetensors; empty takes the name above.",
+                ),
+            ],
+            outputs=[TeacherModel.Output("teacher", tooltip="For the Distill nodes.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, teacher_name: str, source: str = "") -> Any:
+        return ComfyHost().fingerprint(teacher_name)
+
+    @classmethod
+    def execute(cls, teacher_name: str, source: str = "") -> io.NodeOutput:
+        return io.NodeOutput(training.load_teacher(ComfyHost(), teacher_name, source))
+
+
+class StylePluginPictureFolder(io.ComfyNode):
+    """See `training.picture_folder`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginPictureFolder",
+            display_name="Picture Folder",
+            category=TRAINING,
+            description="Choose a folder of training pictures: a subfolder of the input folder, or an example.",
+            search_aliases=["training data", "dataset", "image folder"],
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=training.picture_folders(ComfyHost()),
+                    default="example photos",
+                    tooltip="Put your pictures into a subfolder of ComfyUI's input folder and press R.",
+                )
+            ],
+            outputs=[TrainingPictures.Output("pictures", tooltip="For the Distill nodes.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, folder: str) -> io.NodeOutput:
+        return io.NodeOutput(training.picture_folder(_host(cls), folder))
+
+
+class StylePluginPrune(io.ComfyNode):
+    """Chooses what a student starts from; the work is done in the run."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginPrune",
+            display_name="Prune",
+            category=TRAINING,
+            description="Choose which filters of the teacher a student starts from; the run prunes before it trains.",
+            search_aliases=["SPP", "IncReg", "GReg", "structured pruning", "filter pruning"],
+            inputs=[
+                io.Combo.Input(
+                    "rule",
+                    options=["l1", "activation", "spp", "increg", "greg", "random"],
+                    default="increg",
+                    tooltip="l1, activation: the strongest; spp, increg, greg: what is left when filters are taken out "
+                    "while the teacher trains on; random: none.",
+                )
+            ],
+            outputs=[StudentStart.Output("start", tooltip="For Distill WCT and Distill AdaIN.")],
+        )
+
+    @classmethod
+    def execute(cls, rule: str) -> io.NodeOutput:
+        return io.NodeOutput(training.Pruning(rule))
+
+
+class StylePluginDistillWCT(io.ComfyNode):
+    """See `training.distill`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginDistillWCT",
+            display_name="Distill WCT Pairs",
+            category=TRAINING,
+            description="Train small encoder-decoder pairs for WCT on your pictures, one for each level.",
+            search_aliases=["Collaborative Distillation", "train WCT", "train style model"],
+            inputs=[
+                *_sources(),
+                io.Int.Input(
+                    "depth", default=3, min=1, max=5, tooltip="The deepest level; all levels up to it are trained."
+                ),
+                *_settings("my-wct", width=0.25),
+                StudentStart.Input("start", optional=True, tooltip="From Prune; by default the largest filters."),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+            is_experimental=True,
+        )
+
+    @classmethod
+    def execute(cls, teacher: Any, photos: Any, depth: int, start: Any = None, **chosen: Any) -> io.NodeOutput:
+        levels = tuple(range(1, depth + 1))
+        return _distilled(cls, "wct", teacher, photos, None, start, levels=levels, **chosen)
+
+
+class StylePluginDistillAdaIN(io.ComfyNode):
+    """See `training.distill`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginDistillAdaIN",
+            display_name="Distill AdaIN",
+            category=TRAINING,
+            description="Train a small encoder-decoder pair for AdaIN on your photographs and artworks.",
+            search_aliases=["train AdaIN", "train style model", "Collaborative Distillation"],
+            inputs=[
+                *_sources(paintings=True),
+                io.Int.Input(
+                    "level", default=4, min=2, max=5, tooltip="4 is usual; 3 trains quicker and has finer strokes."
+                ),
+                *_settings("my-adain", width=0.25),
+                StudentStart.Input("start", optional=True, tooltip="From Prune; by default the largest filters."),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+            is_experimental=True,
+        )
+
+    @classmethod
+    def execute(
+        cls, teacher: Any, photos: Any, paintings: Any, level: int, start: Any = None, **chosen: Any
+    ) -> io.NodeOutput:
+        return _distilled(cls, "adain", teacher, photos, paintings, start, levels=(level,), **chosen)
+
+
+class StylePluginDistillPhoto(io.ComfyNode):
+    """See `training.distill`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginDistillPhoto",
+            display_name="Distill Photorealistic",
+            category=TRAINING,
+            description="Train a small photorealistic student on your photographs, by PCA-based distillation.",
+            search_aliases=["PCA distillation", "train photo style model"],
+            inputs=[
+                *_sources(),
+                io.Combo.Input(
+                    "backbone",
+                    options=["vgg", "mobilenet"],
+                    default="vgg",
+                    tooltip="The student's; the teacher is a model of this kind, VGG-19 or MobileNet.",
+                ),
+                *_settings("my-photo", width=1.0),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+            is_experimental=True,
+        )
+
+    @classmethod
+    def execute(cls, teacher: Any, photos: Any, backbone: str, **chosen: Any) -> io.NodeOutput:
+        return _distilled(cls, "photorealistic", teacher, photos, None, None, backbone=backbone, **chosen)
+
+
+class StylePluginDistillKBStyle(io.ComfyNode):
+    """See `training.distill`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginDistillKBStyle",
+            display_name="Distill KBStyle",
+            category=TRAINING,
+            description="Train a network of about 200 KB for any style, and its teacher, on your pictures.",
+            search_aliases=["KBStyle", "symmetric distillation", "train style model"],
+            inputs=[*_sources(paintings=True), *_settings("my-kbstyle", width=1.0)],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+            is_experimental=True,
+        )
+
+    @classmethod
+    def execute(cls, teacher: Any, photos: Any, paintings: Any, **chosen: Any) -> io.NodeOutput:
+        return _distilled(cls, "kbstyle", teacher, photos, paintings, None, **chosen)
+
+
+class StylePluginPreviewTraining(io.ComfyNode):
+    """See `training.preview_training`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginPreviewTraining",
+            display_name="Preview Training",
+            category=TRAINING,
+            description="Show the curves and the newest contact sheet of a run, finished or not.",
+            search_aliases=["loss curve", "training progress", "plot loss"],
+            inputs=[
+                io.Combo.Input(
+                    "run",
+                    options=training.runs(ComfyHost()),
+                    tooltip="Runs of the output folder style_training, the newest first; press R to list new ones.",
+                )
+            ],
+            outputs=[
+                io.Image.Output("sheet", tooltip="Validation pictures and what the student makes of them."),
+                io.Image.Output("curves", tooltip="Losses of all phases."),
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, run: str) -> Any:
+        return training.run_fingerprint(ComfyHost(), run)
+
+    @classmethod
+    def execute(cls, run: str) -> io.NodeOutput:
+        sheet, curves = training.preview_training(_host(cls), run)
+        return io.NodeOutput(sheet, curves, ui=ui.PreviewImage(curves, cls=cls))
+
+
+class StylePluginSaveStudent(io.ComfyNode):
+    """See `training.save_student`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginSaveStudent",
+            display_name="Save Student",
+            category=TRAINING,
+            description="Keep a trained student in the output folder, where Load Style Model lists it.",
+            search_aliases=["save model", "export student"],
+            inputs=[
+                StyleModel.Input("model", tooltip="From a Distill node."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="style_transfer/student",
+                    tooltip="Name in the output folder; what is below style_transfer is listed by Load Style Model.",
+                ),
+                io.Boolean.Input(
+                    "even_if_failed",
+                    default=False,
+                    advanced=True,
+                    tooltip="Save a student that fails its quality gate, too.",
+                ),
+            ],
+            outputs=[StyleModel.Output("model", tooltip="The same student.")],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, model: Any, filename_prefix: str, even_if_failed: bool = False) -> io.NodeOutput:
+        training.save_student(_host(cls), model, filename_prefix, even_if_failed)
+        return io.NodeOutput(model)
+
+
+class StylePluginPublishStudent(io.ComfyNode):
+    """See `training.publish_student`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginPublishStudent",
+            display_name="Publish Student",
+            category=TRAINING,
+            description="Upload a student that passes its quality gate to the Hugging Face Hub, with a model card.",
+            search_aliases=["Hugging Face", "upload model", "share student"],
+            inputs=[
+                StyleModel.Input("model", tooltip="From a Distill node."),
+                io.String.Input("repo", default="", tooltip="OWNER/REPO; it is made if there is none."),
+                io.Boolean.Input("private", default=True, tooltip="Make a new repository private."),
+            ],
+            outputs=[io.String.Output("source", tooltip="The pinned source under which others find the student.")],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, model: Any, repo: str, private: bool) -> io.NodeOutput:
+        return io.NodeOutput(training.publish_student(_host(cls), model, repo, private))
+
+
+class StylePluginPullModel(io.ComfyNode):
+    """See `training.pull_model`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginPullModel",
+            display_name="Pull Style Model",
+            category="image/style transfer/loaders",
+            description="Download a style model of the Hugging Face Hub once, check it, and load it.",
+            search_aliases=["Hugging Face", "download model", "hub"],
+            inputs=[
+                io.String.Input(
+                    "source",
+                    default="",
+                    tooltip="hub:OWNER/REPO@REVISION/FILE.safetensors, with #SHA256 behind it if you have it.",
+                )
+            ],
+            outputs=[StyleModel.Output("model", tooltip="For Encode Style and the transfer nodes.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, source: str) -> io.NodeOutput:
+        return io.NodeOutput(training.pull_model(_host(cls), source))
+
+
+def _host(node: type[io.ComfyNode]) -> ComfyHost:
+    return ComfyHost(node.hidden.unique_id)
+
+
+def _sources(*, paintings: bool = False) -> list[Any]:
+    inputs: list[Any] = [
+        TeacherModel.Input("teacher", tooltip="From Load Teacher."),
+        TrainingPictures.Input("photos", tooltip="Photographs, from Picture Folder; some hundred are good."),
+    ]
+    if paintings:
+        inputs.append(TrainingPictures.Input("paintings", tooltip="Artworks, from Picture Folder."))
+    return inputs
+
+
+def _settings(run_name: str, *, width: float) -> list[Any]:
+    """Declare what all Distill nodes ask for."""
+    relative = "VGG-19; 0.25 makes it 16 times smaller" if width < 1 else "the paper's student"
+    return [
+        io.String.Input(
+            "run_name",
+            default=run_name,
+            tooltip="Of the run and the student: lower-case letters, digits, '.', '_', '-'. The same settings go on "
+            "where the run was stopped.",
+        ),
+        io.Float.Input("minutes", default=30.0, min=0.1, max=10080.0, step=0.1, tooltip="Time budget."),
+        io.Float.Input(
+            "width",
+            default=width,
+            min=0.05,
+            max=4.0,
+            step=0.005,
+            tooltip=f"Channels of the student relative to {relative}.",
+        ),
+        io.Int.Input(
+            "crop",
+            default=0,
+            min=0,
+            max=512,
+            step=16,
+            advanced=True,
+            tooltip="Side of the training crops in pixels; 0 chooses.",
+        ),
+        io.Int.Input(
+            "batch",
+            default=0,
+            min=0,
+            max=256,
+            advanced=True,
+            tooltip="Crops of a step; 0 chooses, more need more memory.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=(1 << 53) - 1,
+            control_after_generate=io.ControlAfterGenerate.fixed,
+            advanced=True,
+            tooltip="Of all random numbers.",
+        ),
+    ]
+
+
+def _outputs() -> list[Any]:
+    return [
+        StyleModel.Output("model", tooltip="The student: for the transfer nodes, Save Student and Publish Student."),
+        io.Image.Output("sheet", tooltip="Validation pictures and what the student makes of them."),
+        io.Image.Output("curves", tooltip="Losses of all phases."),
+        LossMap.Output("losses", tooltip="The losses, for the host's Plot Loss Graph."),
+        io.String.Output("report", tooltip="Size, figures, and whether the student passes its quality gate."),
+    ]
+
+
+def _distilled(
+    node: type[io.ComfyNode], method: str, teacher: Any, photos: Any, paintings: Any, start: Any, **chosen: Any
+) -> io.NodeOutput:
+    return io.NodeOutput(*training.distill(_host(node), method, teacher, photos, paintings, start, **chosen))
+
+
+TRAINING_NODES: list[type[io.ComfyNode]] = [
+    StylePluginLoadTeacher,
+    StylePluginPictureFolder,
+    StylePluginPrune,
+    StylePluginDistillWCT,
+    StylePluginDistillAdaIN,
+    StylePluginDistillPhoto,
+    StylePluginDistillKBStyle,
+    StylePluginPreviewTraining,
+    StylePluginSaveStudent,
+    StylePluginPublishStudent,
+    StylePluginPullModel,
+]
+"""In the order of the menu."""
