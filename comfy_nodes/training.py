@@ -86,10 +86,11 @@ def load_teacher(host: TrainingHost, name: str, source: str) -> Teacher:
 
 
 def picture_folders(host: TrainingHost) -> list[str]:
-    """Return the folders of pictures: those that came with the pack, then the subfolders of the input folder."""
+    """Return the folders with pictures: those that came with the pack, then the subfolders of the input folder."""
     examples = [f"{EXAMPLE}{path.name}" for path in sorted(EXAMPLES.glob("*")) if path.is_dir()]
     root = host.input_folder()
-    own = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    folders = (path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ()
+    own = sorted(path.name for path in folders if train.holds_pictures(path))
     return [*examples, *own]
 
 

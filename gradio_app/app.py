@@ -10,13 +10,12 @@ from typing import Any
 
 import gradio as gr
 
-from gradio_app import events
-from gradio_app.controls import models_of
+from gradio_app import events, models
 from gradio_app.examples import SAMPLES, STYLES, example
 from gradio_app.looks import CSS, theme
 from gradio_app.pictures import COLORS, MAX_MEGAPIXELS
 from gradio_app.tasks import Task
-from styleplugin.errors import StylePluginWarning
+from styleplugin.errors import StylePluginError, StylePluginWarning
 from styleplugin.options import OptimizeOptions, StylizeOptions
 
 MAX_UPLOAD = "64mb"
@@ -206,7 +205,7 @@ def _large(folder: str | None) -> None:
 
 
 def _model(task: Task, *methods: str) -> gr.Dropdown:
-    return task.setting("model", gr.Dropdown(models_of(*methods), label="Model"))
+    return task.setting("model", gr.Dropdown(models.models_of(*methods), label="Model"))
 
 
 def _common(task: Task) -> None:
@@ -225,11 +224,24 @@ def main() -> None:
     parser.add_argument("--host", help="address to listen at: 127.0.0.1, this machine alone, or 0.0.0.0, the network")
     parser.add_argument("--port", type=int, help="by default the first free one from 7860")
     parser.add_argument("--folder", help="let the page choose pictures of this folder of this machine")
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help="offer a model of your own: file:PATH or hub:OWNER/REPO@REVISION/FILE",
+    )
     parser.add_argument("--mcp", action="store_true", help="serve the events as MCP tools, too")
     parser.add_argument("--open", action="store_true", help="open a browser")
     options = parser.parse_args()
     if options.folder and not Path(options.folder).is_dir():
         parser.error(f"--folder: {options.folder!r} is not a folder")
+    # Whoever starts the page knows these models; its visitors choose from the list.
+    warnings.simplefilter("ignore", StylePluginWarning)
+    for source in options.model:
+        try:
+            models.admit(source)
+        except StylePluginError as error:
+            parser.error(f"--model: {error.code}: {error}")
     launch(
         build(options.folder),
         server_name=options.host,

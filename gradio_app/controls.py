@@ -33,14 +33,6 @@ def control(cls: type, name: str, **changes: Any) -> Any:
     return (gr.Dropdown if "choices" in given else gr.Slider if "step" in given else gr.Checkbox)(**given)
 
 
-def models_of(*methods: str) -> list[tuple[str, str]]:
-    """Return the embedded models of some methods as (label, name), the methods' own models first."""
-    own = [styleplugin.DEFAULT_MODELS[method] for method in methods]
-    entries = [entry for entry in styleplugin.list_models() if entry.method in methods]
-    entries.sort(key=lambda entry: own.index(entry.name) if entry.name in own else len(own))
-    return [(f"{entry.name}: {entry.description}", entry.name) for entry in entries]
-
-
 def write_recipe(task: str, settings: dict[str, Any]) -> str:
     """Return settings as text."""
     return json.dumps({"styleplugin": styleplugin.__version__, "task": task} | settings, indent=2)

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +15,7 @@ from PIL import Image
 
 import styleplugin
 from gradio_app.jobs import Job, Step, stop_session
+from gradio_app.models import loaded
 from gradio_app.pictures import drawn_regions, for_page, read, small, smaller
 from gradio_app.zero import gpu
 from styleplugin import Optimization, Picture, Result, StyleWeight, Stylizer
@@ -60,7 +60,7 @@ def paint(
     Args:
         content: The photo.
         style: The picture with the style.
-        model: An embedded model: cd-wct.x16, cd-adain.x16 or kbstyle.200k.
+        model: A model of the list: cd-wct.x16, cd-adain.x16 or kbstyle.200k.
         strength: 0 keeps the photo, 1 is the full effect.
         style_scale: Size of the style picture relative to itself, 0.1 to 4; larger gives larger strokes.
         keep_color: off, luminance or lab.
@@ -80,7 +80,7 @@ def paint(
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:
         photo, picture = read(content, "a photo"), read(style, "a style picture")
-        result = _quick_then_whole(job, photo, [StyleWeight(style=picture)], _loaded(model), options)
+        result = _quick_then_whole(job, photo, [StyleWeight(style=picture)], loaded(model), options)
         return _finished(photo, result, folder, file_format)
 
     yield from _run(work, 1, request, progress)
@@ -115,7 +115,7 @@ def photo_look(
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:
         photo, picture = read(content, "a photo"), read(style, "a photo with the look")
-        result = _quick_then_whole(job, photo, [StyleWeight(style=picture)], _loaded(model), options)
+        result = _quick_then_whole(job, photo, [StyleWeight(style=picture)], loaded(model), options)
         title = f"{Path(picture.name).stem}-look"
         look = styleplugin.fit_look(photo, result.picture, size=int(table), title=title, on_step=_telling(job))
         outcome = _finished(photo, result, folder, file_format)
@@ -227,7 +227,7 @@ def mix(
         regions: A drawing of any size, {"background": null, "layers": [picture with alpha], "composite": null}: red is
             the region of style 1, green of style 2, blue of style 3, yellow of style 4. Styles without a region are
             mixed everywhere else.
-        model: An embedded model: cd-wct.x16, cd-adain.x16 or kbstyle.200k.
+        model: A model of the list: cd-wct.x16, cd-adain.x16 or kbstyle.200k.
         strength: 0 keeps the photo, 1 is the full effect.
         style_scale: Size of the style pictures relative to themselves, 0.1 to 4.
         keep_color: off, luminance or lab.
@@ -246,7 +246,7 @@ def mix(
         ]
         if not parts:
             read(None, "at least one style picture")
-        result = _quick_then_whole(job, photo, parts, _loaded(model), options)
+        result = _quick_then_whole(job, photo, parts, loaded(model), options)
         return _finished(photo, result, folder, file_format)
 
     yield from _run(work, 1, request, progress)
@@ -271,7 +271,7 @@ def large(
     Args:
         file: The picture, up to 100 megapixels.
         style: The picture with the style.
-        model: An embedded model.
+        model: A model of the list.
         strength: 0 keeps the picture, 1 is the full effect.
         style_scale: Size of the style picture relative to itself, 0.1 to 4.
         keep_color: off, luminance or lab.
@@ -283,7 +283,7 @@ def large(
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:
         photo, picture = read(chosen or file, "a picture file"), read(style, "a style picture")
-        stylizer = _loaded(model, int(memory_limit_mb))
+        stylizer = loaded(model, int(memory_limit_mb))
         result = stylizer(photo, picture, on_step=_telling(job), **options)
         return _finished(photo, result, folder, file_format)
 
@@ -298,7 +298,7 @@ def stop(request: gr.Request) -> None:
 def warm_up() -> None:
     """Load the model of the first tab and use it once, so that the first picture does not wait for that."""
     picture = styleplugin.to_picture(Image.new("RGB", (64, 64), "gray"))
-    job = Job(lambda job: _loaded(styleplugin.DEFAULT_MODELS["wct"])(picture, picture, on_step=_telling(job)))
+    job = Job(lambda job: loaded(styleplugin.DEFAULT_MODELS["wct"])(picture, picture, on_step=_telling(job)))
     for _ in job.steps("warm up"):
         pass
 
@@ -377,14 +377,6 @@ def _finished(photo: Picture, result: Result, folder: Path, file_format: str, no
     notes = [note, *report.warnings] if note else report.warnings
     pair = (small(photo), small(result.picture))
     return Outcome(pair, "\n\n".join([line, *notes]), [str(path)])
-
-
-@lru_cache(maxsize=16)
-def _loaded(model: str, memory_limit_mb: int | None = None) -> Stylizer:
-    """Return an embedded model, loaded once."""
-    if model not in [entry.name for entry in styleplugin.list_models()]:
-        raise gr.Error(f"There is no embedded model {model!r}.", print_exception=False)
-    return styleplugin.load(model, memory_limit_mb=memory_limit_mb)
 
 
 def _telling(job: Job[Any]) -> Callable[[float, float, str], None]:

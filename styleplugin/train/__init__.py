@@ -15,7 +15,7 @@ from styleplugin.train.phases import BEST
 from styleplugin.train.plan import Plan
 from styleplugin.train.presets import new_recipe
 from styleplugin.train.runner import run
-from styleplugin.train.sources import count_pictures
+from styleplugin.train.sources import count_pictures, holds_pictures
 from styleplugin.train.toml import recipe_text
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Recipe",
     "bundle",
     "count_pictures",
+    "holds_pictures",
     "new_recipe",
     "read_log",
     "read_recipe",

@@ -60,6 +60,11 @@ def count_pictures(source: str | Path) -> int:
     return count
 
 
+def holds_pictures(folder: Path) -> bool:
+    """Whether there is a picture or a tar in a folder, at any depth."""
+    return any(_is_picture(path.name) or path.suffix == ".tar" for path in folder.rglob("*"))
+
+
 def _find(source: Path) -> tuple[list[Path], list[Path]]:
     """Return the tars and the folders that a source names."""
     found = sorted(source.parent.glob(source.name)) if "*" in source.name else [source]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 import urllib.request
 from pathlib import Path
@@ -64,8 +65,8 @@ def test_the_host_sees_what_the_stand_in_says(comfy, nodes):
     for name, expected in json.loads(json.dumps(declared)).items():
         given = {key: info[name][key] for key in expected}
         given["input"] = {kind: given["input"][kind] for kind in expected["input"]}
-        if name == "StylePluginLoadModel":
-            given["input"]["required"]["model_name"][1]["options"].pop()
+        for combo in {"model_name", "teacher_name"} & set(given["input"]["required"]):
+            given["input"]["required"][combo][1]["options"].pop()
         assert given == expected, name
         assert not info[name]["python_module"].startswith("comfy")
 
@@ -180,6 +181,37 @@ def test_the_optimization_runs_and_cancel_stops_it(comfy):
     comfy.post("/interrupt", {})
     assert error_of(comfy.wait(prompt_id))[0] == "execution_interrupted"
     assert saved(comfy, comfy.run(optimized(3, "afterwards"))).shape == (640, 960, 3)
+
+
+def distilled(minutes: float, run_name: str) -> dict:
+    """A prompt that trains a tiny student, saves it, and paints with it."""
+    settings = {"level": 3, "minutes": minutes, "width": 0.125, "crop": 64, "batch": 4, "seed": 0}
+    return stylized(["2", 0], save_as=run_name) | {
+        "1": node("StylePluginDistillAdaIN", teacher=["4", 0], photos=["5", 0], paintings=["6", 0], run_name=run_name,
+                  **settings),
+        "4": node("StylePluginLoadTeacher", teacher_name="cd-wct.x16", source=""),
+        "5": node("StylePluginPictureFolder", folder="mine"),
+        "6": node("StylePluginPictureFolder", folder="example paintings"),
+        "7": node("StylePluginSaveStudent", model=["1", 0], filename_prefix=f"style_transfer/{run_name}",
+                  even_if_failed=True),
+    }  # fmt: skip
+
+
+def test_a_student_is_distilled_from_a_folder_and_cancel_stops_within_a_second(comfy):
+    shutil.copytree(ROOT / "docs" / "images" / "training" / "photos", comfy.folder / "input" / "mine")
+    prompt_id = comfy.start(distilled(5.0, "stopped"))
+    runs = comfy.folder / "output" / "style_training"
+    end = time.monotonic() + 120
+    while not list(runs.glob("stopped-*/best.safetensors")) and time.monotonic() < end:
+        time.sleep(0.2)
+    pressed = time.monotonic()
+    comfy.post("/interrupt", {})
+    assert error_of(comfy.wait(prompt_id))[0] == "execution_interrupted"
+    assert time.monotonic() - pressed < 1
+    assert saved(comfy, comfy.run(distilled(0.3, "own"))).std() > 10
+    models = comfy.get("/object_info")["StylePluginLoadModel"]["input"]["required"]["model_name"][1]["options"]
+    assert {"own_00001_.safetensors", "stopped-best_00001_.safetensors"} <= set(models)
+    assert saved(comfy, comfy.run(stylized(["2", 0], save_as="after-training"))).shape == (640, 960, 3)
 
 
 def test_files_that_appear_are_listed_and_loaded(comfy):

@@ -154,10 +154,11 @@ def test_folders_and_runs_are_those_that_are_listed(host: PlainHost, tmp_path: P
     assert training.runs(host) == ["none yet"]
     own = host.input_folder() / "mine"
     own.mkdir(parents=True)
-    assert training.picture_folders(host)[-1] == "mine"
+    assert training.picture_folders(host)[-1] == "example photos"
     with pytest.raises(errors.UsageError, match="no picture"):
         training.picture_folder(host, "mine")
     shutil.copy(next((training.EXAMPLES / "photos").glob("*.jpg")), own)
+    assert training.picture_folders(host)[-1] == "mine"
     training.picture_folder(host, "mine")
     assert host.said[-1] == "1 pictures"
     for name in ("../mine", "gone", "mine/../..", "", "."):

@@ -5,7 +5,7 @@ import json
 import gradio as gr
 import pytest
 
-from gradio_app.controls import control, models_of, read_recipe, write_recipe
+from gradio_app.controls import control, read_recipe, write_recipe
 from styleplugin.errors import UsageError
 from styleplugin.options import OptimizeOptions, StylizeOptions, help_of
 
@@ -19,10 +19,6 @@ def test_controls_have_the_range_default_and_help_of_their_option():
     assert isinstance(color, gr.Dropdown) and [value for _, value in color.choices] == ["off", "luminance", "lab"]
     assert isinstance(control(StylizeOptions, "keep_luminance"), gr.Checkbox)
     assert control(OptimizeOptions, "steps", maximum=1000).maximum == 1000
-
-
-def test_the_methods_own_models_come_first():
-    assert [name for _, name in models_of("wct", "kbstyle")][:2] == ["cd-wct.x16", "kbstyle.200k"]
 
 
 CONTROLS = {"strength": control(StylizeOptions, "strength"), "keep_color": control(StylizeOptions, "keep_color")}

@@ -138,7 +138,7 @@ def test_what_is_missing_is_said(photo, painting):
     for event, args in ((events.paint, (None, painting)), (events.paint, (photo, None)), (events.mix, (photo, None))):
         with pytest.raises(gr.Error, match=r"Give (a|at least one)"):
             run(event, *args)
-    with pytest.raises(gr.Error, match="no embedded model"):
+    with pytest.raises(gr.Error, match="no model"):
         run(events.paint, photo, painting, "file:/etc/passwd")
 
 
