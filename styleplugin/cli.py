@@ -461,6 +461,7 @@ def train_command(
     out: str | None = None,
     resume: bool = False,
     minutes: float | None = None,
+    plan: bool = True,
     teacher: str | None = None,
     photos: str | None = None,
     paintings: str | None = None,
@@ -475,6 +476,7 @@ def train_command(
             the recipe's name in runs.
         resume: Go on with the run in the folder.
         minutes: Time budget: the steps are chosen from measured speeds so that all takes this long.
+        plan: Measure speed, memory and disk first, and print what is ahead.
         teacher: In place of the recipe's: a model by name, or a VGG-19 or MobileNet as file:PATH or
             hub:OWNER/REPO@REVISION/FILE.
         photos: Folder or tar of the photographs in place of the recipe's.
@@ -495,7 +497,7 @@ def train_command(
         teachers=teachers,
         device=device,
         on_event=_show_event,
-        on_plan=print,
+        on_plan=print if plan else None,
     )
     print(weights)
 

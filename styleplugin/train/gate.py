@@ -22,8 +22,8 @@ def verdict(recipe: RunRecipe, metrics: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in metrics.items():
             if key.partition("_")[0] != name or not isinstance(value, (int, float)):
                 continue
-            if name in _AT_LEAST and value < limit:
+            if name in _AT_LEAST and not value >= limit:
                 failed.append(f"{key} is {value:g}, at least {limit:g} is needed")
-            elif name not in _AT_LEAST and value > limit:
+            elif name not in _AT_LEAST and not value <= limit:
                 failed.append(f"{key} is {value:g}, at most {limit:g} is allowed")
     return {"passed": not failed, "failed": failed, "limits": limits}

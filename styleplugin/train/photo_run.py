@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.checkpoint import TEACHER, read_weights, write_weights
+from styleplugin.errors import UsageError
 from styleplugin.models.mobilenet import MobileNet
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.photorealistic import PhotoModel
@@ -46,6 +47,7 @@ class PhotoRun(PhasedRun):
         path = self.out / "eigenbases.safetensors"
         if not path.exists():
             pictures = self.content.center_crops(self.recipe.data.crop, self.recipe.basis_pictures)
+            self._check_widths(pictures[:1])
             points = zip(self._covariances(pictures), self.recipe.spec.widths, self.recipe.energy, strict=True)
             bases = [global_eigenbasis(covariances, width, energy) for covariances, width, energy in points]
             kept = [basis.variance_kept for basis in bases]
@@ -55,6 +57,17 @@ class PhotoRun(PhasedRun):
         kept = weights.metadata["variance_kept"]
         self.log.write(event="eigenbases", **{f"kept{k + 1}": share for k, share in enumerate(kept)})
         return [Eigenbasis(weights.tensors[f"basis{k}"], share) for k, share in enumerate(kept)]
+
+    @torch.no_grad()
+    def _check_widths(self, picture: Tensor) -> None:
+        """Raise UsageError SP121 if the student is wider than its teacher."""
+        taught = [feature.shape[1] for feature in self.teacher.features(picture)]  # type: ignore[operator]
+        for point, (own, full) in enumerate(zip(self.recipe.spec.widths, taught, strict=True), 1):
+            if own > full:
+                raise UsageError(
+                    "SP121",
+                    f"At transform point {point} the student has {own} channels and its teacher has {full} channels.",
+                )
 
     @torch.no_grad()
     def _covariances(self, pictures: Tensor) -> list[list[Tensor]]:

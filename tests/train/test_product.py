@@ -1,0 +1,291 @@
+"""A training as its user meets it: plan, budget, the best student so far, gate, report, several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import styleplugin
+from styleplugin.checkpoint import read_weights
+from styleplugin.encoders import load_encoder
+from styleplugin.errors import Cancelled, OutputError, ResourceError, UsageError, WeightsError
+from styleplugin.registry import load_model, save_model
+from styleplugin.train import BEST, BundleRecipe, EncoderRecipe, Plan, Recipe, read_log, run
+from styleplugin.train.config import DataOptions, GateOptions, PhaseOptions, TeacherOptions
+
+from .test_runner import sha256, stop_at
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("styleplugin.train.phases.PROBE_SECONDS", 0.05)
+
+
+def test_a_plan_comes_before_the_first_step_and_changes_nothing(make_recipe, tmp_path: Path):
+    plans: list[Plan] = []
+    rows: list[dict] = []
+    recipe = make_recipe()
+    planned = run(recipe, tmp_path / "planned", device="cpu", on_event=rows.append, on_plan=lambda p: (
+        plans.append(p), rows.append({"planned": True})))  # fmt: skip
+    (plan,) = plans
+    assert [phase.phase for phase in plan.phases] == list(recipe.phases)
+    assert all(phase.steps == 6 and phase.seconds_per_step > 0 for phase in plan.phases)
+    assert plan.memory_mb > 0 and plan.disk_mb >= 1
+    assert rows[0] == {"planned": True}
+    assert sha256(planned) == sha256(run(recipe, tmp_path / "plain", device="cpu"))
+    assert not list(tmp_path.glob("*/.rehearsal*"))
+    left = [row["seconds_left"] for row in rows if "seconds_left" in row]
+    assert left == sorted(left, reverse=True) or left[0] > left[-1]
+
+
+def test_a_budget_covers_all_pairs_of_a_bundle(make_recipe, tmp_path: Path):
+    plans: list[Plan] = []
+    pairs = tuple(make_recipe(level=level) for level in (1, 2))
+    recipe = BundleRecipe(name="both", pairs=pairs, minutes=0.05, license="MIT")
+    weights = read_weights(run(recipe, tmp_path, device="cpu", on_plan=plans.append))
+    assert len(plans[0].phases) == 8 and plans[0].seconds < 4
+    steps = [card["steps"] for card in weights.metadata["card"]["pairs"].values()]
+    assert all(count >= 1 for counts in steps for count in counts.values())
+    assert weights.metadata["card"]["gate"]["passed"] in (True, False)
+
+
+def test_pairs_of_a_bundle_grow_from_each_other_by_name(make_recipe, tmp_path: Path):
+    pairs = (make_recipe(level=1), make_recipe(level=2, grow_from="tiny1"))
+    model, _ = load_model(
+        read_weights(run(BundleRecipe(name="both", pairs=pairs, license="MIT"), tmp_path, device="cpu"))
+    )
+    assert model.levels == (2, 1)
+
+
+def test_a_time_boxed_run_that_was_killed_keeps_its_steps(make_recipe, tmp_path: Path):
+    stopped = stop_at("teacher_decoder", 2)
+    with pytest.raises(Cancelled):
+        run(make_recipe(level=1), tmp_path, device="cpu", seconds=20, on_event=stopped)
+    planned = next(row["steps"] for row in read_log(tmp_path) if row.get("event") == "phase")
+    rows: list[dict] = []
+    run(make_recipe(level=1), tmp_path, device="cpu", seconds=3, resume=True, on_event=rows.append)
+    assert next(row["steps"] for row in rows if row.get("event") == "phase") == planned
+
+
+def test_the_best_student_so_far_can_be_used_before_the_end(make_recipe, tmp_path: Path):
+    recipe = make_recipe(validate_every=2)
+    with pytest.raises(Cancelled):
+        run(recipe, tmp_path, device="cpu", on_event=stop_at("student_encoder", 6))
+    assert not (tmp_path / BEST).exists()
+    with pytest.raises(Cancelled):
+        run(recipe, tmp_path, resume=True, device="cpu", on_event=stop_at("student_pair", 4))
+    best = read_weights(tmp_path / BEST)
+    losses = [row["validation"] for row in read_log(tmp_path) if row.get("phase") == "student_pair" and "psnr" in row]
+    assert best.metadata["card"]["metrics"]["validation"] == min(losses)
+    model, _ = load_model(best)
+    assert model(torch.rand(1, 3, 32, 32)).isfinite().all()
+    run(recipe, tmp_path, resume=True, device="cpu")
+    assert not (tmp_path / BEST).exists()
+
+
+def test_a_stop_from_outside_is_heard_after_every_step(make_recipe, tmp_path: Path):
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 20
+
+    with pytest.raises(Cancelled):
+        run(make_recipe(), tmp_path, device="cpu", should_stop=should_stop, on_plan=lambda plan: None)
+
+
+def test_the_gate_judges_the_finished_student(make_recipe, tmp_path: Path):
+    weak = read_weights(run(make_recipe(gate=GateOptions(psnr=99.0)), tmp_path / "weak", device="cpu"))
+    gate = weak.metadata["card"]["gate"]
+    assert not gate["passed"] and any("at least 99" in reason for reason in gate["failed"])
+    kind = read_weights(run(make_recipe(gate=GateOptions(psnr=0.0, dead=1.0)), tmp_path / "kind", device="cpu"))
+    assert kind.metadata["card"]["gate"] == {"passed": True, "failed": [], "limits": {"psnr": 0.0, "dead": 1.0}}
+    assert "fails its quality gate" in (tmp_path / "weak" / "report.html").read_text()
+
+
+def test_the_report_is_one_file_with_everything(make_recipe, tmp_path: Path):
+    run(make_recipe(name="<script>x</script>", validate_every=3), tmp_path, device="cpu")
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>" not in page and "&lt;script&gt;" in page
+    assert page.count("data:image/jpeg;base64,") == 4 and page.count("data:image/png;base64,") == 1
+    assert "http" not in page.replace("http-equiv", "")
+    for words in ("student_pair", "psnr", "quality gate", "&quot;widths&quot;"):
+        assert words in page
+
+
+def test_a_finished_bundle_has_one_report(make_recipe, tmp_path: Path):
+    pairs = tuple(make_recipe(level=level) for level in (1, 2))
+    run(BundleRecipe(name="both", pairs=pairs, license="MIT"), tmp_path, device="cpu")
+    assert (tmp_path / "report.html").read_text().count("<h2>") == 2
+
+
+def test_an_encoder_for_the_optimization_is_trained_alone(make_recipe, data_options, tmp_path: Path):
+    recipe = EncoderRecipe(
+        name="eyes",
+        level=2,
+        widths=(4, 4, 5),
+        precision="fp32",
+        log_every=2,
+        data=data_options,
+        teacher=make_recipe().teacher,
+        student_encoder=PhaseOptions(steps=8, batch=2, warmup=2),
+        license="MIT",
+    )
+    path = run(recipe, tmp_path, device="cpu")
+    loaded = load_encoder(f"file:{path}", allow_unknown=True) if _warns() else None
+    assert loaded and loaded.encoder.spec.widths == (4, 4, 5)
+    assert loaded.roots is not None and [tuple(root.shape) for root in loaded.roots] == [(4, 4), (5, 5)]
+    card = styleplugin.read_card(path)
+    assert 0 <= card["metrics"]["unexplained"] <= 1 and "passed" in card["gate"]
+    with pytest.raises(WeightsError, match="not in the list"):
+        load_encoder(f"file:{path}")
+    image = torch.rand(1, 3, 32, 48)
+    result = styleplugin.stylize(
+        image, image.flip(3), method="optimization", steps=2, scales=1, start="content", encoder=f"file:{path}",
+        allow_unknown_model=True,
+    )  # fmt: skip
+    assert result.tensor.isfinite().all()
+
+
+def _warns() -> bool:
+    import warnings
+
+    warnings.simplefilter("ignore", styleplugin.StylePluginWarning)
+    return True
+
+
+def test_any_of_our_encoders_can_teach(make_pair: Callable, make_recipe, tmp_path: Path):
+    from styleplugin.models.pairs import PairModel
+
+    path = tmp_path / "teacher.safetensors"
+    save_model(path, PairModel("wct", [make_pair(2)]), license="MIT")
+    _warns()
+    recipe = make_recipe(teacher=TeacherOptions(source=f"file:{path}"), widths=(3, 3, 3))
+    card = styleplugin.read_card(run(recipe, tmp_path / "out", device="cpu"))
+    assert list(card["teacher"]["sha256"]) == ["teacher.safetensors"]
+    with pytest.raises(WeightsError, match="ends at level 2; level 3 is needed"):
+        run(make_recipe(level=3, teacher=TeacherOptions(source=f"file:{path}")), tmp_path / "deep", device="cpu")
+
+
+def test_a_photorealistic_model_teaches_a_smaller_one(make_photo_model, data_options, tmp_path: Path):
+    from styleplugin.train import PhotoRecipe
+
+    path = tmp_path / "teacher.safetensors"
+    save_model(path, make_photo_model("vgg"), license="MIT")
+    _warns()
+    phase = PhaseOptions(steps=3, batch=2, warmup=1, pixel=100.0, perceptual=0.0)
+    phases = dict.fromkeys(("block1", "block2", "block3", "block4", "joint"), phase)
+    settings = {"name": "small", "backbone": "vgg", "precision": "fp32", "data": data_options, "license": "MIT"}
+    teacher = TeacherOptions(source=f"file:{path}")
+    recipe = PhotoRecipe(widths=(3, 3, 4, 4), teacher=teacher, **settings, **phases)
+    model, _ = load_model(read_weights(run(recipe, tmp_path / "out", device="cpu")))
+    assert tuple(model.spec.widths) == (3, 3, 4, 4)
+    wide = replace(recipe, widths=(8, 8, 8, 8))
+    with pytest.raises(UsageError, match="has 4 channels"):
+        run(wide, tmp_path / "wide", device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "file", "broken tar"])
+def test_R07_a_wrong_folder_is_an_error_before_anything_is_trained(kind: str, make_recipe, tmp_path: Path):
+    folder = tmp_path / "pictures"
+    if kind == "empty":
+        folder.mkdir()
+    elif kind != "missing":
+        folder = folder.with_suffix(".tar" if kind == "broken tar" else ".txt")
+        folder.write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="pictures") as caught:
+        run(make_recipe(), tmp_path / "out", photos=folder, device="cpu")
+    assert caught.value.code in ("SP130", "SP131", "SP133")
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
+def test_R05_no_room_on_the_disk_is_noticed_before_the_start(make_recipe, tmp_path: Path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type(usage)(usage.total, usage.used, 0))
+    rows: list[dict] = []
+    with pytest.raises(ResourceError, match="are free in"):
+        run(make_recipe(), tmp_path, device="cpu", on_event=rows.append, on_plan=lambda plan: None)
+    assert not any("loss" in row for row in rows)
+
+
+def test_a_result_that_cannot_be_written_loses_nothing(make_recipe, tmp_path: Path, monkeypatch):
+    recipe = make_recipe()
+    whole = sha256(run(recipe, tmp_path / "whole", device="cpu"))
+    original = styleplugin.train.parts.write_weights
+    monkeypatch.setattr("styleplugin.train.parts.write_weights", _full_disk)
+    with pytest.raises(OutputError):
+        run(recipe, tmp_path / "full", device="cpu")
+    monkeypatch.setattr("styleplugin.train.parts.write_weights", original)
+    assert list((tmp_path / "full" / "checkpoints").iterdir())
+    assert sha256(run(recipe, tmp_path / "full", resume=True, device="cpu")) == whole
+
+
+def _full_disk(*args: object, **options: object) -> None:
+    raise OutputError("SP604", "The file could not be written: No space left on device.", "Free some space.")
+
+
+def test_a_folder_that_cannot_be_made_is_named(make_recipe, tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="cannot be made") as caught:
+        run(make_recipe(), tmp_path / "file" / "out", device="cpu")
+    assert caught.value.code == "SP144"
+
+
+WORKER = """
+import pickle, sys
+from pathlib import Path
+from styleplugin.train import run
+run(pickle.loads(Path(sys.argv[1]).read_bytes()), sys.argv[2], device="cpu", on_plan=lambda plan: print(plan))
+"""
+
+
+def test_two_processes_train_one_student(make_recipe, tmp_path: Path):
+    recipe: Recipe = make_recipe(validate_every=3)
+    (tmp_path / "recipe").write_bytes(pickle.dumps(recipe))
+    (tmp_path / "train.py").write_text(WORKER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
+    command += [str(tmp_path / "train.py"), str(tmp_path / "recipe"), str(tmp_path / "two")]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("of memory") == 1
+    both, alone = (
+        read_weights(p) for p in (tmp_path / "two" / "pair.safetensors", run(recipe, tmp_path / "one", device="cpu"))
+    )
+    # Half batches whose gradients are averaged: the same up to rounding, which training enlarges.
+    for name, value in alone.tensors.items():
+        torch.testing.assert_close(both.tensors[name], value, rtol=0.05, atol=0.05 * float(value.abs().max()))
+    rows = [json.loads(line) for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()]
+    steps = [(row["phase"], row["step"]) for row in rows if "loss" in row]
+    assert len(steps) == len(set(steps))
+
+
+def test_a_batch_must_be_shared_evenly():
+    from styleplugin.train.workers import Workers
+
+    workers = Workers()
+    workers.check(3)
+    workers.count = 2
+    with pytest.raises(UsageError, match="3 crops"):
+        workers.check(3)
+
+
+def test_pictures_of_the_user_are_enough(data_options: DataOptions, make_recipe, tmp_path: Path):
+    """A folder with subfolders, and a recipe that knows nothing of how they are called."""
+    folder = tmp_path / "my pictures" / "deep"
+    shutil.copytree(Path(data_options.photos), folder)
+    card = styleplugin.read_card(run(make_recipe(), tmp_path / "out", photos=tmp_path / "my pictures", device="cpu"))
+    assert card["data"]["pictures"]["training"] == 12
