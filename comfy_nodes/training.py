@@ -27,8 +27,8 @@ BYTES_PER_PIXEL = 4096
 """Memory of a training step for each pixel of its batch: features of teacher and student, and their gradients."""
 
 _RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_SHOWN = 768
-"""Longest side of a preview, pixels."""
+_SHOWN = 600
+"""Width of a preview, pixels."""
 
 
 class TrainingHost(logic.Host, Protocol):
@@ -237,13 +237,13 @@ class _Watcher:
 
 
 def _preview(out: Path) -> Image.Image:
-    """Return curves and contact sheet below one another, small enough for a node."""
+    """Return the curves of the running phase and the contact sheet below one another, small enough for a node."""
     sheet, plot = pictures_of_run(out)
-    width = max(sheet.width, plot.width)
-    page = Image.new("RGB", (width, sheet.height + plot.height), "white")
-    page.paste(plot, (0, 0))
-    page.paste(sheet, (0, plot.height))
-    page.thumbnail((_SHOWN, _SHOWN))
+    panel = plot.crop((plot.width - train.PANEL_WIDTH, 0, plot.width, plot.height))
+    parts = [picture.resize((_SHOWN, picture.height * _SHOWN // picture.width)) for picture in (panel, sheet)]
+    page = Image.new("RGB", (_SHOWN, sum(part.height for part in parts)))
+    page.paste(parts[0], (0, 0))
+    page.paste(parts[1], (0, parts[0].height))
     return page
 
 

@@ -1,6 +1,7 @@
 """Training: from a recipe and pictures to the weights file of a model."""
 
 from styleplugin.train.bundles import bundle
+from styleplugin.train.chart import WIDTH as PANEL_WIDTH
 from styleplugin.train.config import (
     BundleRecipe,
     EncoderRecipe,
@@ -20,6 +21,7 @@ from styleplugin.train.toml import recipe_text
 
 __all__ = [
     "BEST",
+    "PANEL_WIDTH",
     "BundleRecipe",
     "EncoderRecipe",
     "KBRecipe",

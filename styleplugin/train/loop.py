@@ -181,10 +181,19 @@ def fit(
                     "Lower the learning rate, or look at these pictures.",
                 )
             if stop:
-                raise Cancelled(f"Stopped at step {progress.step} with a checkpoint; continue with --resume.")
+                raise _stopped(progress)
             if late:
                 break
+        if workers.agree(stopped.is_set()):
+            # Asked for during the last step.
+            if workers.leads:
+                checkpoints.save(progress, stepper.trained, stepper.optimizer)
+            raise _stopped(progress)
     return progress
+
+
+def _stopped(progress: Progress) -> Cancelled:
+    return Cancelled(f"Stopped at step {progress.step} with a checkpoint; continue with --resume.")
 
 
 def measure_speed(stepper: Stepper, batches: Batches, seconds: float) -> float:
