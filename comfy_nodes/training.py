@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -176,21 +176,16 @@ def distill(
                 raise watcher.interrupt from None
             raise
     host.check_interrupt()
-    student = replace_path(load_student(target), target)
+    student = load_student(target)
     sheet, plot = (_tensor(host, picture) for picture in pictures_of_run(out))
     return student, sheet, plot, {"loss": watcher.losses(out)}, _summary(student, target)
 
 
 def load_student(path: Path) -> logic.StyleModel:
-    """Load the weights file of a run."""
+    """Load a student, and remember its file."""
     with torch.inference_mode(False):
         stylizer = styleplugin.load(f"file:{path}", allow_unknown_model=True, device="cpu")
-    return logic.StyleModel(stylizer.info, stylizer.model)
-
-
-def replace_path(model: logic.StyleModel, path: Path) -> logic.StyleModel:
-    """Return the model with the file it comes from."""
-    return replace(model, path=path)
+    return logic.StyleModel(stylizer.info, stylizer.model, path=path)
 
 
 class _Watcher:
@@ -328,7 +323,7 @@ def pull_model(host: TrainingHost, source: str) -> logic.StyleModel:
     folder.mkdir(parents=True, exist_ok=True)
     path = styleplugin.pull(source.strip(), folder)
     host.say(f"{path.name} is in the model folder")
-    return replace_path(load_student(path), path)
+    return load_student(path)
 
 
 def _keep_best(host: TrainingHost, out: Path, run_name: str) -> None:

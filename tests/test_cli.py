@@ -4,12 +4,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from styleplugin import cli
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -144,3 +147,31 @@ def test_M06_a_signal_stops_with_130_and_leaves_no_file(files, tiny_weights):
     assert process.returncode == 130, errors
     assert not output.exists()
     assert not list(files.glob("*.tmp*"))
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_a_new_user_gets_a_student_from_a_folder_of_pictures(tmp_path: Path):
+    pictures = ROOT / "docs" / "images" / "training"
+    recipe, student = tmp_path / "mine.toml", tmp_path / "run" / "pair.safetensors"
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "styleplugin", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
+
+    options = ["--photos", str(pictures / "photos"), "--paintings", str(pictures / "paintings"), "--crop", "32"]
+    options += ["--method", "adain", "--levels", "2", "--width", "0.0625", "--batch", "2", "--minutes", "0.1"]
+    made = call("train", "new", "-o", str(recipe), "--teacher", "cd-wct.x16", *options)
+    assert made.returncode == 0 and "styleplugin train" in made.stdout
+    again = call("train", "new", "-o", str(recipe), *options)
+    assert again.returncode == 7 and "SP602" in again.stderr
+    trained = call("train", str(recipe), "--out", str(student.parent), "--device", "cpu")
+    assert trained.returncode == 0, trained.stderr
+    assert "about" in trained.stdout and "left" in trained.stdout and trained.stdout.strip().endswith(str(student))
+    assert (student.parent / "report.html").exists()
+    samples = ROOT / "docs" / "images" / "samples"
+    painted = call("stylize", str(samples / "lake.jpg"), str(samples / "dots.jpg"), "-o", "out.png",
+                   "--allow-unknown-model", "--model", f"file:{student}")  # fmt: skip
+    assert painted.returncode == 0 and (tmp_path / "out.png").exists()
+    wrong = call("train", str(recipe), "--out", str(tmp_path / "other"), "--photos", str(tmp_path / "nowhere"))
+    assert wrong.returncode == 2 and "SP130" in wrong.stderr and "Traceback" not in wrong.stderr

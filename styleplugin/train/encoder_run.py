@@ -77,7 +77,8 @@ class EncoderRun(PhasedRun):
 
     def begin(self, phase: str) -> EncoderTrainee:
         """Prune the teacher."""
-        return EncoderTrainee(start_student_encoder(self.recipe, self.judge, self.probes[:STARTING]))
+        encoder, self._keeps = start_student_encoder(self.recipe, self.judge, self.probes[:STARTING])
+        return EncoderTrainee(encoder)
 
     def task(self, trainee: EncoderTrainee, options: PhaseOptions) -> EmbeddingTask:
         """Return the loss."""
@@ -100,11 +101,11 @@ class EncoderRun(PhasedRun):
 
     def write_part(self, path: Path, phase: str, trainee: EncoderTrainee, card: dict[str, Any]) -> None:
         """Write encoder and embeddings."""
-        save_part(path, phase, trainee.trained.cpu(), card)
+        save_part(path, phase, trainee.trained.cpu(), card | {"keeps": self._keeps})
 
     def write_model(self, target: Path) -> None:
         """Solve for the metrics and write the encoder with them."""
-        part, _ = load_part(self.result("student_encoder"), "student_encoder")
+        part, started = load_part(self.result("student_encoder"), "student_encoder")
         assert isinstance(part, EmbeddedEncoder)
         encoder = part.encoder.to(self.device)
         training, held_out = (self.content, self.style), (self.held_out, self.style_held_out)
@@ -112,6 +113,7 @@ class EncoderRun(PhasedRun):
         roots, left = solve_metrics(encoder, self.judge.to(self.device), training, held_out, crop, MEASURED)
         dead = dead_fraction(encoder, self.validation)
         card = self.evaluated({"unexplained": max(left.values()), "dead": dead, **left})
+        card["keeps"] = started["keeps"]
         save_encoder(target, encoder.cpu(), roots, license=self.recipe.license, card=card)
 
     def teacher_card(self) -> dict[str, Any]:

@@ -47,8 +47,9 @@ def _section(folder: Path) -> str:
     parts = [f"<h2>{escape(str(recipe.get('name', folder.name)))}</h2>", _state(rows), _figures(rows)]
     if (folder / "loss.png").exists():
         parts.append(_picture(folder / "loss.png", "Losses and validation", "image/png"))
-    newest = {sheet.stem.rpartition("-")[0]: sheet for sheet in sorted((folder / "sheets").glob("*.jpg"))}
-    for phase, sheet in newest.items():
+    sheets = sorted((folder / "sheets").glob("*.jpg"), key=lambda sheet: (sheet.stat().st_mtime, sheet.name))
+    newest = {sheet.stem.rpartition("-")[0]: sheet for sheet in sheets}
+    for phase, sheet in reversed(newest.items()):
         step = int(sheet.stem.rpartition("-")[2])
         parts.append(_picture(sheet, f"{phase}, step {step}: validation pictures and results", "image/jpeg"))
     parts.append(f"<h3>Recipe</h3><pre>{escape(json.dumps(recipe, indent=2))}</pre>")

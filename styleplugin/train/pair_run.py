@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styleplugin.checkpoint import TEACHER, read_weights
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.pairs import Pair, PairModel, PairSpec
@@ -27,7 +28,7 @@ from styleplugin.train.config import PhaseOptions, Recipe
 from styleplugin.train.data import Pictures, step_generator
 from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
 from styleplugin.train.logbook import Row
-from styleplugin.train.parts import load_part, load_pruned, save_part, save_pruned
+from styleplugin.train.parts import load_part, load_pruned, read_card, save_part, save_pruned
 from styleplugin.train.phases import MEASURED, SHEET, PhasedRun, Setting
 from styleplugin.train.prune import dead_fraction, revive
 from styleplugin.train.start import start_pruning, start_student_decoder, start_student_encoder, start_teacher_decoder
@@ -71,14 +72,22 @@ class PairRun(PhasedRun):
             self.log.write(event="pruned", forced=trainee.trained.pruner.finish())
             save_pruned(path, trainee.trained.cpu(), card)
             return
-        save_part(path, phase, trainee.trained.cpu(), card)
+        keeps = {"keeps": self._keeps} if phase == "student_encoder" else {}
+        save_part(path, phase, trainee.trained.cpu(), card | keeps)
 
     def write_model(self, target: Path) -> None:
         """Write the pair with its figures."""
         pair = self._pair()
         metrics = evaluate_pair(pair, self.validation.cpu())
-        card = self.evaluated(metrics)
+        card = self.evaluated(metrics) | {"keeps": self._keep_lists()}
         save_model(target, PairModel(self.recipe.method, [pair]), license=self.recipe.license, card=card)
+
+    def _keep_lists(self) -> dict[str, list[int]]:
+        """Return the channels of the teacher that the student's layers began with; none where it grew or was drawn."""
+        if "pruning" in self.phases:
+            return read_weights(self.result("pruning"), limits=TEACHER).metadata["keeps"]
+        started = read_card(self.result("student_encoder")).get("keeps", {})
+        return {f"encoder.conv{conv}": keep for conv, keep in started.items()}
 
     def begin(self, phase: str) -> Coder:
         """Build a phase from the files of the phases before it."""
@@ -87,7 +96,8 @@ class PairRun(PhasedRun):
         if phase == "pruning":
             return PruningCoder(start_pruning(self.recipe, self.judge, self._teacher_decoder()))
         if phase == "student_encoder":
-            encoder = start_student_encoder(self.start, self.judge, self.probes[:STARTING], self._pruned()[0])
+            images = self.probes[:STARTING]
+            encoder, self._keeps = start_student_encoder(self.start, self.judge, images, self._pruned()[0])
             return StudentEncoderCoder(encoder, self._teacher_decoder())
         encoder, _ = load_part(self.result("student_encoder"), "student_encoder")
         assert isinstance(encoder, EmbeddedEncoder)

@@ -104,18 +104,10 @@ def run(
         recipe = read_recipe(recipe)
     if seconds is None and not isinstance(recipe, MetricRecipe) and recipe.minutes:
         seconds = 60 * recipe.minutes
-
-    def placed(part: Any) -> Any:
-        data = replace(
-            part.data, photos=str(photos or part.data.photos), paintings=str(paintings or part.data.paintings)
-        )
-        source = teacher or part.teacher.source
-        root = str(teachers or part.teacher.root)
-        return replace(part, data=data, teacher=replace(part.teacher, root=root, source=source))
-
+    places = {"photos": photos, "paintings": paintings}, {"root": teachers, "source": teacher}
     _make_folder(out)
     if isinstance(recipe, MetricRecipe):
-        metrics: MetricRecipe = placed(recipe)
+        metrics: MetricRecipe = _placed(recipe, *places)
         with locked(out):
             _check_folder(metrics, out, resume)
             return run_metrics(metrics, out, device, on_event)
@@ -127,7 +119,7 @@ def run(
         owns_process=owns_process,
     )
     resume = resume or isinstance(recipe, BundleRecipe)
-    units = [replace(unit, recipe=placed(unit.recipe)) for unit in _units(recipe, out)]
+    units = [replace(unit, recipe=_placed(unit.recipe, *places)) for unit in _units(recipe, out)]
     # The last one is what was asked for; the others are trained for it, and go on where they are.
     for unit in units:
         _check_folder(unit.recipe, unit.out, resume or unit is not units[-1], write=False)
@@ -148,6 +140,15 @@ def run(
         write_page(out)
     setting.workers.wait()
     return target
+
+
+def _placed(recipe: Any, data: dict[str, Any], teacher: dict[str, Any]) -> Any:
+    """Return a recipe with other places of its pictures and its teacher, where any are given."""
+    changes = ({name: str(place) for name, place in places.items() if place} for places in (data, teacher))
+    new_data, new_teacher = (
+        replace(options, **change) for options, change in zip((recipe.data, recipe.teacher), changes, strict=True)
+    )
+    return replace(recipe, data=new_data, teacher=new_teacher)
 
 
 def _units(recipe: AnyRecipe, out: Path) -> list[_Unit]:

@@ -15,7 +15,14 @@ from styleplugin.registry import load_tensors
 from styleplugin.train.config import EncoderRecipe, Recipe
 from styleplugin.train.data import step_generator
 from styleplugin.train.parts import Part, check_spec, load_part
-from styleplugin.train.prune import draw_decoder, fit_embedding, prune_decoder, prune_encoder, selection_embedding
+from styleplugin.train.prune import (
+    Keeps,
+    draw_decoder,
+    fit_embedding,
+    prune_decoder,
+    prune_encoder,
+    selection_embedding,
+)
 from styleplugin.train.pruned import PrunedCoder
 from styleplugin.train.teachers import Judge, teacher_encoder
 
@@ -73,7 +80,7 @@ def start_pruning(recipe: Recipe, judge: Judge, teacher_decoder: Decoder) -> Pru
 @torch.no_grad()
 def start_student_encoder(
     recipe: Recipe | EncoderRecipe, judge: Judge, images: Tensor, pruned: Encoder | None = None
-) -> EmbeddedEncoder:
+) -> tuple[EmbeddedEncoder, Keeps]:
     """Prune the teacher, and go on with the encoder of an earlier run as deep as it goes.
 
     The embeddings follow from the keep lists; those that cannot are fitted.
@@ -83,6 +90,9 @@ def start_student_encoder(
         judge: On the device of the images.
         images: As above.
         pruned: The encoder that the phase "pruning" has left.
+
+    Returns:
+        The encoder, and the keep lists of the layers that come from the teacher in one step.
     """
     spec = recipe.student
     earlier = _earlier(recipe, "student_encoder", spec)
@@ -101,7 +111,7 @@ def start_student_encoder(
         for k, (student, teacher) in enumerate(features, 1)
     ]
     embedded = EmbeddedEncoder(encoder, embeddings)
-    return _grown(embedded, earlier) if isinstance(earlier, EmbeddedEncoder) else embedded
+    return (_grown(embedded, earlier) if isinstance(earlier, EmbeddedEncoder) else embedded), keeps
 
 
 @torch.no_grad()

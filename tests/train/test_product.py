@@ -289,3 +289,29 @@ def test_pictures_of_the_user_are_enough(data_options: DataOptions, make_recipe,
     shutil.copytree(Path(data_options.photos), folder)
     card = styleplugin.read_card(run(make_recipe(), tmp_path / "out", photos=tmp_path / "my pictures", device="cpu"))
     assert card["data"]["pictures"]["training"] == 12
+
+
+def test_the_keep_lists_are_in_the_metadata(make_recipe, tmp_path: Path):
+    pruning = PhaseOptions(steps=8, batch=2, warmup=2)
+    greedy = styleplugin.read_card(run(make_recipe(), tmp_path / "l1", device="cpu"))
+    assert set(greedy["keeps"]) == {"encoder.conv1_1", "encoder.conv1_2", "encoder.conv2_1"}
+    slow = run(make_recipe(importance="spp", pruning=pruning), tmp_path / "spp", device="cpu")
+    keeps = styleplugin.read_card(slow)["keeps"]
+    assert len(keeps) == 5 and all(len(keep) == 4 for keep in keeps.values())
+
+
+@pytest.mark.parametrize("kind", ["other network", "no layers", "pickle of code"])
+def test_R10_a_teacher_that_is_none_is_refused_before_the_start(kind: str, make_recipe, tmp_path: Path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "teacher.safetensors"
+    if kind == "other network":
+        save_file({"features.0.weight": torch.zeros(8, 3, 5, 5), "features.0.bias": torch.zeros(8)}, path)
+    elif kind == "no layers":
+        save_file({"conv1_1.weight": torch.zeros(8, 4, 3, 3), "conv1_1.bias": torch.zeros(8)}, path)
+    else:
+        path.write_bytes(b"\x80\x04cos\nsystem\n.")
+    rows: list[dict] = []
+    with pytest.raises(WeightsError, match=r"teacher\.safetensors"):
+        run(make_recipe(), tmp_path / "out", teacher=f"file:{path}", device="cpu", on_event=rows.append)
+    assert rows == []
