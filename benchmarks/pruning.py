@@ -24,6 +24,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/pruning"))
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--starts", default=",".join(STARTS))
+    parser.add_argument("--result", default="pruning", help="name of the JSON file in benchmarks/results")
     parser.add_argument("--crop", type=int, default=96)
     parser.add_argument("--teacher-steps", type=int, default=300)
     parser.add_argument("--pruning-steps", type=int, default=400)
@@ -36,7 +38,7 @@ def main() -> None:
         run(recipe, teacher.parent, resume=True, device=arguments.device, on_event=show)
     rows = []
     for seed in range(arguments.seeds):
-        for start in STARTS:
+        for start in arguments.starts.split(","):
             rows.append(one(recipe, start, seed, teacher, arguments))
             print(rows[-1], flush=True)
     figures = {
@@ -44,7 +46,7 @@ def main() -> None:
         "settings": {name: str(value) for name, value in vars(arguments).items() if name != "out"},
         "rows": rows,
     }
-    write("pruning", figures)
+    write(arguments.result, figures)
     print(table(rows))
 
 
@@ -94,7 +96,7 @@ def one(recipe: Recipe, start: str, seed: int, teacher: Path, arguments: argpars
 def table(rows: list[dict]) -> str:
     lines = ["| start | " + " | ".join(f"step {step}" for step in rows[0]["curve"]) + " | removed by force |"]
     lines.append("| --- |" + " --- |" * (len(rows[0]["curve"]) + 1))
-    for start in STARTS:
+    for start in dict.fromkeys(row["start"] for row in rows):
         mine = [row for row in rows if row["start"] == start]
         means = [sum(row["curve"][step] for row in mine) / len(mine) for step in mine[0]["curve"]]
         forced = ", ".join(str(row["forced"]) for row in mine if row["forced"] is not None) or "-"

@@ -93,7 +93,7 @@ def train_one(arguments: argparse.Namespace) -> None:
         if init:
             options = replace(options, init=str(init))
             if phase in arguments.skip.split(","):
-                options = replace(options, steps=0, share=0.0)
+                options = replace(options, steps=0)
         recipe = replace(recipe, **{phase: options})
     out = arguments.out / arguments.one
     teachers = arguments.teachers or f"{arguments.data}/teachers"

@@ -8,7 +8,6 @@ from styleplugin.train.config import (
     KBRecipe,
     PhotoRecipe,
     Recipe,
-    read_recipe,
 )
 from styleplugin.train.logbook import read_log
 from styleplugin.train.page import write_page
@@ -17,7 +16,7 @@ from styleplugin.train.plan import Plan
 from styleplugin.train.presets import new_recipe
 from styleplugin.train.runner import run
 from styleplugin.train.sources import count_pictures, holds_pictures
-from styleplugin.train.toml import recipe_text
+from styleplugin.train.toml import read_recipe, recipe_text
 
 __all__ = [
     "BEST",

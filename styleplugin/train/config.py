@@ -1,21 +1,15 @@
-"""Recipes: every setting of a training run, read from TOML into frozen dataclasses."""
+"""Recipes: every setting of a training run as frozen dataclasses; `toml` reads and writes their files."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from styleplugin.errors import UsageError
 from styleplugin.models.kbstyle import KBSpec
 from styleplugin.models.photorealistic import PhotoSpec
 from styleplugin.models.vgg import VGGSpec, student_spec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PHASES = ("teacher_decoder", "student_encoder", "student_decoder", "student_pair")
 RULES = ("spp", "increg", "greg")
@@ -82,8 +76,6 @@ class PhaseOptions:
     """Largest norm of the gradient."""
     init: str = ""
     """Weights to continue from: a file of this phase or a pair; empty starts anew."""
-    share: float = 1.0
-    """Share of the time in a time-boxed run."""
     pixel: float = 1.0
     """Weight of the pixel loss."""
     perceptual: float = 1.0
@@ -455,88 +447,3 @@ class MetricRecipe:
 
 
 AnyRecipe = Recipe | PhotoRecipe | KBRecipe | EncoderRecipe | MetricRecipe | BundleRecipe
-
-
-def read_recipe(path: str | Path) -> AnyRecipe:
-    """Read a TOML recipe.
-
-    Its `kind` is "pair" (the default), "photorealistic", "kbstyle", "encoder", "metrics", or "bundle".
-
-    Raises:
-        UsageError: SP125, the file cannot be read or is not TOML; SP126, a key is unknown, missing or of the wrong
-            type, named; SP120 to SP124, values out of range.
-    """
-    path = Path(path)
-    try:
-        data = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError("SP125", f"The recipe {path} cannot be read: {error}.") from error
-    kind = data.pop("kind", "pair")
-    kinds = {
-        "pair": Recipe,
-        "photorealistic": PhotoRecipe,
-        "kbstyle": KBRecipe,
-        "encoder": EncoderRecipe,
-        "metrics": MetricRecipe,
-        "bundle": BundleRecipe,
-    }
-    if kind not in kinds:
-        raise UsageError("SP126", f"{path.name} has the kind {kind!r}; {', '.join(kinds)} are possible.")
-    if kind == "bundle":
-        return _build_bundle(data, path)
-    recipe = _build(kinds[kind], data, path.name)
-    return _at(path, recipe) if isinstance(recipe, Recipe) else recipe
-
-
-def _build_bundle(data: dict[str, Any], path: Path) -> BundleRecipe:
-    """Fill a bundle, whose pairs are names of files or tables."""
-    pairs = []
-    for entry in data.pop("pairs", []):
-        part = read_recipe(path.parent / entry) if isinstance(entry, str) else _build(Recipe, entry, path.name)
-        if not isinstance(part, Recipe):
-            raise UsageError("SP143", f"{entry} is not the recipe of a pair.", "Name the recipes of single pairs.")
-        pairs.append(part)
-    if not pairs:
-        raise UsageError("SP126", f"{path.name} lacks the key pairs.")
-    return replace(_build(BundleRecipe, data | {"pairs": []}, path.name), pairs=tuple(pairs))
-
-
-def _at(path: Path, recipe: Recipe) -> Recipe:
-    """Return a recipe whose `grow_from` counts from the folder of its file."""
-    return replace(recipe, grow_from=str(path.parent / recipe.grow_from)) if recipe.grow_from else recipe
-
-
-def _build(cls: type, data: Any, where: str) -> Any:
-    """Fill a dataclass from a table, checking names and types."""
-    hints = get_type_hints(cls)
-    if not isinstance(data, dict):
-        raise UsageError("SP126", f"{where} must be a table of {cls.__name__}.")
-    unknown = sorted(set(data) - set(hints))
-    if unknown:
-        raise UsageError(
-            "SP126", f"{where} has the unknown keys {', '.join(unknown)}.", f"Known are: {', '.join(hints)}."
-        )
-    missing = [f.name for f in fields(cls) if _is_required(f) and f.name not in data]
-    if missing:
-        raise UsageError("SP126", f"{where} lacks the keys {', '.join(missing)}.")
-    return cls(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in data.items()})
-
-
-def _is_required(entry: Any) -> bool:
-    return entry.default is MISSING and entry.default_factory is MISSING
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        return _build(hint, value, where)  # type: ignore[arg-type]
-    if hint is float and type(value) is int:
-        return float(value)
-    if get_origin(hint) is tuple:
-        item = get_args(hint)[0]
-        if item is float and isinstance(value, list):
-            value = [float(v) if type(v) is int else v for v in value]
-        if isinstance(value, list) and all(type(v) is item for v in value):
-            return tuple(value)
-    elif type(value) is hint:
-        return value
-    raise UsageError("SP126", f"{where} was {value!r}; a value of type {hint} is needed.")

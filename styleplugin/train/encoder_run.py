@@ -21,8 +21,9 @@ from styleplugin.train.data import step_generator
 from styleplugin.train.logbook import Row
 from styleplugin.train.metric_run import solve_metrics
 from styleplugin.train.parts import load_part, save_part
-from styleplugin.train.phases import SHEET, PhasedRun, Setting
+from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.prune import dead_fraction
+from styleplugin.train.setting import Setting
 from styleplugin.train.start import start_student_encoder
 from styleplugin.train.teachers import Judge, build_judge
 

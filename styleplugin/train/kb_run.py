@@ -17,7 +17,8 @@ from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import reconstruction_psnr
 from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee, style_error
 from styleplugin.train.logbook import Row
-from styleplugin.train.phases import MEASURED, SHEET, PhasedRun, Setting
+from styleplugin.train.phases import MEASURED, SHEET, PhasedRun
+from styleplugin.train.setting import Setting
 from styleplugin.train.teachers import build_judge
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,9 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: SP142, another process holds it; its id is named.
     """
-    import fcntl
-
     with (folder / "run.lock").open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file.fileno())
         except OSError as error:
             file.seek(0)
             raise UsageError(
@@ -31,3 +30,17 @@ def locked(folder: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file until it is closed; OSError if another process has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        # A byte behind the process id, which others must be able to read.
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

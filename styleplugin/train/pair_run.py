@@ -29,8 +29,9 @@ from styleplugin.train.data import Pictures, step_generator
 from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
 from styleplugin.train.logbook import Row
 from styleplugin.train.parts import load_part, load_pruned, read_card, save_part, save_pruned
-from styleplugin.train.phases import MEASURED, SHEET, PhasedRun, Setting
+from styleplugin.train.phases import MEASURED, SHEET, PhasedRun
 from styleplugin.train.prune import dead_fraction, revive
+from styleplugin.train.setting import Setting
 from styleplugin.train.start import start_pruning, start_student_decoder, start_student_encoder, start_teacher_decoder
 from styleplugin.train.tasks import ReconstructionTask, StylizationTask
 from styleplugin.train.teachers import build_judge

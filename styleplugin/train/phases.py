@@ -9,18 +9,16 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from styleplugin.errors import Cancelled, WeightsError
+from styleplugin.errors import WeightsError
 from styleplugin.registry import StyleModel, save_model
 from styleplugin.train.config import PhaseOptions, RunRecipe
-from styleplugin.train.data import Pictures, load_pictures, step_generator
+from styleplugin.train.data import Pictures, step_generator
 from styleplugin.train.gate import verdict
 from styleplugin.train.logbook import Logbook, Row
 from styleplugin.train.loop import PruningStepper, Rhythm, Stepper, fit, measure_speed
@@ -28,8 +26,8 @@ from styleplugin.train.page import write_page
 from styleplugin.train.parts import read_card
 from styleplugin.train.plan import PhasePlan, Plan, peak_memory_mb
 from styleplugin.train.pruned import PrunedCoder
+from styleplugin.train.setting import Setting
 from styleplugin.train.state import Checkpoints, Progress
-from styleplugin.train.workers import Workers
 
 PROBES = 64
 """Pictures for dead channels and validation."""
@@ -50,46 +48,6 @@ class Trainee(Protocol):
 
     trained: nn.Module
     """The part that learns."""
-
-
-@dataclass(kw_only=True)
-class Setting:
-    """All of a run that is not in its recipe: where, how long, and who listens."""
-
-    device: str = "auto"
-    seconds: float = math.inf
-    """Time budget of all runs together."""
-    on_event: Callable[[Row], None] | None = None
-    """Gets every row of the log."""
-    should_stop: Callable[[], bool] = lambda: False
-    """Asked after every step and every picture that is read."""
-    plan: Plan = field(default_factory=Plan)
-    """What is ahead, where it was measured."""
-    owns_process: bool = True
-    """Whether the process does nothing but train, so that its allocator may be told to keep memory."""
-
-    def __post_init__(self) -> None:
-        self.workers = Workers(cpu=self.device == "cpu")
-        self.place = self.workers.place(self.device)
-        self.end = time.monotonic() + self.seconds
-        # Pairs of a bundle share their pictures.
-        self.pictures = cache(self._pictures)
-
-    @property
-    def seconds_left(self) -> float:
-        """What is left of the time budget."""
-        return self.end - time.monotonic()
-
-    def check_stop(self) -> None:
-        """Raise Cancelled if somebody wants the run to stop."""
-        if self.workers.agree(self.should_stop()):
-            raise Cancelled("Stopped on request.")
-
-    def _pictures(self, source: str, short_side: int, smallest: int) -> tuple[Pictures, Pictures]:
-        training, validation = load_pictures(
-            source, short_side=short_side, smallest=smallest, should_stop=self.should_stop
-        )
-        return training.to(self.place), validation.to(self.place)
 
 
 class PhasedRun:

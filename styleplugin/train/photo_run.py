@@ -19,9 +19,10 @@ from styleplugin.train.data import step_generator
 from styleplugin.train.eigenbasis import Eigenbasis, global_eigenbasis
 from styleplugin.train.evaluate import reconstruction_psnr
 from styleplugin.train.logbook import Row
-from styleplugin.train.phases import SHEET, PhasedRun, Setting
+from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.photo import PhotoTask, PhotoTrainee, principal_components
 from styleplugin.train.photo_start import start_block
+from styleplugin.train.setting import Setting
 from styleplugin.train.teachers import build_judge, label_of, read_pinned
 from styleplugin.transforms.moments import Moments
 from styleplugin.zoo import architecture_of, load, resolve

@@ -22,7 +22,6 @@ from styleplugin.train.config import (
     PhotoRecipe,
     Recipe,
     RunRecipe,
-    read_recipe,
 )
 from styleplugin.train.encoder_run import EncoderRun
 from styleplugin.train.kb_run import KBRun
@@ -30,10 +29,12 @@ from styleplugin.train.lock import locked
 from styleplugin.train.metric_run import run_metrics
 from styleplugin.train.page import write_page
 from styleplugin.train.pair_run import PairRun
-from styleplugin.train.phases import PhasedRun, Setting, identity_of
+from styleplugin.train.phases import PhasedRun, identity_of
 from styleplugin.train.photo_run import PhotoRun
 from styleplugin.train.plan import Plan
+from styleplugin.train.setting import Setting
 from styleplugin.train.state import check_identity
+from styleplugin.train.toml import read_recipe
 
 
 @dataclass(frozen=True)

@@ -132,11 +132,12 @@ def _full_judge(source: str, level: int, images: Tensor) -> Judge:
     if needed[-1] not in state:
         raise WeightsError(
             "SP331",
-            f"The teacher {source} ends at level {loaded.encoder.spec.level}; level {level} is needed.",
+            f"The teacher {label_of(source)} ends before conv{convs_of_level(level)[-1]}, which level {level} needs.",
             "Give a deeper one, for example a full VGG-19, or choose a lower level.",
         )
     layers = {key: state[key] for key in needed}
-    layers = normalize_layers(layers, measure_means(teacher_encoder(layers, level), images))
+    means = measure_means(teacher_encoder(layers, level), images)
+    layers = normalize_layers(layers, {name: mean.clamp_min(RARE * float(mean.mean())) for name, mean in means.items()})
     return Judge(teacher_encoder(layers, level), [], layers=layers, sources={label_of(source): loaded.sha256})
 
 
@@ -147,10 +148,7 @@ def label_of(source: str) -> str:
 
 @torch.no_grad()
 def measure_means(encoder: Encoder, images: Tensor) -> dict[str, Tensor]:
-    """Return the mean activation of each channel by layer, (C,), over (N, 3, H, W) images one by one.
-
-    Channels that hardly open get more, see `RARE`.
-    """
+    """Return the mean activation of each channel by layer, (C,), over (N, 3, H, W) images one by one."""
     totals: dict[str, Tensor] = {}
     convs = {id(layer): name for name, layer in encoder.named_children()}
     for image in images.split(1):
@@ -159,8 +157,7 @@ def measure_means(encoder: Encoder, images: Tensor) -> dict[str, Tensor]:
             x = layer(x)
             if (name := convs[id(layer)]).startswith("conv"):
                 totals[name] = totals.get(name, 0) + x.mean((0, 2, 3)).double()
-    means = {name: total / len(images) for name, total in totals.items()}
-    return {name: mean.clamp_min(RARE * float(mean.mean())) for name, mean in means.items()}
+    return {name: total / len(images) for name, total in totals.items()}
 
 
 def read_pinned(path: Path, sha256: str) -> dict[str, Tensor]:

@@ -176,7 +176,7 @@ def test_any_of_our_encoders_can_teach(make_pair: Callable, make_recipe, tmp_pat
     recipe = make_recipe(teacher=TeacherOptions(source=f"file:{path}"), widths=(3, 3, 3))
     card = styleplugin.read_card(run(recipe, tmp_path / "out", device="cpu"))
     assert list(card["teacher"]["sha256"]) == ["teacher.safetensors"]
-    with pytest.raises(WeightsError, match="ends at level 2; level 3 is needed"):
+    with pytest.raises(WeightsError, match="ends before conv3_1, which level 3 needs"):
         run(make_recipe(level=3, teacher=TeacherOptions(source=f"file:{path}")), tmp_path / "deep", device="cpu")
 
 
