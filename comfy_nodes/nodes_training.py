@@ -129,7 +129,9 @@ class StylePluginDistillWCT(io.ComfyNode):
                     "depth", default=3, min=1, max=5, tooltip="The deepest level; all levels up to it are trained."
                 ),
                 *_settings("my-wct", width=0.25),
-                StudentStart.Input("start", optional=True, tooltip="From Prune; by default the largest filters."),
+                StudentStart.Input(
+                    "start", optional=True, tooltip="From Prune; by default the filters that are used most."
+                ),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -160,7 +162,9 @@ class StylePluginDistillAdaIN(io.ComfyNode):
                     "level", default=4, min=2, max=5, tooltip="4 is usual; 3 trains quicker and has finer strokes."
                 ),
                 *_settings("my-adain", width=0.25),
-                StudentStart.Input("start", optional=True, tooltip="From Prune; by default the largest filters."),
+                StudentStart.Input(
+                    "start", optional=True, tooltip="From Prune; by default the filters that are used most."
+                ),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],

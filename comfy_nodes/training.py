@@ -147,7 +147,7 @@ def distill(
         photos=str(photos.path),
         paintings=str((paintings or photos).path),
         minutes=minutes,
-        importance=pruning.importance if pruning else "l1",
+        importance=pruning.importance if pruning else "activation",
         gpu=host.device().type != "cpu",
         **settings,
     )

@@ -515,7 +515,7 @@ def train_new(
     width: float | None = None,
     levels: tuple[int, ...] = (),
     backbone: Literal["vgg", "mobilenet"] = "vgg",
-    importance: Literal["l1", "activation", "random", "spp", "increg", "greg"] = "l1",
+    importance: Literal["l1", "activation", "random", "spp", "increg", "greg"] = "activation",
     gpu: bool = False,
     crop: int = 0,
     batch: int = 0,

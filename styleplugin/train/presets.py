@@ -48,7 +48,7 @@ def new_recipe(
     photos: str = "photos",
     paintings: str = "paintings",
     minutes: float = 30.0,
-    importance: str = "l1",
+    importance: str = "activation",
     gpu: bool = False,
     crop: int = 0,
     batch: int = 0,
@@ -69,7 +69,7 @@ def new_recipe(
         photos: Folder or tar of photographs.
         paintings: Folder or tar of artworks.
         minutes: Time budget.
-        importance: What students start from, see `Recipe.importance`; wct and adain.
+        importance: What students start from, see `Recipe.importance`; wct, adain and encoder.
         gpu: Larger crops and batches.
         crop: Side of the training crops in pixels, a multiple of 16; 0 takes the usual one.
         batch: Crops of a step; 0 takes the usual number.
@@ -122,7 +122,7 @@ def new_recipe(
         level = max(levels, default=5)
         phase = PhaseOptions(steps=1500, batch=batch, lr=0.01)
         widths = () if width == _X16 else _widths(level, width)
-        return EncoderRecipe(level=level, widths=widths, student_encoder=phase, **titled)
+        return EncoderRecipe(level=level, widths=widths, importance=importance, student_encoder=phase, **titled)
     if method == "photorealistic":
         widths = PhotoSpec(backbone=backbone).widths
         phase = PhaseOptions(steps=1500, batch=batch, lr=0.005, warmup=50, pixel=100.0, perceptual=0.0)
