@@ -80,6 +80,10 @@ class StylePluginPictureFolder(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, folder: str) -> Any:
+        return training.folder_fingerprint(ComfyHost(), folder)
+
+    @classmethod
     def execute(cls, folder: str) -> io.NodeOutput:
         return io.NodeOutput(training.picture_folder(_host(cls), folder))
 

@@ -62,6 +62,8 @@ class Pictures:
     """A folder of training pictures."""
 
     path: Path
+    content: str
+    """Changes with the files in it."""
 
     def __repr__(self) -> str:
         return f"<pictures of {self.path.name}>"
@@ -104,7 +106,22 @@ def picture_folder(host: TrainingHost, name: str) -> Pictures:
     if not count:
         raise errors.UsageError("SP131", f"The folder {name!r} holds no picture.", "Put .jpg, .png or .webp files in.")
     host.say(f"{count} pictures")
-    return Pictures(path)
+    return Pictures(path, _content(path))
+
+
+def folder_fingerprint(host: TrainingHost, name: str) -> object:
+    """Return what changes with the files of a listed folder; never raises."""
+    root = EXAMPLES if name.startswith(EXAMPLE) else host.input_folder()
+    try:
+        return _content(root / name.removeprefix(EXAMPLE))
+    except OSError:
+        return None
+
+
+def _content(path: Path) -> str:
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = [f"{file.relative_to(path)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def distill(
@@ -151,7 +168,8 @@ def distill(
         gpu=host.device().type != "cpu",
         **settings,
     )
-    digest = hashlib.sha256(train.recipe_text(recipe).encode()).hexdigest()[:8]
+    contents = [pictures.content for pictures in (photos, paintings) if pictures]
+    digest = hashlib.sha256("\n".join([train.recipe_text(recipe), *contents]).encode()).hexdigest()[:8]
     out = host.runs_folder() / f"{run_name}-{digest}"
     data = (recipe.pairs[0] if isinstance(recipe, train.BundleRecipe) else recipe).data  # type: ignore[union-attr]
     batch = settings.get("batch") or 16

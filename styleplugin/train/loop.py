@@ -68,6 +68,9 @@ class Stepper:
         self.parameters = list(trained.parameters())
         self.optimizer = Muon(self.parameters, lr=options.lr)
 
+    def begin(self, steps: int) -> None:
+        """Hear how many steps the phase has, before the first one."""
+
     def gradients(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Run forward and backward pass; return the losses."""
         with self.autocast():
@@ -92,6 +95,10 @@ class PruningStepper(Stepper):
     """A stepper whose networks lose channels on the way."""
 
     trained: PrunedCoder
+
+    def begin(self, steps: int) -> None:
+        """Pace the rule."""
+        self.trained.pruner.pace(steps, self.options.amplitude, self.options.every)
 
     def gradients(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Run forward and backward pass under the rule."""
@@ -150,6 +157,7 @@ def fit(
     """
     window: list[dict[str, Tensor]] = []
     workers = stepper.workers
+    stepper.begin(progress.steps)
     begin = time.monotonic()
     with stop_requests() as stopped:
         while progress.step < progress.steps:
@@ -204,6 +212,7 @@ def measure_speed(stepper: Stepper, batches: Batches, seconds: float) -> float:
         batches: A pure function of the step.
         seconds: To measure, after a few steps to warm up.
     """
+    stepper.begin(1000)
     for step in range(2):
         stepper.step(batches(step), 0.0)["loss"].item()
     count, begin = 0, time.monotonic()

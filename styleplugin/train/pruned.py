@@ -25,9 +25,6 @@ class PrunedCoder(nn.Module):
         decoder: Behind it.
         widths: The student's, in encoder order; encoder layer and mirrored decoder layer get the same width, and choose
             their channels independently.
-        steps: Of the phase; they set the pace where `amplitude` is 0.
-        amplitude: A of the rule.
-        every: Steps between two updates.
         seed: Of the random numbers.
     """
 
@@ -38,21 +35,17 @@ class PrunedCoder(nn.Module):
         decoder: Decoder,
         widths: Sequence[int],
         *,
-        steps: int,
-        amplitude: float = 0.0,
-        every: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.widths = tuple(widths)
-        paced = RULES[rule].schedule(steps)
         self._convs = [(f"encoder.{name}", conv) for name, conv in _convs(encoder)]
         self._convs += [(f"decoder.{name}", conv) for name, conv in _convs(decoder)]
         stay = (*self.widths, *reversed(self.widths[:-1]))
         convs = [conv for _, conv in self._convs]
         layers = list(zip(convs, convs[1:], stay, strict=False))
-        self.pruner = RULES[rule](layers, amplitude or paced[0], every or paced[1], seed)
+        self.pruner = RULES[rule](layers, seed)
 
     def keeps(self) -> Keeps:
         """Return the channels that are left."""

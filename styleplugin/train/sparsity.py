@@ -161,8 +161,6 @@ class Pruner(nn.Module):
 
     Args:
         layers: Each prunable layer.
-        amplitude: A of the rule.
-        every: Steps between two updates.
         seed: Of the random numbers.
     """
 
@@ -171,18 +169,21 @@ class Pruner(nn.Module):
     start = 0.0
     """First value of each group."""
 
-    def __init__(self, layers: Sequence[Layer], amplitude: float, every: int = 1, seed: int = 0) -> None:
+    def __init__(self, layers: Sequence[Layer], seed: int = 0) -> None:
         super().__init__()
         self.seed = seed
         self.groups = [ChannelGroups(conv, reader, width, self.start) for conv, reader, width in layers]
         # Registers them; a ModuleList forgets the type of what it holds.
         self._groups = nn.ModuleList(self.groups)
-        self.amplitude = amplitude
-        self.every = every
+        self.amplitude, self.every = 0.0, 1
         self.register_buffer("steps", torch.zeros(()))
 
-    @classmethod
-    def schedule(cls, steps: int) -> tuple[float, int]:
+    def pace(self, steps: int, amplitude: float = 0.0, every: int = 0) -> None:
+        """Set amplitude and steps between updates; 0 chooses, so that the rule fills a phase of these steps."""
+        usual = self.schedule(steps)
+        self.amplitude, self.every = amplitude or usual[0], every or usual[1]
+
+    def schedule(self, steps: int) -> tuple[float, int]:
         """Return amplitude and steps between updates with which the rule fills a phase."""
         return PACE * LIMIT / steps, 1
 
@@ -232,8 +233,7 @@ class SPP(Pruner):
 
     start = 1.0
 
-    @classmethod
-    def schedule(cls, steps: int) -> tuple[float, int]:
+    def schedule(self, steps: int) -> tuple[float, int]:
         """Keep the authors' A and stretch the time between updates; take a larger A where there are few steps."""
         updates = round(PACE / SPP_AMPLITUDE)
         return max(SPP_AMPLITUDE, PACE / steps), max(1, steps // updates)
@@ -317,14 +317,13 @@ class GReg(Pruner):
     Source: Wang et al. 2021, GReg-1; methods.md 6.5. Differs: it ends with the steps of the phase.
     """
 
-    def __init__(self, layers: Sequence[Layer], amplitude: float, every: int = 1, seed: int = 0) -> None:
-        super().__init__(layers, amplitude, every, seed)
+    def __init__(self, layers: Sequence[Layer], seed: int = 0) -> None:
+        super().__init__(layers, seed)
         for groups in self.groups:
             chosen = groups.ranks(groups.scores()) < groups.to_prune
             groups.rank.copy_(chosen.float())
 
-    @classmethod
-    def schedule(cls, steps: int) -> tuple[float, int]:
+    def schedule(self, steps: int) -> tuple[float, int]:
         """Reach the limit after three quarters of the steps."""
         return GREG_LIMIT / (0.75 * steps), 1
 

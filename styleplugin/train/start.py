@@ -64,17 +64,7 @@ def start_pruning(recipe: Recipe, judge: Judge, teacher_decoder: Decoder) -> Pru
     widths, wide = recipe.student.widths, encoder.spec.widths
     if any(narrow > full for full, narrow in zip(wide, widths, strict=True)):
         raise UsageError("SP121", f"The student has the widths {list(widths)}, the teacher {list(wide)}; not more.")
-    options = recipe.pruning
-    return PrunedCoder(
-        recipe.importance,
-        encoder,
-        teacher_decoder,
-        widths,
-        steps=options.steps,
-        amplitude=options.amplitude,
-        every=options.every,
-        seed=recipe.seed,
-    )
+    return PrunedCoder(recipe.importance, encoder, teacher_decoder, widths, seed=recipe.seed)
 
 
 @torch.no_grad()

@@ -164,6 +164,11 @@ def test_folders_and_runs_are_those_that_are_listed(host: PlainHost, tmp_path: P
     assert training.picture_folders(host)[-1] == "mine"
     training.picture_folder(host, "mine")
     assert host.said[-1] == "1 pictures"
+    before = training.picture_folder(host, "mine"), training.folder_fingerprint(host, "mine")
+    shutil.copy(next((training.EXAMPLES / "paintings").glob("*.jpg")), own)
+    after = training.picture_folder(host, "mine"), training.folder_fingerprint(host, "mine")
+    assert before[0] != after[0] and before[1] != after[1]
+    assert training.folder_fingerprint(host, "gone") == training.folder_fingerprint(host, "never")
     for name in ("../mine", "gone", "mine/../..", "", "."):
         with pytest.raises(errors.UsageError):
             training.picture_folder(host, name)

@@ -315,3 +315,14 @@ def test_R10_a_teacher_that_is_none_is_refused_before_the_start(kind: str, make_
     with pytest.raises(WeightsError, match=r"teacher\.safetensors"):
         run(make_recipe(), tmp_path / "out", teacher=f"file:{path}", device="cpu", on_event=rows.append)
     assert rows == []
+
+
+def test_the_rule_keeps_pace_with_the_steps_of_a_time_budget(make_recipe, tmp_path: Path, monkeypatch):
+    """However many steps the budget leaves, none is removed by force at the end."""
+    pruning = PhaseOptions(steps=4000, batch=2, warmup=2)
+    recipe = make_recipe(importance="increg", pruning=pruning)
+    run(recipe, tmp_path, device="cpu", seconds=12)
+    rows = read_log(tmp_path)
+    (steps,) = (row["steps"] for row in rows if row.get("event") == "phase" and row["phase"] == "pruning")
+    assert 20 < steps < 4000
+    assert [row["forced"] for row in rows if row.get("event") == "pruned"] == [0]

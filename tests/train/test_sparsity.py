@@ -18,6 +18,11 @@ def layers(norms: list[float], width: int) -> list[tuple[Conv3x3, Conv3x3, int]]
     return [(conv, reader, width)]
 
 
+def paced(pruner: Pruner, amplitude: float, every: int = 1) -> Pruner:
+    pruner.pace(1, amplitude, every)
+    return pruner
+
+
 def advance(pruner: Pruner, steps: int) -> None:
     for _ in range(steps):
         with pruner.at_work():
@@ -25,10 +30,12 @@ def advance(pruner: Pruner, steps: int) -> None:
         pruner.after()
 
 
-def autoencoder(rule: str, steps: int = 40, **options: float) -> PrunedCoder:
+def autoencoder(rule: str, steps: int = 40) -> PrunedCoder:
     torch.manual_seed(0)
     spec = VGGSpec(level=2, widths=(8, 8, 12))
-    return PrunedCoder(rule, Encoder(spec), Decoder(spec), (4, 3, 6), steps=steps, **options)  # type: ignore[arg-type]
+    coder = PrunedCoder(rule, Encoder(spec), Decoder(spec), (4, 3, 6))
+    coder.pruner.pace(steps)
+    return coder
 
 
 def test_the_ranking_function_at_the_numbers_of_the_papers():
@@ -47,7 +54,7 @@ def test_the_ranking_function_is_symmetric_about_its_center_and_zero_at_the_last
 
 
 def test_spp_lowers_the_keep_probabilities_by_rank():
-    pruner = SPP(layers([3, 1, 4, 2], width=2), amplitude=0.05)
+    pruner = paced(SPP(layers([3, 1, 4, 2], width=2)), 0.05)
     advance(pruner, 1)
     # Ranks 2, 0, 3, 1; the increment of rank 3 is negative, and a probability is at most 1.
     expected = torch.tensor([1, 1 - 0.05, 1, 1 - 0.05 * 8**-0.5])
@@ -55,7 +62,7 @@ def test_spp_lowers_the_keep_probabilities_by_rank():
 
 
 def test_spp_updates_only_every_so_many_steps():
-    pruner = SPP(layers([3, 1, 4, 2], width=2), amplitude=0.05, every=3)
+    pruner = paced(SPP(layers([3, 1, 4, 2], width=2)), 0.05, 3)
     advance(pruner, 2)
     assert pruner.groups[0].value.eq(1).all()
     advance(pruner, 1)
@@ -64,7 +71,7 @@ def test_spp_updates_only_every_so_many_steps():
 
 def test_spp_removes_at_probability_0_and_scales_what_stays_once():
     (conv, reader, _) = (three := layers([3, 1, 4, 2], width=3))[0]
-    pruner = SPP(three, amplitude=1.0)
+    pruner = paced(SPP(three), 1.0)
     # m = 1: alpha = ln 8, increments 1, 1/8 -> beyond the center 2/3: 1/2 - 8^(1/3) ... all others are kept at 1.
     advance(pruner, 1)
     assert pruner.groups[0].kept == [0, 2, 3]
@@ -78,7 +85,7 @@ def test_spp_removes_at_probability_0_and_scales_what_stays_once():
 
 def test_spp_hides_filters_in_a_step_and_gives_them_back():
     (conv, _, _) = (one := layers([1, 1, 1, 1], width=1))[0]
-    pruner = SPP(one, amplitude=0.05)
+    pruner = paced(SPP(one), 0.05)
     pruner.groups[0].value.copy_(torch.tensor([0.0, 1.0, 0.0, 1.0]))
     before = conv.weight.detach().clone()
     with pruner.at_work():
@@ -91,7 +98,7 @@ def test_spp_hides_filters_in_a_step_and_gives_them_back():
 
 
 def test_increg_adds_increments_by_running_rank():
-    pruner = IncReg(layers([3, 1, 4, 2], width=2), amplitude=1e-3)
+    pruner = paced(IncReg(layers([3, 1, 4, 2], width=2)), 1e-3)
     advance(pruner, 2)
     # Ranks 2, 0, 3, 1 at both steps; a penalty is never negative.
     expected = torch.tensor([0, 2e-3, 0, 2e-3 * 8**-0.5])
@@ -100,7 +107,7 @@ def test_increg_adds_increments_by_running_rank():
 
 def test_increg_averages_ranks_over_the_steps():
     (conv, _, _) = (four := layers([3, 1, 4, 2], width=2))[0]
-    pruner = IncReg(four, amplitude=1e-6)
+    pruner = paced(IncReg(four), 1e-6)
     advance(pruner, 1)
     with torch.no_grad():
         conv.weight[1] *= 1000
@@ -111,7 +118,7 @@ def test_increg_averages_ranks_over_the_steps():
 
 def test_increg_shrinks_a_group_by_its_penalty_and_removes_it_at_the_limit():
     (conv, reader, _) = (four := layers([3, 1, 4, 2], width=3))[0]
-    pruner = IncReg(four, amplitude=LIMIT / 2)
+    pruner = paced(IncReg(four), LIMIT / 2)
     advance(pruner, 1)
     factor = 1 - DECAY * LIMIT / 2
     assert conv.weight[1].sum().item() == pytest.approx(factor, rel=1e-5)
@@ -125,7 +132,7 @@ def test_increg_shrinks_a_group_by_its_penalty_and_removes_it_at_the_limit():
 
 def test_greg_presses_the_filters_chosen_at_the_start():
     (conv, _, _) = (four := layers([3, 1, 4, 2], width=2))[0]
-    pruner = GReg(four, amplitude=0.5)
+    pruner = paced(GReg(four), 0.5)
     advance(pruner, 3)
     assert pruner.groups[0].value.tolist() == [0, 1, 0, 1]
     # Penalties 0.5, 1 and 1 (the limit).
@@ -159,7 +166,7 @@ def test_cutting_changes_nothing(rule: str):
 
 @pytest.mark.parametrize("width", [0, -3, 9])
 def test_R11_a_layer_keeps_one_channel_at_least_and_all_of_them_at_most(width: int):
-    pruner = IncReg(layers([3, 1, 4, 2], width=width), amplitude=10.0)
+    pruner = paced(IncReg(layers([3, 1, 4, 2], width=width)), 10.0)
     advance(pruner, 5)
     pruner.finish()
     assert len(pruner.groups[0].kept) == min(4, max(1, width))
