@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from styleplugin.job import Result
     from styleplugin.optimize import Optimization
     from styleplugin.options import EngineOptions, FrameOptions, OptimizeOptions, StyleWeight, StylizeOptions
-    from styleplugin.publish import publish
+    from styleplugin.publishing import publish
     from styleplugin.report import Report
     from styleplugin.style import Style, mix_styles
     from styleplugin.stylizer import Stylizer, load
@@ -73,7 +73,7 @@ _ROOMS = {
     "style": ("Style", "mix_styles"),
     "job": ("Result",),
     "stylizer": ("Stylizer", "load"),
-    "publish": ("publish",),
+    "publishing": ("publish",),
     "zoo": ("DEFAULT_MODELS", "list_models", "pull", "read_card"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -394,7 +394,7 @@ def models_publish(
         private: Make a new repository private.
         timeout: Seconds for the whole upload.
     """
-    from styleplugin.publish import publish
+    from styleplugin.publishing import publish
 
     print(publish(file, repo, pictures=picture, private=private, timeout_s=timeout))
 

@@ -63,3 +63,10 @@ def test_W18_the_wheel_holds_the_package_and_its_weights(tmp_path):
         assert f"styleplugin/weights/{file.name}" in names
     assert {f"styleplugin/{path.relative_to(ROOT / 'styleplugin').as_posix()}" for path in SOURCES} <= names
     assert not any(name.startswith(("tests", "comfy_nodes", "recipes")) for name in names)
+
+
+def test_no_public_name_is_that_of_a_module():
+    """Importing a module puts it over a function of its name."""
+    folder = Path(styleplugin.__file__).parent
+    modules = {path.stem for path in folder.iterdir()}
+    assert not (set(styleplugin.__all__) - {"errors", "options"}) & modules

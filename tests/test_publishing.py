@@ -16,7 +16,7 @@ from PIL import Image
 from styleplugin.checkpoint import read_weights
 from styleplugin.errors import HubError, UsageError, WeightsError
 from styleplugin.models.pairs import PairModel
-from styleplugin.publish import publish
+from styleplugin.publishing import publish
 from styleplugin.registry import save_model
 
 pytest.importorskip("huggingface_hub", reason="needs the extra styleplugin[hub]")
