@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -213,7 +213,7 @@ class _Watcher:
         self.interrupt: BaseException | None = None
         self._host, self._out = host, out
         self._bar = host.progress()
-        self._seconds = 0.0
+        self._seconds = self._share = 0.0
 
     def on_plan(self, plan: train.Plan) -> None:
         """Note how long everything takes."""
@@ -224,29 +224,29 @@ class _Watcher:
         """Show a row of the log: a line, and after validations curves and pictures."""
         if "loss" in row:
             left = row["seconds_left"]
-            share = 1 - left / max(self._seconds, left, 1e-9)
-            self._bar.update(share)
+            self._share = 1 - left / max(self._seconds, left, 1e-9)
+            self._hear(lambda: self._bar.update(self._share))
             self._host.say(
                 f"{row['phase']}  step {row['step']}/{row['steps']}  loss {row['loss']:.4g}  {left:.0f} s left"
             )
         elif "validation" in row and row["step"]:
-            self._bar.update(0.0 if not self._seconds else min(1.0, self._share()), _preview(self._out))
+            self._hear(lambda: self._bar.update(self._share, _preview(self._out)))
 
     def should_stop(self) -> bool:
-        """Ask the host, whose answer is an exception of its own."""
+        """Ask the host."""
+        self._hear(self._host.check_interrupt)
+        return self.interrupt is not None
+
+    def _hear(self, ask: Callable[[], None]) -> None:
+        """Note the host's own exception; its progress bar raises it as well. The run shall end in its own way."""
         try:
-            self._host.check_interrupt()
+            ask()
         except BaseException as error:
             self.interrupt = error
-        return self.interrupt is not None
 
     def losses(self, out: Path) -> list[float]:
         """Return the losses of all phases in order."""
         return [row["loss"] for row in train.read_log(out) if "loss" in row]
-
-    def _share(self) -> float:
-        rows = [row for row in train.read_log(self._out) if "seconds_left" in row]
-        return 1 - rows[-1]["seconds_left"] / max(self._seconds, 1e-9) if rows else 0.0
 
 
 def _preview(out: Path) -> Image.Image:

@@ -121,6 +121,20 @@ def test_T19_cancel_stops_at_once_and_keeps_the_best_student(host: PlainHost, pi
     assert distill(host, pictures, minutes=0.08)[0].path.exists()
 
 
+def test_T19_a_progress_bar_that_hears_cancel_keeps_the_best_student_too(pictures, tmp_path: Path) -> None:
+    class Host(PlainHost):
+        """Its bar raises, as the host's own does, and nothing else hears Cancel."""
+
+        def update(self, share: float, preview: Any = None) -> None:
+            if list(self.folder.rglob(train.BEST)):
+                raise Interrupted
+
+    host = Host(tmp_path)
+    with pytest.raises(Interrupted):
+        distill(host, pictures, minutes=0.08)
+    assert "best student so far is tiny-best" in host.said[-1]
+
+
 def test_a_student_is_saved_where_the_loader_finds_it(
     host: PlainHost, pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
