@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +24,6 @@ EXAMPLE = "example "
 BYTES_PER_PIXEL = 4096
 """Memory of a training step for each pixel of its batch: features of teacher and student, and their gradients."""
 
-_RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHOWN = 600
 """Width of a preview, pixels."""
 
@@ -98,8 +95,7 @@ def picture_folders(host: TrainingHost) -> list[str]:
 
 def picture_folder(host: TrainingHost, name: str) -> Pictures:
     """Return a listed folder, and say how many pictures it holds."""
-    root = EXAMPLES if name.startswith(EXAMPLE) else host.input_folder()
-    path = root / name.removeprefix(EXAMPLE)
+    root, path = _place(host, name)
     if path.parent != root or not path.is_dir():
         raise errors.UsageError("SP130", f"There is no folder {name!r} of pictures.", "Press R and choose another one.")
     count = train.count_pictures(path)
@@ -111,11 +107,16 @@ def picture_folder(host: TrainingHost, name: str) -> Pictures:
 
 def folder_fingerprint(host: TrainingHost, name: str) -> object:
     """Return what changes with the files of a listed folder; never raises."""
-    root = EXAMPLES if name.startswith(EXAMPLE) else host.input_folder()
     try:
-        return _content(root / name.removeprefix(EXAMPLE))
+        return _content(_place(host, name)[1])
     except OSError:
         return None
+
+
+def _place(host: TrainingHost, name: str) -> tuple[Path, Path]:
+    """Return the folder of folders that a name belongs to, and the folder that it names."""
+    root = EXAMPLES if name.startswith(EXAMPLE) else host.input_folder()
+    return root, root / name.removeprefix(EXAMPLE)
 
 
 def _content(path: Path) -> str:
@@ -153,10 +154,6 @@ def distill(
         The student; its contact sheets and its curves, (1, H, W, 3) each; the losses, for the host's own plot; what it
         reached, as text.
     """
-    if not _RUN_NAME.fullmatch(run_name):
-        raise errors.UsageError(
-            "SP126", f"{run_name!r} cannot name a run.", "Use lower-case letters, digits, '.', '_', '-'."
-        )
     recipe = train.new_recipe(
         method,  # type: ignore[arg-type]
         name=run_name,
@@ -313,17 +310,7 @@ def run_fingerprint(host: TrainingHost, name: str) -> object:
 
 def save_student(host: TrainingHost, model: logic.StyleModel, prefix: str, even_if_failed: bool) -> str:
     """Copy a student into the output folder, where Load Style Model lists it; return its name."""
-    source = _file_of(model)
-    gate = _gate(source)
-    if not gate.get("passed") and not even_if_failed:
-        raise errors.UsageError(
-            "SP145",
-            f"The student {model.info.name} fails its quality gate: {'; '.join(gate.get('failed', ['no verdict']))}.",
-            "Train it longer or on more pictures, or switch even_if_failed on.",
-        )
-    target = host.save_path(prefix, logic.MODEL_SUFFIX)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _copy(source, target)
+    target = _exported(host, _file_of(model), prefix, even_if_failed)
     host.say(f"Saved {target.name}")
     return target.name
 
@@ -350,16 +337,14 @@ def _keep_best(host: TrainingHost, out: Path, run_name: str) -> None:
     if not found:
         host.say("Stopped before there was a student; run it again to go on.")
         return
-    target = host.save_path(f"style_transfer/{run_name}-best", logic.MODEL_SUFFIX)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _copy(found[-1], target)
+    target = _exported(host, found[-1], f"style_transfer/{run_name}-best", True)
     host.say(f"Stopped; the best student so far is {target.name}. Run it again to go on.")
 
 
-def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, temporary)
-    temporary.replace(target)
+def _exported(host: TrainingHost, source: Path, prefix: str, even_if_failed: bool) -> Path:
+    target = host.save_path(prefix, logic.MODEL_SUFFIX)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return styleplugin.export_student(source, target, even_if_failed=even_if_failed)
 
 
 def _file_of(model: logic.StyleModel) -> Path:
@@ -370,14 +355,10 @@ def _file_of(model: logic.StyleModel) -> Path:
     return model.path
 
 
-def _gate(path: Path) -> dict[str, Any]:
-    return styleplugin.read_card(path).get("gate") or {}
-
-
 def _summary(model: logic.StyleModel, path: Path) -> str:
     """Say what a student reached."""
-    gate = _gate(path)
-    verdict = "passes its quality gate" if gate.get("passed") else f"fails: {'; '.join(gate.get('failed', []))}"
+    gate = styleplugin.read_card(path)["gate"]
+    verdict = "passes its quality gate" if gate["passed"] else f"fails: {'; '.join(gate['failed'])}"
     figures = json.dumps(model.info.metrics)
     return f"{model.info.name}: {model.info.parameters:,} parameters, {figures}; {verdict}"
 

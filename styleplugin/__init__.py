@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from styleplugin.job import Result
     from styleplugin.optimize import Optimization
     from styleplugin.options import EngineOptions, FrameOptions, OptimizeOptions, StyleWeight, StylizeOptions
-    from styleplugin.publishing import publish
+    from styleplugin.publishing import export_student, publish
     from styleplugin.report import Report
     from styleplugin.style import Style, mix_styles
     from styleplugin.stylizer import Stylizer, load
@@ -45,6 +45,7 @@ __all__ = [
     "StylizeOptions",
     "Stylizer",
     "errors",
+    "export_student",
     "fit_look",
     "list_models",
     "load",
@@ -73,7 +74,7 @@ _ROOMS = {
     "style": ("Style", "mix_styles"),
     "job": ("Result",),
     "stylizer": ("Stylizer", "load"),
-    "publishing": ("publish",),
+    "publishing": ("export_student", "publish"),
     "zoo": ("DEFAULT_MODELS", "list_models", "pull", "read_card"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

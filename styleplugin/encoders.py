@@ -9,7 +9,7 @@ from torch import Tensor
 
 from styleplugin import zoo
 from styleplugin.errors import UsageError
-from styleplugin.importers.vgg import WHOLE_VGG, import_vgg
+from styleplugin.importers.vgg import import_vgg
 from styleplugin.models.pairs import PairModel
 from styleplugin.models.vgg import CONVS, Encoder, VGGSpec, convs_of_level
 from styleplugin.registry import ENCODER, load_saved_encoder, load_tensors
@@ -39,13 +39,12 @@ def load_encoder(source: str, *, allow_unknown: bool = False) -> LoadedEncoder:
         WeightsError: SP301 to SP319, the file cannot be used.
         UsageError: SP151, a model without a VGG encoder.
     """
-    located = zoo.resolve(source, limits=WHOLE_VGG, timeout_s=zoo.LARGE_TIMEOUT_S)
-    architecture = zoo.architecture_of(source)
+    located = zoo.resolve_teacher(source)
+    architecture = zoo.architecture_of(located.path)
     if architecture == ENCODER:
         weights = zoo.admit(located, allow_unknown=allow_unknown)
         encoder, roots = load_saved_encoder(weights)
-        in_order = (roots[f"level{k}.root"] for k in range(1, encoder.spec.level + 1))
-        return LoadedEncoder(encoder, weights.sha256, tuple(in_order))
+        return LoadedEncoder(encoder, weights.sha256, roots)
     if architecture:
         model, info = zoo.load(source, allow_unknown=allow_unknown)
         if not isinstance(model, PairModel):

@@ -95,6 +95,18 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+def copy_whole(source: PathLike, target: PathLike, *, overwrite: bool = True) -> Path:
+    """Copy a file, which appears under its new name whole or not at all; return the target.
+
+    Raises:
+        OutputError: SP601 to SP604, the target exists or cannot be written.
+    """
+    path = check_target(target, overwrite=overwrite)
+    with atomic_write(path) as file:
+        file.write(Path(source).read_bytes())
+    return path
+
+
 @cache
 def _remove_leftovers(folder: Path) -> None:
     """Remove temporary files of killed runs; once per folder and process, since a batch writes thousands of files."""

@@ -1,4 +1,4 @@
-"""A student's way to the Hub: its model card, its pictures, and the gate that it must have passed."""
+"""A student's way out of its run's folder: the gate it must have passed, and the Hub with model card and pictures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from styleplugin import hub
 from styleplugin.checkpoint import Weights, read_weights
 from styleplugin.errors import UsageError
+from styleplugin.files import copy_whole
 from styleplugin.registry import ENCODER, load_model, load_saved_encoder
 
 _SPDX = re.compile(r"(mit|apache-2\.0|bsd-[23]-clause|cc0-1\.0|cc-by(-nc)?(-sa)?-4\.0)", re.IGNORECASE)
@@ -66,6 +67,24 @@ def publish(
     message = f"Add {name}"
     commit = hub.upload(repo, files, message=message, private=private, endpoint=endpoint, timeout_s=timeout_s)
     return str(hub.HubSource(repo=repo, revision=commit, file=name, sha256=weights.sha256))
+
+
+def export_student(path: str | Path, target: str | Path, *, even_if_failed: bool = False) -> Path:
+    """Copy a student out of its run's folder.
+
+    Args:
+        path: A weights file of a training run.
+        target: The copy.
+        even_if_failed: Also if it has not passed its quality gate.
+
+    Raises:
+        UsageError: SP145, it has not passed.
+        WeightsError: The file cannot be used.
+        OutputError: SP601 to SP604, the copy cannot be written.
+    """
+    if not even_if_failed:
+        check_gate(read_weights(path, require_metadata=True))
+    return copy_whole(path, target)
 
 
 def check_gate(weights: Weights) -> None:

@@ -189,8 +189,8 @@ def save_encoder(
     return write_weights(path, tensors | dict(roots), metadata)
 
 
-def load_saved_encoder(weights: Weights) -> tuple[Encoder, dict[str, Tensor]]:
-    """Build the encoder of a file of `save_encoder`; return it with the roots of its metrics.
+def load_saved_encoder(weights: Weights) -> tuple[Encoder, tuple[Tensor, ...]]:
+    """Build the encoder of a file of `save_encoder`; return it with the roots of its metrics, level 1 first.
 
     Raises:
         WeightsError: SP307 malformed metadata, SP310 tensors missing, surplus or of the wrong shape, SP311 too large.
@@ -203,7 +203,7 @@ def load_saved_encoder(weights: Weights) -> tuple[Encoder, dict[str, Tensor]]:
         blank.register_buffer(f"level{level}_root", torch.zeros(width, width))
     blank.add_module("encoder", encoder)
     load_tensors(blank, {name.replace(".root", "_root"): value for name, value in weights.tensors.items()}, where)
-    return encoder, {name.replace("_root", ".root"): value for name, value in blank.named_buffers(recurse=False)}
+    return encoder, tuple(value for _, value in blank.named_buffers(recurse=False))
 
 
 def save_half(path: str | Path, half: Encoder | Decoder, *, pairing: str, card: Mapping[str, Any] | None = None) -> str:

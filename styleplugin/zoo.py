@@ -19,7 +19,7 @@ import styleplugin.importers.pca_distillation  # noqa: F401
 from styleplugin import hub
 from styleplugin.checkpoint import STUDENT, Limits, Weights, read_weights
 from styleplugin.errors import StylePluginWarning, WeightsError
-from styleplugin.files import atomic_write, check_target
+from styleplugin.files import atomic_write, copy_whole
 from styleplugin.importers.vgg import WHOLE_VGG
 from styleplugin.models.pairs import pairing_id
 from styleplugin.registry import ENCODER, METRICS, ModelInfo, load_model, load_saved_encoder
@@ -35,7 +35,7 @@ DEFAULT_MODELS = {
 INDEX = "index.json"
 LARGE_TIMEOUT_S = 1200.0
 """Total time for the download of a teacher; a whole VGG-19 has 548 MB."""
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SPELLINGS = "Write builtin:NAME, file:PATH or hub:OWNER/REPO@REVISION[/FILE]."
 
 
@@ -191,9 +191,13 @@ def read_card(source: str | Path) -> dict[str, Any]:
     return dict(read_weights(resolve(source).path, require_metadata=True).metadata.get("card") or {})
 
 
-def architecture_of(source: str | Path) -> str | None:
-    """Return the architecture that a source's file names; None where it is not one of our own files."""
-    path = resolve(source, limits=WHOLE_VGG, timeout_s=LARGE_TIMEOUT_S).path
+def resolve_teacher(source: str | Path) -> Located:
+    """Find the file of a teacher, which may be large; see `resolve`."""
+    return resolve(source, limits=WHOLE_VGG, timeout_s=LARGE_TIMEOUT_S)
+
+
+def architecture_of(path: Path) -> str | None:
+    """Return the architecture that a file names; None where it is not one of our own files."""
     if path.suffix != ".safetensors":
         return None
     return read_weights(path, limits=WHOLE_VGG).metadata.get("architecture")
@@ -228,7 +232,7 @@ def add_to_index(
         WeightsError: The file cannot be used; SP315, the name cannot be a file name.
         OutputError: SP601 to SP604, the folder cannot be written.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise WeightsError("SP315", f"{name!r} cannot name a model.", "Use lower-case letters, digits, '.', '_', '-'.")
     folder = folder or weights_folder()
     weights = read_weights(source)
@@ -258,8 +262,7 @@ def add_to_index(
 def _write_index(folder: Path, models: list[ModelEntry], metrics: list[MetricsEntry], file: str, source: Path) -> None:
     """Copy a file into the folder, and write the list."""
     lists = {"models": [asdict(entry) for entry in models], "metrics": [asdict(entry) for entry in metrics]}
-    with atomic_write(folder / file) as target:
-        target.write(source.read_bytes())
+    copy_whole(source, folder / file)
     with atomic_write(folder / INDEX) as target:
         target.write((json.dumps(lists, indent=2) + "\n").encode())
 
@@ -328,13 +331,9 @@ def pull(source: str, folder: str | Path | None = None, *, overwrite: bool = Fal
         return located.path
     parsed = hub.parse_source(source)
     target = Path(folder) / f"{parsed.repo.replace('/', '--')}--{parsed.file}"
-    data = located.path.read_bytes()
-    if target.exists() and target.read_bytes() == data:
+    if target.exists() and target.read_bytes() == located.path.read_bytes():
         return target
-    check_target(target, overwrite=overwrite)
-    with atomic_write(target) as file:
-        file.write(data)
-    return target
+    return copy_whole(located.path, target, overwrite=overwrite)
 
 
 def _check_known(located: Located, weights: Weights, allow_unknown: bool) -> None:
@@ -356,7 +355,7 @@ def _check_known(located: Located, weights: Weights, allow_unknown: bool) -> Non
 
 
 def _unknown_name(name: str, known: list[str]) -> WeightsError:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         return WeightsError("SP315", f"{name!r} cannot name a model.", _SPELLINGS)
     close = get_close_matches(name, known, n=3)
     hint = f"Did you mean {' or '.join(close)}?" if close else f"Known models: {', '.join(known) or 'none'}."

@@ -21,7 +21,7 @@ from styleplugin.train.data import step_generator
 from styleplugin.train.logbook import Row
 from styleplugin.train.metric_run import solve_metrics
 from styleplugin.train.parts import load_part, save_part
-from styleplugin.train.phases import SHEET, PhasedRun
+from styleplugin.train.phases import MEASURED, SHEET, PhasedRun
 from styleplugin.train.prune import dead_fraction
 from styleplugin.train.setting import Setting
 from styleplugin.train.start import start_student_encoder
@@ -29,7 +29,7 @@ from styleplugin.train.teachers import Judge, build_judge
 
 STARTING = 16
 """Pictures for starting values."""
-MEASURED = 200
+METRIC_PICTURES = 200
 """Pictures of each kind for the metrics."""
 
 
@@ -65,14 +65,18 @@ class EncoderRun(PhasedRun):
 
     def __init__(self, recipe: EncoderRecipe, out: Path, setting: Setting) -> None:
         super().__init__(recipe, out, setting)
-        self.style, self.style_held_out = self._load(recipe.data.paintings)
-        self.identity["pictures"].append(self.style.fingerprint)
+        self.load_styles()
         self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
+
+    def held_out_batch(self) -> dict[str, Tensor]:
+        """Return photographs and artworks."""
+        return {"content": torch.cat(self.held_out_pairs(MEASURED))}
 
     def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
         """Return photographs and artworks, half of each."""
         generator = step_generator(self.recipe.seed, phase, step)
         crop = self.recipe.data.crop
+        assert self.style is not None
         sets = ((self.content, count - count // 2), (self.style, count // 2))
         return {"content": torch.cat([pictures.random_crops(n, crop, generator) for pictures, n in sets if n])}
 
@@ -109,9 +113,10 @@ class EncoderRun(PhasedRun):
         part, started = load_part(self.result("student_encoder"), "student_encoder")
         assert isinstance(part, EmbeddedEncoder)
         encoder = part.encoder.to(self.device)
+        assert self.style is not None
         training, held_out = (self.content, self.style), (self.held_out, self.style_held_out)
         crop = self.recipe.data.crop
-        roots, left = solve_metrics(encoder, self.judge.to(self.device), training, held_out, crop, MEASURED)
+        roots, left = solve_metrics(encoder, self.judge.to(self.device), training, held_out, crop, METRIC_PICTURES)
         dead = dead_fraction(encoder, self.validation)
         card = self.evaluated({"unexplained": max(left.values()), "dead": dead, **left})
         card["keeps"] = started["keeps"]

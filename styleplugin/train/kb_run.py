@@ -17,7 +17,7 @@ from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import reconstruction_psnr
 from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee, style_error
 from styleplugin.train.logbook import Row
-from styleplugin.train.phases import MEASURED, SHEET, PhasedRun
+from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.setting import Setting
 from styleplugin.train.teachers import build_judge
 
@@ -30,17 +30,8 @@ class KBRun(PhasedRun):
 
     def __init__(self, recipe: KBRecipe, out: Path, setting: Setting) -> None:
         super().__init__(recipe, out, setting)
-        self.style, self.style_held_out = self._load(recipe.data.paintings)
-        self.identity["pictures"].append(self.style.fingerprint)
+        self.load_styles()
         self.judge = build_judge(recipe.teacher, 4, self.probes.cpu()).to(self.device)
-        self.styles = self.style_held_out.center_crops(recipe.data.crop, len(self.validation))
-
-    def batch(self, phase: str, count: int, step: int) -> dict[str, torch.Tensor]:
-        """Return contents and styles."""
-        generator = step_generator(self.recipe.seed, phase, step)
-        crop = self.recipe.data.crop
-        content = self.content.random_crops(count, crop, generator)
-        return {"content": content, "style": self.style.random_crops(count, crop, generator)}
 
     def begin(self, phase: str) -> KBTrainee:
         """Draw a new model, or take the student that is to be polished; give it its teacher, if it learns from it."""
@@ -67,18 +58,9 @@ class KBRun(PhasedRun):
         pad_in_channels_last(task)
         return task
 
-    def held_out_batch(self) -> dict[str, torch.Tensor]:
-        """Return contents and styles."""
-        return dict(zip(("content", "style"), self._held_out_pairs(MEASURED), strict=True))
-
-    def _held_out_pairs(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return contents and styles of the validation sets, as many of each."""
-        count = min(count, len(self.validation), len(self.styles))
-        return self.validation[:count], self.styles[:count]
-
     def validate(self, task: KBTask, trainee: KBTrainee) -> tuple[Row, list[torch.Tensor]]:
         """Return figures, and stylizations."""
-        contents, styles = self._held_out_pairs(SHEET)
+        contents, styles = self.held_out_pairs(SHEET)
         with self.autocast():
             output = task.stylize(contents, styles)
         return self._figures(trainee.model), [contents, styles, output]
@@ -94,7 +76,7 @@ class KBRun(PhasedRun):
     @torch.no_grad()
     def _figures(self, model: KBModel) -> dict[str, float]:
         """Return how the validation pictures are reconstructed and stylized, in float32."""
-        contents, styles = self._held_out_pairs(len(self.validation))
+        contents, styles = self.held_out_pairs(len(self.validation))
         pairs = zip(contents.split(SHEET), styles.split(SHEET), strict=True)
         outputs = torch.cat([model(content, style).clamp(0, 1) for content, style in pairs])
         seen, wanted = (self.judge.features(images) for images in (outputs, styles))
@@ -118,12 +100,6 @@ class KBRun(PhasedRun):
         half = target.with_stem(f"{target.stem}-fp16")
         for path, dtype in ((target, torch.float32), (half, torch.float16)):
             save_model(path, model.cpu(), license=self.recipe.license, card=card, dtype=dtype)
-
-    def data_card(self) -> dict[str, Any]:
-        """Return what is known about the pictures, for the card."""
-        card = super().data_card()
-        card["pictures"]["styles"] = len(self.style)
-        return card
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""

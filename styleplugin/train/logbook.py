@@ -94,9 +94,12 @@ class Logbook:
 
 def read_log(folder: str | Path) -> list[Row]:
     """Return the rows of a run's log, or of all runs in a folder, oldest first."""
-    folder = Path(folder)
-    logs = [folder] if (folder / "log.jsonl").exists() else [path.parent for path in folder.glob("*/log.jsonl")]
-    return [row for log in sorted(logs) for row in Logbook(log).rows()]
+    return [row for run in run_folders(Path(folder)) for row in Logbook(run).rows()]
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Return a run's folder, or those of the runs in a folder."""
+    return [folder] if (folder / "log.jsonl").exists() else sorted(path.parent for path in folder.glob("*/log.jsonl"))
 
 
 def _is_point(name: str, row: Row) -> bool:

@@ -204,23 +204,26 @@ def _stopped(progress: Progress) -> Cancelled:
     return Cancelled(f"Stopped at step {progress.step} with a checkpoint; continue with --resume.")
 
 
-def measure_speed(stepper: Stepper, batches: Batches, seconds: float) -> float:
+def measure_speed(
+    stepper: Stepper, batches: Batches, seconds: float, check_stop: Callable[[], None] = lambda: None
+) -> float:
     """Return the steps per second of a phase; at a learning rate of 0 its weights stay as they are.
 
     Args:
         stepper: To try; use a new one afterwards, since its optimizer has moved.
         batches: A pure function of the step.
         seconds: To measure, after a few steps to warm up.
+        check_stop: Called after every step; its exception ends the measurement.
     """
     stepper.begin(1000)
     for step in range(2):
         stepper.step(batches(step), 0.0)["loss"].item()
+        check_stop()
     count, begin = 0, time.monotonic()
     while not stepper.workers.agree(count > 0 and time.monotonic() - begin > seconds):
-        for step in range(2):
-            losses = stepper.step(batches(step), 0.0)
-        losses["loss"].item()
-        count += 2
+        stepper.step(batches(count), 0.0)["loss"].item()
+        check_stop()
+        count += 1
     return count / (time.monotonic() - begin)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from styleplugin.files import atomic_write
-from styleplugin.train.logbook import Logbook
+from styleplugin.train.logbook import Logbook, run_folders
 
 PAGE = "report.html"
 _STYLE = """
@@ -28,8 +28,7 @@ pre { background: #f4f4f4; padding: 1rem; overflow: auto; font-size: .85em; }
 
 def write_page(out: Path) -> Path:
     """Write the report of a run's folder, or of a folder of runs, as far as they are."""
-    runs = [out] if (out / "log.jsonl").exists() else sorted(path.parent for path in out.glob("*/log.jsonl"))
-    body = "\n".join(_section(folder) for folder in runs)
+    body = "\n".join(_section(folder) for folder in run_folders(out))
     page = (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'

@@ -25,11 +25,11 @@ from styleplugin.train.coders import (
     TeacherDecoderCoder,
 )
 from styleplugin.train.config import PhaseOptions, Recipe
-from styleplugin.train.data import Pictures, step_generator
+from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
 from styleplugin.train.logbook import Row
 from styleplugin.train.parts import load_part, load_pruned, read_card, save_part, save_pruned
-from styleplugin.train.phases import MEASURED, SHEET, PhasedRun
+from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.prune import dead_fraction, revive
 from styleplugin.train.setting import Setting
 from styleplugin.train.start import start_pruning, start_student_decoder, start_student_encoder, start_teacher_decoder
@@ -52,20 +52,9 @@ class PairRun(PhasedRun):
         super().__init__(recipe, out, setting)
         self.start = start
         """The recipe with the files that the phases begin with."""
-        self.style, self.style_held_out = (
-            self._load(recipe.data.paintings) if recipe.method == "adain" else (None, None)
-        )
+        if recipe.method == "adain":
+            self.load_styles()
         self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
-        if self.style:
-            self.identity["pictures"].append(self.style.fingerprint)
-
-    def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
-        """Return contents, and styles for AdaIN."""
-        generator = step_generator(self.recipe.seed, phase, step)
-        batch = {"content": self.content.random_crops(count, self.recipe.data.crop, generator)}
-        if self.style:
-            batch["style"] = self.style.random_crops(count, self.recipe.data.crop, generator)
-        return batch
 
     def write_part(self, path: Path, phase: str, trainee: Coder, card: dict[str, Any]) -> None:
         """Write the part that was trained, or what is left of those that were pruned."""
@@ -129,26 +118,14 @@ class PairRun(PhasedRun):
         pad_in_channels_last(task)
         return task
 
-    def held_out_batch(self) -> dict[str, Tensor]:
-        """Return contents, and styles for AdaIN."""
-        if self.style_held_out is None:
-            return super().held_out_batch()
-        return dict(zip(("content", "style"), self._held_out_pairs(self.style_held_out, MEASURED), strict=True))
-
-    def _held_out_pairs(self, styles: Pictures, count: int) -> tuple[Tensor, Tensor]:
-        """Return contents and styles of the validation sets, as many of each."""
-        crops = styles.center_crops(self.recipe.data.crop, count)
-        count = min(len(crops), len(self.validation))
-        return self.validation[:count], crops[:count]
-
     def validate(self, task: DistillTask, trainee: Coder) -> tuple[Row, list[Tensor]]:
         """Return PSNR and dead channels, and reconstructions, or stylizations for AdaIN."""
         contents = self.validation[:SHEET]
         with self.autocast():
             row: Row = {"psnr": round(reconstruction_psnr(task.reconstruct, self.validation, 16), 3)}
             rows = [contents, task.reconstruct(contents)]
-            if isinstance(task, StylizationTask) and self.style_held_out:
-                contents, styles = self._held_out_pairs(self.style_held_out, SHEET)
+            if isinstance(task, StylizationTask):
+                contents, styles = self.held_out_pairs(SHEET)
                 rows = [contents, styles, task.stylize(contents, styles)]
         if isinstance(trainee, PruningCoder):
             row["to_prune"] = sum(groups.to_prune for groups in trainee.trained.pruner.groups)
@@ -192,13 +169,6 @@ class PairRun(PhasedRun):
         (encoder, _), (decoder, _) = load_part(path, "student_encoder"), load_part(path, "student_decoder")
         assert isinstance(encoder, EmbeddedEncoder) and isinstance(decoder, Decoder)
         return _join(encoder.encoder, decoder)
-
-    def data_card(self) -> dict[str, Any]:
-        """Return what is known about the pictures, for the card."""
-        card = super().data_card()
-        if self.style:
-            card["pictures"]["styles"] = len(self.style)
-        return card
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""

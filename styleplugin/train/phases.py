@@ -59,6 +59,10 @@ class PhasedRun:
     target: str
     """Name of the finished weights file."""
     content: Pictures
+    style: Pictures | None = None
+    """For methods that are trained with styles."""
+    style_probes: Tensor
+    """Validation styles, as many as there are validation contents at most."""
 
     def __init__(self, recipe: RunRecipe, out: Path, setting: Setting) -> None:
         self.recipe = recipe
@@ -86,13 +90,23 @@ class PhasedRun:
         raise NotImplementedError
 
     def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
-        """Return the arguments of the task, a pure function of phase and step."""
+        """Return the arguments of the task, contents and styles if it has them; a pure function of phase and step."""
         generator = step_generator(self.recipe.seed, phase, step)
-        return {"content": self.content.random_crops(count, self.recipe.data.crop, generator)}
+        batch = {"content": self.content.random_crops(count, self.recipe.data.crop, generator)}
+        if self.style:
+            batch["style"] = self.style.random_crops(count, self.recipe.data.crop, generator)
+        return batch
 
     def held_out_batch(self) -> dict[str, Tensor]:
         """Return the arguments of the task for the validation loss."""
-        return {"content": self.validation[:MEASURED]}
+        if self.style is None:
+            return {"content": self.validation[:MEASURED]}
+        return dict(zip(("content", "style"), self.held_out_pairs(MEASURED), strict=True))
+
+    def held_out_pairs(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return contents and styles of the validation sets, as many of each."""
+        count = min(count, len(self.validation), len(self.style_probes))
+        return self.validation[:count], self.style_probes[:count]
 
     def validate(self, task: Any, trainee: Any) -> tuple[Row, list[Tensor]]:
         """Return figures, and the rows of a contact sheet."""
@@ -142,10 +156,17 @@ class PhasedRun:
         data = self.recipe.data
         return {
             "name": data.name,
-            "pictures": {"training": len(self.content), "validation": len(self.held_out)},
+            "pictures": {"training": len(self.content), "validation": len(self.held_out)}
+            | ({"styles": len(self.style)} if self.style else {}),
             "fingerprint": self.identity["pictures"],
             "prepared": f"shorter side {data.short_side} px, random crops of {data.crop} px, flipped",
         }
+
+    def load_styles(self) -> None:
+        """Load the artworks of the recipe."""
+        self.style, self.style_held_out = self._load(self.recipe.data.paintings)
+        self.style_probes = self.style_held_out.center_crops(self.recipe.data.crop, PROBES)
+        self.identity["pictures"].append(self.style.fingerprint)
 
     def train(self) -> Path:
         """Run the phases that have no result yet, and write the model."""
@@ -199,7 +220,7 @@ class PhasedRun:
         if options.steps:
             stepper = self._stepper(trainee, options)
             batches = self._batches(phase, options.batch)
-            seconds = 1 / measure_speed(stepper, batches, PROBE_SECONDS)
+            seconds = 1 / measure_speed(stepper, batches, PROBE_SECONDS, self.setting.check_stop)
             self._checkpoints(phase).save(Progress(steps=options.steps), trainee.trained, stepper.optimizer)
         self.write_part(self.result(phase), phase, trainee, {})
         if not options.steps:

@@ -25,7 +25,7 @@ from styleplugin.train.photo_start import start_block
 from styleplugin.train.setting import Setting
 from styleplugin.train.teachers import build_judge, label_of, read_pinned
 from styleplugin.transforms.moments import Moments
-from styleplugin.zoo import architecture_of, load, resolve
+from styleplugin.zoo import architecture_of, load, resolve_teacher
 
 STARTING = 32
 """Pictures for starting values."""
@@ -163,7 +163,7 @@ def build_photo_teacher(recipe: PhotoRecipe, images: Tensor) -> tuple[nn.Module,
         WeightsError: SP301 to SP310, a file is missing or wrong; SP330, its sha256 is not the recipe's.
     """
     source = recipe.teacher.source
-    if source and architecture_of(source) == PhotoModel.architecture:
+    if source and architecture_of(resolve_teacher(source).path) == PhotoModel.architecture:
         model, info = load(source, allow_unknown=True)
         assert isinstance(model, PhotoModel)
         return model.encoder, {label_of(source): info.sha256}
@@ -183,7 +183,7 @@ def build_mobilenet(options: TeacherOptions) -> tuple[MobileNet, dict[str, str]]
         WeightsError: SP301 to SP310, the file is missing or wrong; SP330, its sha256 is not the recipe's.
     """
     if options.source:
-        weights = read_weights(resolve(options.source).path, limits=TEACHER)
+        weights = read_weights(resolve_teacher(options.source).path, limits=TEACHER)
         tensors, digest, name = weights.tensors, weights.sha256, label_of(options.source)
     else:
         digest, name = options.mobilenet_sha256, options.mobilenet

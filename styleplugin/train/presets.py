@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from styleplugin.train.config import (
     Recipe,
     TeacherOptions,
 )
+from styleplugin.zoo import NAME
 
 TrainMethod = Literal["wct", "adain", "photorealistic", "kbstyle", "encoder"]
 Backbone = Literal["vgg", "mobilenet"]
@@ -32,7 +32,6 @@ _LEAST_WIDTH = 4
 _LR = (0.06, 0.015, 0.012, 0.012, 0.005)
 """Learning rate of the pairs of the levels 1 to 5; found with batches of 8 crops of 128 px."""
 _ENERGY = {"vgg": (80.0, 100.0, 100.0, 5.0), "mobilenet": (13.0, 12.0, 22.0, 31.0)}
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _CPU = {"crop": 128, "batch": 8}
 _GPU = {"crop": 256, "batch": 16}
 
@@ -79,7 +78,7 @@ def new_recipe(
     Raises:
         UsageError: SP120 to SP126, an impossible choice.
     """
-    if name is not None and not _NAME.fullmatch(name):
+    if name is not None and not NAME.fullmatch(name):
         raise UsageError("SP126", f"{name!r} cannot name a model.", "Use lower-case letters, digits, '.', '_', '-'.")
     if width is None:
         width = 1.0 if method in ("photorealistic", "kbstyle") else _X16

@@ -135,12 +135,20 @@ def test_T19_a_progress_bar_that_hears_cancel_keeps_the_best_student_too(picture
     assert "best student so far is tiny-best" in host.said[-1]
 
 
+def test_T19_cancel_is_heard_while_speeds_are_measured(host: PlainHost, pictures, monkeypatch) -> None:
+    monkeypatch.setattr("styleplugin.train.phases.PROBE_SECONDS", 60.0)
+    host.stop_at = 30
+    with pytest.raises(Interrupted):
+        distill(host, pictures)
+    assert not list(host.runs_folder().glob("*/log.jsonl"))
+
+
 def test_a_student_is_saved_where_the_loader_finds_it(
     host: PlainHost, pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train.Recipe, "usual_limits", lambda self: {"psnr": 99.0})
     model = distill(host, pictures)[0]
-    with pytest.raises(errors.UsageError, match="fails its quality gate") as caught:
+    with pytest.raises(errors.UsageError, match="not passed its quality gate") as caught:
         training.save_student(host, model, "style_transfer/mine", False)
     assert caught.value.code == "SP145"
     name = training.save_student(host, model, "style_transfer/mine", True)
@@ -191,11 +199,15 @@ def test_folders_and_runs_are_those_that_are_listed(host: PlainHost, tmp_path: P
     assert training.run_fingerprint(host, "gone") is None
 
 
-def test_a_run_is_previewed_while_it_is_not_finished(host: PlainHost, pictures) -> None:
+def test_a_run_is_previewed_while_it_is_not_finished(pictures, tmp_path: Path) -> None:
+    class Host(PlainHost):
+        def check_interrupt(self) -> None:
+            if list(self.runs_folder().glob("*/log.jsonl")):
+                raise Interrupted
+
+    host = Host(tmp_path)
     with pytest.raises(Interrupted):
-        host.stop_at = 25
         distill(host, pictures)
-    host.stop_at = None
     (name,) = training.runs(host)
     before = training.run_fingerprint(host, name)
     sheet, curves = training.preview_training(host, name)
