@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from common import machine, write
 
@@ -17,6 +18,8 @@ from styleplugin.train import run
 from styleplugin.train.config import RULES, DataOptions, PhaseOptions, Recipe
 from styleplugin.train.logbook import Logbook
 
+BATCH = 8
+TIMED = ("pruning", "student_pair")
 STARTS = ("random", "l1", "activation", *RULES)
 
 
@@ -59,7 +62,7 @@ def base_recipe(arguments: argparse.Namespace) -> Recipe:
         validate_every=max(1, arguments.steps // 4),
         checkpoint_every=200,
         data=DataOptions(crop=arguments.crop, short_side=200),
-        teacher_decoder=PhaseOptions(steps=arguments.teacher_steps, batch=8, lr=0.012, warmup=50),
+        teacher_decoder=PhaseOptions(steps=arguments.teacher_steps, batch=BATCH, lr=0.012, warmup=50),
         student_encoder=still,
         student_decoder=still,
     )
@@ -67,7 +70,7 @@ def base_recipe(arguments: argparse.Namespace) -> Recipe:
 
 def one(recipe: Recipe, start: str, seed: int, teacher: Path, arguments: argparse.Namespace) -> dict:
     """Train one student and return its figures."""
-    pruning = PhaseOptions(steps=arguments.pruning_steps if start in RULES else 0, batch=8, lr=0.002, warmup=50)
+    pruning = PhaseOptions(steps=arguments.pruning_steps if start in RULES else 0, batch=BATCH, lr=0.002, warmup=50)
     recipe = replace(
         recipe,
         importance=start,
@@ -75,7 +78,7 @@ def one(recipe: Recipe, start: str, seed: int, teacher: Path, arguments: argpars
         teacher_decoder=PhaseOptions(steps=0, init=str(teacher)),
         pruning=pruning,
         student_pair=PhaseOptions(
-            steps=arguments.steps, batch=8, lr=0.012, warmup=50, pixel=100.0, perceptual=0.3, embedding=1.0
+            steps=arguments.steps, batch=BATCH, lr=0.012, warmup=50, pixel=100.0, perceptual=0.3, embedding=1.0
         ),
     )
     out = arguments.out / f"{start}-{seed}"
@@ -83,13 +86,14 @@ def one(recipe: Recipe, start: str, seed: int, teacher: Path, arguments: argpars
     log = Logbook(out).rows()
     curve = {row["step"]: row["psnr"] for row in log if row.get("phase") == "student_pair" and "psnr" in row}
     pruned = [row["forced"] for row in log if row.get("event") == "pruned"]
-    final = next(row for row in log if row.get("event") == "evaluated")
+    speeds = {name: [r["images_per_s"] for r in log if r.get("phase") == name and "loss" in r] for name in TIMED}
     return {
         "start": start,
         "seed": seed,
-        "psnr": final["psnr"],
+        "psnr": next(row for row in log if row.get("event") == "evaluated")["psnr"],
         "curve": curve,
         "forced": pruned[0] if pruned else None,
+        "seconds_per_step": {name: round(BATCH / median(values), 3) for name, values in speeds.items() if values},
     }
 
 

@@ -16,13 +16,11 @@ from styleplugin import FrameOptions, OptimizeOptions, StylizeOptions, options
 from . import logic
 from .host import ComfyHost, register_folders
 from .nodes_training import TRAINING_NODES
+from .sockets import LookTable, StyleCode, StyleModel, host_of
 
 CATEGORY = "image/style transfer"
 LOADERS = "image/style transfer/loaders"
 
-StyleModel = io.Custom("STYLEPLUGIN_MODEL")
-StyleCode = io.Custom("STYLEPLUGIN_STYLE")
-LookTable = io.Custom("STYLEPLUGIN_LOOK")
 
 MAX_STYLES = 8
 
@@ -88,7 +86,7 @@ class StylePluginEncodeStyle(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Any, model: Any, style_scale: float, mask: Any = None) -> io.NodeOutput:
-        return io.NodeOutput(logic.encode(_host(cls), image, model, mask, style_scale))
+        return io.NodeOutput(logic.encode(host_of(cls), image, model, mask, style_scale))
 
 
 class StylePluginMixStyles(io.ComfyNode):
@@ -147,7 +145,7 @@ class StylePluginSaveStyle(io.ComfyNode):
 
     @classmethod
     def execute(cls, style: Any, filename_prefix: str) -> io.NodeOutput:
-        logic.save_style(_host(cls), style, filename_prefix)
+        logic.save_style(host_of(cls), style, filename_prefix)
         return io.NodeOutput(style)
 
 
@@ -232,7 +230,7 @@ class StylePluginTransfer(io.ComfyNode):
         mask: Any = None,
     ) -> io.NodeOutput:
         image = logic.transfer(
-            _host(cls),
+            host_of(cls),
             content,
             style,
             model,
@@ -295,7 +293,7 @@ class StylePluginPhotoTransfer(io.ComfyNode):
         mask: Any = None,
     ) -> io.NodeOutput:
         image = logic.photo_transfer(
-            _host(cls),
+            host_of(cls),
             content,
             style,
             model,
@@ -353,7 +351,7 @@ class StylePluginOptimize(io.ComfyNode):
 
     @classmethod
     def execute(cls, content: Any, style: Any, mask: Any = None, **chosen: Any) -> io.NodeOutput:
-        return io.NodeOutput(logic.optimize(_host(cls), content, style, mask, **chosen))
+        return io.NodeOutput(logic.optimize(host_of(cls), content, style, mask, **chosen))
 
 
 class StylePluginExportLook(io.ComfyNode):
@@ -393,7 +391,7 @@ class StylePluginExportLook(io.ComfyNode):
 
     @classmethod
     def execute(cls, content: Any, stylized: Any, size: str, filename_prefix: str) -> io.NodeOutput:
-        return io.NodeOutput(*logic.export_look(_host(cls), content, stylized, int(size), filename_prefix))
+        return io.NodeOutput(*logic.export_look(host_of(cls), content, stylized, int(size), filename_prefix))
 
 
 class StylePluginLoadLook(io.ComfyNode):
@@ -447,7 +445,7 @@ class StylePluginApplyLook(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Any, look: Any) -> io.NodeOutput:
-        return io.NodeOutput(logic.apply_look(_host(cls), image, look))
+        return io.NodeOutput(logic.apply_look(host_of(cls), image, look))
 
 
 class StylePluginSample(io.ComfyNode):
@@ -501,10 +499,6 @@ class StylePluginExtension(ComfyExtension):
             StylePluginSample,
             *TRAINING_NODES,
         ]
-
-
-def _host(node: type[io.ComfyNode]) -> ComfyHost:
-    return ComfyHost(node.hidden.unique_id)
 
 
 def _needed(strength: float, **inputs: Any) -> list[str]:

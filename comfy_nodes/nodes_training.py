@@ -9,14 +9,9 @@ from comfy_api.latest import io, ui
 
 from . import logic, training
 from .host import ComfyHost
+from .sockets import LossMap, StudentStart, StyleModel, TeacherModel, TrainingPictures, host_of
 
 TRAINING = "image/style transfer/training"
-
-StyleModel = io.Custom("STYLEPLUGIN_MODEL")
-TeacherModel = io.Custom("STYLEPLUGIN_TEACHER")
-TrainingPictures = io.Custom("STYLEPLUGIN_PICTURES")
-StudentStart = io.Custom("STYLEPLUGIN_PRUNING")
-LossMap = io.Custom("LOSS_MAP")
 
 
 class StylePluginLoadTeacher(io.ComfyNode):
@@ -85,7 +80,7 @@ class StylePluginPictureFolder(io.ComfyNode):
 
     @classmethod
     def execute(cls, folder: str) -> io.NodeOutput:
-        return io.NodeOutput(training.picture_folder(_host(cls), folder))
+        return io.NodeOutput(training.picture_folder(host_of(cls), folder))
 
 
 class StylePluginPrune(io.ComfyNode):
@@ -270,7 +265,7 @@ class StylePluginPreviewTraining(io.ComfyNode):
 
     @classmethod
     def execute(cls, run: str) -> io.NodeOutput:
-        sheet, curves = training.preview_training(_host(cls), run)
+        sheet, curves = training.preview_training(host_of(cls), run)
         return io.NodeOutput(sheet, curves, ui=ui.PreviewImage(curves, cls=cls))
 
 
@@ -306,7 +301,7 @@ class StylePluginSaveStudent(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, filename_prefix: str, even_if_failed: bool = False) -> io.NodeOutput:
-        training.save_student(_host(cls), model, filename_prefix, even_if_failed)
+        training.save_student(host_of(cls), model, filename_prefix, even_if_failed)
         return io.NodeOutput(model)
 
 
@@ -333,7 +328,7 @@ class StylePluginPublishStudent(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, repo: str, private: bool) -> io.NodeOutput:
-        return io.NodeOutput(training.publish_student(_host(cls), model, repo, private))
+        return io.NodeOutput(training.publish_student(host_of(cls), model, repo, private))
 
 
 class StylePluginPullModel(io.ComfyNode):
@@ -360,11 +355,7 @@ class StylePluginPullModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, source: str) -> io.NodeOutput:
-        return io.NodeOutput(training.pull_model(_host(cls), source))
-
-
-def _host(node: type[io.ComfyNode]) -> ComfyHost:
-    return ComfyHost(node.hidden.unique_id)
+        return io.NodeOutput(training.pull_model(host_of(cls), source))
 
 
 def _sources(*, paintings: bool = False) -> list[Any]:
@@ -438,7 +429,7 @@ def _outputs() -> list[Any]:
 def _distilled(
     node: type[io.ComfyNode], method: str, teacher: Any, photos: Any, paintings: Any, start: Any, **chosen: Any
 ) -> io.NodeOutput:
-    return io.NodeOutput(*training.distill(_host(node), method, teacher, photos, paintings, start, **chosen))
+    return io.NodeOutput(*training.distill(host_of(node), method, teacher, photos, paintings, start, **chosen))
 
 
 TRAINING_NODES: list[type[io.ComfyNode]] = [

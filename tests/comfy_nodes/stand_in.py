@@ -11,7 +11,7 @@ from enum import Enum
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-NODES = ("comfy_nodes.nodes", "comfy_nodes.nodes_training")
+NODES = ("comfy_nodes.nodes", "comfy_nodes.nodes_training", "comfy_nodes.sockets")
 """The modules that declare nodes."""
 
 
