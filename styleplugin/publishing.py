@@ -123,7 +123,7 @@ def model_card(weights: Weights, method: str, pictures: Sequence[str], *, repo: 
         f"```\nstyleplugin stylize PHOTO PAINTING -o OUT.png {option}\n```",
         f"SOURCE is `hub:{repo}@COMMIT/{file}#{weights.sha256}`; COMMIT is this repository's commit id.",
         "## Figures",
-        "On validation pictures that were not trained on:\n\n| figure | value |\n| --- | --- |\n" + "\n".join(figures),
+        f"On validation pictures{_were_held_out(card)}:\n\n| figure | value |\n| --- | --- |\n" + "\n".join(figures),
         "## Teacher and data",
         f"Teacher:\n\n{teacher}\n\nData:\n\n{data}\n\nSteps: {_text(json.dumps(card.get('steps', {})))}",
         "## License",
@@ -138,6 +138,14 @@ def _method(weights: Weights) -> str:
         load_saved_encoder(weights)
         return "optimization"
     return load_model(weights)[1].method
+
+
+def _were_held_out(card: dict[str, Any]) -> str:
+    """Say whether the figures are from pictures that were never trained on; few pictures are both."""
+    parts = [part.get("data") or {} for part in card.get("pairs", {"": card}).values()]
+    if any(part.get("held out") is False for part in parts):
+        return ", which were too few to hold any out: they were trained on as well"
+    return " that were not trained on" if all(part.get("held out") for part in parts) else ""
 
 
 def _facts(card: dict[str, Any], key: str) -> str:

@@ -61,6 +61,20 @@ def test_a_student_is_published_with_card_and_pictures(student: Path, hub: FakeH
         assert words in text
 
 
+@pytest.mark.parametrize(
+    ("held_out", "words"),
+    [(True, "that were not trained on:"), (False, "they were trained on as well:"), (None, "On validation pictures:")],
+)
+def test_a_card_says_whether_its_figures_are_from_unseen_pictures(
+    held_out: bool | None, words: str, tmp_path: Path, tiny_model: PairModel, hub: FakeHub
+) -> None:
+    path = tmp_path / "student.safetensors"
+    data = {"name": "mine"} | ({} if held_out is None else {"held out": held_out})
+    save_model(path, tiny_model, license="MIT", card=CARD | {"data": data})
+    publish(path, "me/tiny", endpoint=hub.url)
+    assert words in hub.files["README.md"].decode()
+
+
 def test_G04_what_a_file_says_stays_text_in_its_card(student: Path, hub: FakeHub) -> None:
     publish(student, "me/tiny", endpoint=hub.url)
     card = hub.files["README.md"].decode()

@@ -158,6 +158,7 @@ class PhasedRun:
             "name": data.name,
             "pictures": {"training": len(self.content), "validation": len(self.held_out)}
             | ({"styles": len(self.style)} if self.style else {}),
+            "held out": self.content.fingerprint != self.held_out.fingerprint,
             "fingerprint": self.identity["pictures"],
             "prepared": f"shorter side {data.short_side} px, random crops of {data.crop} px, flipped",
         }

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -145,8 +146,9 @@ def test_an_encoder_for_the_optimization_is_trained_alone(make_recipe, data_opti
         license="MIT",
     )
     path = run(recipe, tmp_path, device="cpu")
-    loaded = load_encoder(f"file:{path}", allow_unknown=True) if _warns() else None
-    assert loaded and loaded.encoder.spec.widths == (4, 4, 5)
+    _warns()
+    loaded = load_encoder(f"file:{path}", allow_unknown=True)
+    assert loaded.encoder.spec.widths == (4, 4, 5)
     assert loaded.roots is not None and [tuple(root.shape) for root in loaded.roots] == [(4, 4), (5, 5)]
     card = styleplugin.read_card(path)
     assert 0 <= card["metrics"]["unexplained"] <= 1 and "passed" in card["gate"]
@@ -160,11 +162,9 @@ def test_an_encoder_for_the_optimization_is_trained_alone(make_recipe, data_opti
     assert result.tensor.isfinite().all()
 
 
-def _warns() -> bool:
-    import warnings
-
+def _warns() -> None:
+    """Let our own warnings pass in the rest of a test."""
     warnings.simplefilter("ignore", styleplugin.StylePluginWarning)
-    return True
 
 
 def test_any_of_our_encoders_can_teach(make_pair: Callable, make_recipe, tmp_path: Path):
@@ -288,7 +288,14 @@ def test_pictures_of_the_user_are_enough(data_options: DataOptions, make_recipe,
     folder = tmp_path / "my pictures" / "deep"
     shutil.copytree(Path(data_options.photos), folder)
     card = styleplugin.read_card(run(make_recipe(), tmp_path / "out", photos=tmp_path / "my pictures", device="cpu"))
-    assert card["data"]["pictures"]["training"] == 12
+    assert card["data"]["pictures"]["training"] == 12 and card["data"]["held out"]
+    few = tmp_path / "few"
+    few.mkdir()
+    for path in sorted(folder.iterdir())[:2]:
+        shutil.copy(path, few)
+    _warns()
+    alone = styleplugin.read_card(run(make_recipe(), tmp_path / "alone", photos=few, device="cpu"))
+    assert alone["data"]["held out"] == (alone["data"]["pictures"]["training"] < 2)
 
 
 def test_the_keep_lists_are_in_the_metadata(make_recipe, tmp_path: Path):
