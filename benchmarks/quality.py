@@ -1,24 +1,30 @@
-"""Reconstruction, dead channels, content and style fidelity, and seams of models, on the sample pictures.
+"""How good models are, over a folder of pairs: a CSV with a line per model, pair and strength, tables, and sheets.
 
-python benchmarks/quality.py [--models cd-wct.x16 pca-photo.vgg file:released.safetensors] [--samples FOLDER]
-    [--microast FILE]
+python benchmarks/quality.py FOLDER [--models cd-wct.x16 pca-photo.vgg file:released.safetensors] [--microast FILE]
 
-Artistic models paint all photographs in the style of all artworks, photorealistic ones the pairs of photographs.
+FOLDER as `pairs.py` writes it, or with photos/, art/ and pairs/. OUT (benchmarks/results/quality-FOLDER) gets
+pictures.csv, reconstruction.csv, tables.md, a contact sheet of each model and its pictures at full strength. Lines
+that OUT has already, of the same weights, are not made again.
 
-The judge of the style is the same for all models: with the teachers beside the samples that of the training, VGG-19 for
-levels 1 to 3 and the released students' embeddings for 4 and 5; without them the deepest encoder of the first model,
-which that model was made to please. Contact sheets go to benchmarks/results.
+The judge of the style is the same for all models: VGG-19 for levels 1 to 3 and the released students' embeddings for 4
+and 5, the teachers of the training. Models of this package are compared with each of the others where both have the
+same style distance, and where both keep the same content: the one that stylizes more is weakened until they agree.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, ROOT, label, machine, resized, table, write
+from common import RESULTS, ROOT, label, machine, table
+from compare import Curve, content_at_equal_style, mean_text, style_at_equal_content
+from pairs import Pair, read_fitted, read_pairs
 from PIL import Image
 from torch import Tensor
 
@@ -33,204 +39,296 @@ from styleplugin.train.config import TeacherOptions
 from styleplugin.train.prune import dead_fraction
 from styleplugin.train.teachers import build_judge
 
-Features = Callable[[Tensor], Sequence[Tensor]]
 MICROAST = "MicroAST"
+UNCHANGED = "content, unchanged"
+KINDS = ("artistic", "photorealistic")
+STYLE = ("relu1_1", "relu2_1", "relu3_1", "level 4", "level 5")
+FIGURES = ("content SSIM", "edge SSIM", *STYLE, "colors", "patches", "clipped", "checkerboard")
+SEAM_TILE = 128
+CELL = 256
+"""Side of a picture on a contact sheet, in pixels."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path)
     parser.add_argument(
         "--models",
         nargs="+",
         default=["cd-wct.x16", "cd-adain.x16", "kbstyle.200k", "pca-photo.vgg", "pca-photo.mobilenet"],
     )
     parser.add_argument("--microast", help="its released weights, a file or the folder of a clone: compared as well")
-    parser.add_argument("--samples", type=Path, default=ROOT.parent / "shared" / "data" / "samples")
+    parser.add_argument("--teachers", default=str(ROOT.parent / "shared" / "data" / "teachers"))
     parser.add_argument("--side", type=int, default=512, help="shorter side for reconstruction, longer for stylizing")
-    parser.add_argument("--limit", type=int, help="most photographs and styles to use")
+    parser.add_argument("--strengths", type=float, nargs="+", default=[1.0, 0.8, 0.6, 0.4])
+    parser.add_argument("--limit", type=int, help="most pairs of each kind")
     parser.add_argument("--smooth", type=int, default=0, help="radius of the edge-aware smoothing")
     options = parser.parse_args()
-    photos, arts, contents, looks = (
-        sorted(options.samples.glob(pattern))[: options.limit]
-        for pattern in ("photos/*.jpg", "art/*.jpg", "pairs/*_content.jpg", "pairs/*_style.jpg")
-    )
-    if not photos or not arts:
-        parser.error(f"--samples: {options.samples} has no photos/*.jpg or no art/*.jpg")
-    judge, features = find_judge(options.samples.parent / "teachers", options.models[0])
-    paint = [fitted(path, options.side, shorter=False) for path in photos]
-    painted = [[fitted(path, options.side, shorter=False)] * len(paint) for path in arts]
-    graded, grades = ([fitted(path, options.side, shorter=False) for path in paths] for paths in (contents, looks))
-    photorealistic = [name for name in options.models if load(name).info.method == "photorealistic"]
-    artistic = [name for name in options.models if name not in photorealistic]
+    out = options.out or RESULTS / f"quality-{options.folder.resolve().name}"
+    out.mkdir(parents=True, exist_ok=True)
+    strengths = sorted(options.strengths, reverse=True)
+    if strengths[0] != 1:
+        parser.error("--strengths: 1, full strength, is what models are compared at; add it")
+    judge = build_judge(TeacherOptions(root=options.teachers), 5, torch.zeros(1, 3, 32, 32))
+    pairs = {kind: read_pairs(options.folder, kind)[: options.limit] for kind in KINDS}
+    if not any(pairs.values()):
+        parser.error(f"{options.folder} has no pairs; see benchmarks/pairs.py")
+    models: list[Model] = [OurModel(name, options.smooth) for name in options.models]
     if options.microast:
-        artistic.append(MICROAST)
-    data = {"machine": machine(), "side": options.side, "judge": judge}
-    results = {name: {"pairs": reconstruct(name, photos, options.side)} for name in options.models}
-    print(f"Reconstruction in dB and dead channels, {len(photos)} photographs, shorter side {options.side} px\n")
-    rows = [
-        [
-            label(name),
-            level,
-            f"{pair['psnr']:.1f}",
-            f"{pair['worst']:.1f}",
-            *(f"{100 * pair[half]:.1f}%" if half in pair else "" for half in ("dead_encoder", "dead_decoder")),
-        ]
-        for name, model in results.items()
-        for level, pair in model["pairs"].items()
-    ]
-    print(table(["model", "level", "mean", "worst", "dead in encoder", "in decoder"], rows))
-    jobs = [
-        (artistic, paint, painted, f"{len(photos)} photographs x {len(arts)} artworks"),
-        (photorealistic, graded, [grades], f"{len(graded)} pairs of photographs"),
-    ]
-    for names, pictures, styles, what in jobs:
-        if not names or not pictures:
+        models.append(MicroAST(options.microast))
+    pictures, reconstructions = Ledger(out / "pictures.csv"), Ledger(out / "reconstruction.csv")
+    text = [machine()]
+    chosen = [model for model in models if isinstance(model, OurModel) and any(pairs[kind] for kind in model.kinds)]
+    photos = sorted({pair.content for kind in KINDS for pair in pairs[kind]})
+    lines = [line for model in chosen for line in reconstruct(model, photos, options.side, reconstructions)]
+    text += [f"\nReconstruction in dB and dead channels, {len(photos)} photographs, shorter side {options.side} px\n"]
+    text += [reconstruction_table(lines)]
+    for kind in KINDS:
+        rivals = [model for model in models if kind in model.kinds]
+        if not rivals or not pairs[kind]:
             continue
-        print(f"\nStylization, {what}, longer side {options.side} px\nJudge of the style: {judge}\n")
-        couples = [(content, style) for row in styles for content, style in zip(pictures, row, strict=True)]
-        unchanged = np.mean([metrics.style_distances(features, a, b) for a, b in couples], 0).tolist()
-        rows = [["content, unchanged", "1.000", *(f"{d:.3f}" for d in unchanged), "", "", ""]]
-        for name in names:
-            painter = Rival(options.microast) if name == MICROAST else Painter(name, options.smooth)
-            result = stylize(painter, pictures, styles, features)
-            save_sheet(result.pop("sheet"), RESULTS / f"sheet-{label(name)}.png")
-            results.setdefault(name, {})["style"] = result
-            distances = (f"{d:.3f}" for d in result["style_distance"])
-            rows.append(
-                [
-                    label(name),
-                    f"{result['content_ssim']:.3f}",
-                    *distances,
-                    f"{100 * result['clipped']:.1f}%",
-                    "" if result["seam"] is None else f"{result['seam']:.1e}",
-                    f"{result['checkerboard']:.2f}",
-                ]
-            )
-        levels = (f"style distance {k}" for k in range(1, len(unchanged) + 1))
-        figures = ["clipped values", "seam of 128 px tiles, /255", "checkerboard"]
-        print(table(["model", "content SSIM", *levels, *figures], rows))
-    write("quality", data | {"models": results})
+        print(f"{kind}: {len(pairs[kind])} pairs", flush=True)
+        painted: dict[str, list[dict[str, Any]]] = {}
+        for model in [Unchanged(), *rivals]:
+            painted[model.name] = [
+                line
+                for strength in (strengths if model.has_strength else strengths[:1])
+                for line in paint(model, pairs[kind], strength, options.side, judge, pictures, out)
+            ]
+            print(f"  {model.name}", flush=True)
+            save_sheet(pairs[kind], out / model.name, out / f"sheet-{kind}-{model.name}.jpg")
+        text += [f"\n{kind.capitalize()}, {len(pairs[kind])} pairs, longer side {options.side} px"]
+        text += [f"Judge of the style: {' + '.join(judge.sources)}\n", style_table(painted)]
+        text += [f"\nSeams of {SEAM_TILE} px tiles, the largest of three pairs, in levels of 8 bits\n"]
+        text += [seam_table([model for model in rivals if isinstance(model, OurModel)], pairs[kind][:3], options.side)]
+        ours = [model.name for model in rivals if isinstance(model, OurModel) and model.is_embedded]
+        others = [model.name for model in rivals if model.name not in ours]
+        if ours and others:
+            text += ["\nOurs minus the other: mean and 95% bootstrap interval over the pairs\n"]
+            text += [comparison_table(painted, ours, others)]
+    (out / "tables.md").write_text("\n".join(text) + "\n")
+    print("\n".join(text))
 
 
-def find_judge(teachers: Path, model: str) -> tuple[str, Features]:
-    """Return the judge's name and its features, all levels of a picture."""
-    if teachers.is_dir():
-        judge = build_judge(TeacherOptions(root=str(teachers)), 5, torch.zeros(1, 3, 32, 32))
-        return " + ".join(judge.sources), torch.inference_mode()(judge.features)
-    pairs = load(model, device="cpu").model
-    return f"encoder of {label(model)}", torch.inference_mode()(pairs.pair(pairs.levels[0]).encoder.features)
+class Ledger:
+    """A CSV that grows line by line and knows what it has."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: dict[tuple[str, ...], dict[str, Any]] = {}
+        if path.exists():
+            with path.open(newline="") as file:
+                for line in csv.DictReader(file):
+                    numbers = {name: float(value) if value else None for name, value in line.items() if name != "key"}
+                    self._lines[tuple(line["key"].split("|"))] = numbers
+
+    def find(self, *key: object) -> dict[str, Any] | None:
+        return self._lines.get(tuple(map(str, key)))
+
+    def add(self, *key: object, **figures: float | None) -> dict[str, Any]:
+        self._lines[tuple(map(str, key))] = figures
+        is_new = not self._path.exists()
+        with self._path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if is_new:
+                writer.writerow(["key", *figures])
+            writer.writerow(["|".join(map(str, key)), *("" if value is None else value for value in figures.values())])
+        return figures
 
 
-def load(name: str, **options) -> Stylizer:
-    return styleplugin.load(name, allow_unknown_model=True, **options)
+class Model:
+    """Something that paints."""
+
+    name: str
+    kinds: Sequence[str]
+    identity: str
+    """Of its weights."""
+    has_strength = False
+
+    def paint(self, content: Tensor, style: Tensor, strength: float) -> Tensor:
+        raise NotImplementedError
 
 
-@torch.inference_mode()
-def reconstruct(name: str, photos: Sequence[Path], side: int) -> dict[int, dict[str, float]]:
-    model = load(name, device="cpu").model
-    images = [fitted(path, side, shorter=True) for path in photos]
-    if isinstance(model, PhotoModel | KBModel):
-        values = [metrics.psnr(model(image).clamp(0, 1), image) for image in images]
-        return {model.levels[0]: {"psnr": float(np.mean(values)), "worst": min(values)}}
-    square = min(min(image.shape[2:]) for image in images)
-    # A channel counts as dead if no photograph wakes it.
-    crops = torch.cat([image[..., :square, :square] for image in images])
-    results = {}
-    for level in sorted(model.levels):
-        pair = model.pair(level)
-        values = [metrics.psnr(pair(image), image) for image in images]
-        results[level] = {
-            "psnr": float(np.mean(values)),
-            "worst": min(values),
-            "dead_encoder": dead_fraction(pair.encoder, crops),
-            "dead_decoder": dead_fraction(pair.decoder, pair.encoder(crops)),
-        }
-    return results
+class Unchanged(Model):
+    """The content as it is: the style distance there is to go."""
+
+    name, kinds, identity = UNCHANGED, KINDS, "content"
+
+    def paint(self, content: Tensor, style: Tensor, strength: float) -> Tensor:
+        return content
 
 
-class Painter:
-    """A model of this package."""
+class OurModel(Model):
+    """A model that runs in this package: an embedded one, or a file."""
 
-    def __init__(self, name: str, smooth: int) -> None:
-        self._stylizer, self._tiled, self._whole = load(name), load(name, tile=128), load(name, tile="whole")
+    has_strength = True
+
+    def __init__(self, source: str, smooth: int) -> None:
+        self.name = label(source)
+        self.is_embedded = ":" not in source
+        self.stylizer = load(source)
+        self.tiled, self.whole = load(source, tile=SEAM_TILE), load(source, tile="whole")
+        info = self.stylizer.info
+        self.kinds = ("photorealistic",) if info.method == "photorealistic" else ("artistic",)
+        self.identity = f"{info.sha256[:16]} smooth {smooth}"
         self._smooth = smooth
 
-    def paint(self, contents: Sequence[Tensor], style: Tensor) -> list[Tensor]:
-        code = self._stylizer.prepare(style)
-        return [self._stylizer(content, code, smooth=self._smooth).tensor for content in contents]
+    def paint(self, content: Tensor, style: Tensor, strength: float) -> Tensor:
+        return self.stylizer(content, style, strength=strength, smooth=self._smooth).tensor
 
-    def seam(self, content: Tensor, style: Tensor) -> float | None:
-        code = self._stylizer.prepare(style)
-        return metrics.seam(self._tiled(content, code).tensor, self._whole(content, code).tensor)
+    def seam(self, content: Tensor, style: Tensor) -> float:
+        return metrics.seam(self.tiled(content, style).tensor, self.whole(content, style).tensor)
 
 
-class Rival:
-    """MicroAST, for whole pictures."""
+class MicroAST(Model):
+    """MicroAST, for whole pictures; it has no strength."""
+
+    name, kinds = MICROAST, ("artistic",)
 
     def __init__(self, source: str) -> None:
         self._model = import_microast(source)
+        values = torch.cat([value.flatten() for value in self._model.state_dict().values()])
+        self.identity = hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16]
 
-    def paint(self, contents: Sequence[Tensor], style: Tensor) -> list[Tensor]:
-        return [self._model(content, style).clamp(0, 1) for content in contents]
+    def paint(self, content: Tensor, style: Tensor, strength: float) -> Tensor:
+        return self._model(content, style).clamp(0, 1)
 
-    def seam(self, content: Tensor, style: Tensor) -> float | None:
-        return None
+
+def load(source: str, **options) -> Stylizer:
+    return styleplugin.load(source, allow_unknown_model=True, **options)
 
 
 @torch.inference_mode()
-def stylize(
-    painter: Painter | Rival, contents: Sequence[Tensor], styles: Sequence[Sequence[Tensor]], features: Features
-) -> dict:
-    """Stylize all contents in each row of styles; one style per content."""
-    similarity, distances, clipped, seams, grids, sheet = [], [], [], [], [], [[None, *contents]]
-    for row in styles:
-        same = all(style is row[0] for style in row)
-        sheet.append([row[0] if same else None, *([] if same else row)])
-        if not same:
-            sheet.append([None])
-        outputs = (
-            painter.paint(contents, row[0])
-            if same
-            else [painter.paint([content], style)[0] for content, style in zip(contents, row, strict=True)]
-        )
-        for content, style, output in zip(contents, row, outputs, strict=True):
-            sheet[-1].append(output)
-            similarity.append(metrics.ssim(content, output))
-            distances.append(metrics.style_distances(features, output, style))
-            clipped.append(float(((output <= 0) | (output >= 1)).float().mean()))
-            grids.append(metrics.checkerboard(output))
-        seams.append(painter.seam(contents[0], row[0]))
-    return {
-        "content_ssim": float(np.mean(similarity)),
-        "style_distance": np.mean(distances, 0).tolist(),
-        "clipped": float(np.mean(clipped)),
-        "seam": None if None in seams else max(seams),
-        "checkerboard": float(np.mean(grids)),
-        "sheet": sheet,
-    }
+def paint(
+    model: Model, pairs: Sequence[Pair], strength: float, side: int, judge: Any, ledger: Ledger, out: Path
+) -> Iterator[dict[str, Any]]:
+    """Stylize all pairs, or read what is known of them; keep the pictures of full strength."""
+    folder = out / model.name
+    folder.mkdir(exist_ok=True)
+    for pair in pairs:
+        file = folder / f"{pair.name}.png"
+        line = ledger.find(model.name, model.identity, pair.name, strength, side)
+        if line is None or (strength == 1 and not file.exists()):
+            content, style = read_fitted(pair.content, side), read_fitted(pair.style, side)
+            output = model.paint(content, style, strength)
+            if strength == 1:
+                to_image(output).save(file)
+            distances = metrics.style_distances(judge.features, output, style)
+            line = ledger.add(
+                *(model.name, model.identity, pair.name, strength, side),
+                **{
+                    "content SSIM": metrics.ssim(content, output),
+                    "edge SSIM": metrics.edge_ssim(content, output),
+                    **dict(zip(STYLE, distances, strict=True)),
+                    "colors": metrics.color_distance(output, style),
+                    "patches": metrics.patch_distance(output, style),
+                    "clipped": 100 * float(((output <= 0) | (output >= 1)).float().mean()),
+                    "checkerboard": metrics.checkerboard(output),
+                },
+            )
+        yield line | {"strength": strength}
 
 
-def fitted(path: Path, side: int, *, shorter: bool) -> Tensor:
-    """Read a picture and scale it so that its shorter (or longer) side is `side`, sides multiples of 16."""
-    source = read_image(path)
-    scale = side / (min if shorter else max)(source.size)
-    return resized(source, (round(source.height * scale / 16) * 16, round(source.width * scale / 16) * 16))
+@torch.inference_mode()
+def reconstruct(model: OurModel, photos: Sequence[Path], side: int, ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """Return PSNR without a style, and the share of dead channels, for each level."""
+    network = load(model.stylizer.info.source, device="cpu").model
+    whole = isinstance(network, PhotoModel | KBModel)
+    images: list[Tensor] = []
+    for level in network.levels[:1] if whole else sorted(network.levels):
+        key = (model.name, model.identity, level, side, len(photos))
+        line = ledger.find(*key)
+        if line is None:
+            images = images or [read_fitted(path, side, shorter=True) for path in photos]
+            half = network if whole else network.pair(level)
+            values = [metrics.psnr(half(image).clamp(0, 1), image) for image in images]
+            figures = {"psnr": float(np.mean(values)), "worst": min(values), "encoder": None, "decoder": None}
+            if not whole:
+                # A channel counts as dead if no photograph wakes it.
+                square = min(min(image.shape[2:]) for image in images)
+                crops = torch.cat([image[..., :square, :square] for image in images[:24]])
+                figures["encoder"] = 100 * dead_fraction(half.encoder, crops)
+                figures["decoder"] = 100 * dead_fraction(half.decoder, half.encoder(crops))
+            line = ledger.add(*key, **figures)
+        yield line | {"name": model.name, "level": level}
 
 
-def save_sheet(rows: Sequence[Sequence[Tensor | None]], path: Path, cell: int = 256) -> None:
-    """Write a contact sheet: contents in the first row, styles in the first column."""
-    sheet = Image.new("RGB", (cell * len(rows[0]), cell * len(rows)), "white")
-    for i, row in enumerate(rows):
-        for j, image in enumerate(row):
-            if image is None:
-                continue
-            pixels = (image[0].clamp(0, 1).permute(1, 2, 0) * 255).round().byte().numpy()
-            thumbnail = Image.fromarray(pixels)
-            thumbnail.thumbnail((cell - 4, cell - 4))
-            left, top = ((cell - side) // 2 for side in thumbnail.size)
-            sheet.paste(thumbnail, (j * cell + left, i * cell + top))
-    path.parent.mkdir(exist_ok=True)
-    sheet.save(path)
+def reconstruction_table(lines: Sequence[dict[str, Any]]) -> str:
+    def text(value: float | None, ending: str) -> str:
+        return "" if value is None else f"{value:.1f}{ending}"
+
+    return table(
+        ["model", "level", "mean", "worst", "dead in encoder", "in decoder"],
+        [
+            [line["name"], line["level"], text(line["psnr"], ""), text(line["worst"], "")]
+            + [text(line[half], "%") for half in ("encoder", "decoder")]
+            for line in lines
+        ],
+    )
+
+
+def style_table(painted: dict[str, list[dict[str, Any]]]) -> str:
+    rows = []
+    for name, lines in painted.items():
+        full = [line for line in lines if line["strength"] == 1]
+        figures = [np.mean([line[figure] for line in full]) for figure in FIGURES]
+        digits = [3] * 7 + [1, 1, 1, 2]
+        mean = mean_text([style_distance(line) for line in full])
+        texts = [f"{figure:.{places}f}" for figure, places in zip(figures, digits, strict=True)]
+        rows.append([name, mean_text([line["content SSIM"] for line in full]), texts[1], mean, *texts[2:]])
+    header = ["model", "content SSIM", "edge SSIM", "style distance", *STYLE, "colors", "patches", "clipped %"]
+    return table([*header, "checkerboard"], rows)
+
+
+def comparison_table(painted: dict[str, list[dict[str, Any]]], ours: Sequence[str], others: Sequence[str]) -> str:
+    rows = []
+    for mine in ours:
+        for other in others:
+            curves = curve(painted[mine]), curve(painted[other])
+            results = content_at_equal_style(*curves), style_at_equal_content(*curves)
+            rows.append([mine, other, *("not reached" if result is None else str(result) for result in results)])
+    return table(["ours", "other", "content SSIM at equal style", "style distance at equal content"], rows)
+
+
+def seam_table(models: Sequence[OurModel], pairs: Sequence[Pair], side: int) -> str:
+    rows = []
+    for model in models:
+        pictures = [(read_fitted(pair.content, side), read_fitted(pair.style, side)) for pair in pairs]
+        rows.append([model.name, f"{max(model.seam(content, style) for content, style in pictures):.1e}"])
+    return table(["model", "seam"], rows)
+
+
+def curve(lines: Sequence[dict[str, Any]]) -> Curve:
+    """Arrange lines by strength, the full one first."""
+    strengths = sorted({line["strength"] for line in lines}, reverse=True)
+    rows = [[line for line in lines if line["strength"] == strength] for strength in strengths]
+    return Curve(
+        content=np.array([[line["content SSIM"] for line in row] for row in rows]),
+        style=np.array([[style_distance(line) for line in row] for row in rows]),
+    )
+
+
+def style_distance(line: dict[str, Any]) -> float:
+    """Return the mean of the five levels' distances."""
+    return float(np.mean([line[figure] for figure in STYLE]))
+
+
+def save_sheet(pairs: Sequence[Pair], folder: Path, path: Path, columns: int = 4) -> None:
+    """Write a contact sheet: content, style and result of each pair, pairs in columns."""
+    rows = -(-len(pairs) // columns)
+    sheet = Image.new("RGB", (CELL * 3 * columns, CELL * rows), "white")
+    for i, pair in enumerate(pairs):
+        pictures = [to_image(read_image(file).rgb) for file in (pair.content, pair.style, folder / f"{pair.name}.png")]
+        for j, picture in enumerate(pictures):
+            picture.thumbnail((CELL - 4, CELL - 4))
+            left, top = CELL * (3 * (i % columns) + j), CELL * (i // columns)
+            sheet.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
+    sheet.save(path, quality=90)
+
+
+def to_image(tensor: Tensor) -> Image.Image:
+    return Image.fromarray((tensor[0].clamp(0, 1).permute(1, 2, 0) * 255).round().byte().numpy())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from styleplugin.transforms.statistics import mean_and_deviation
 
+PERIOD = 4
+"""In pixels: what two upsamplings can repeat."""
+
 
 class _MeanSquare(torch.autograd.Function):
     """Mean of squared differences: differences in the precision of the features, sums over rows in float32.
@@ -66,6 +69,39 @@ def style_distance(features: Sequence[Tensor], styles: Sequence[Tensor]) -> Tens
         for feature, style in zip(features, styles, strict=True)
         for a, b in zip(mean_and_deviation(feature), mean_and_deviation(style), strict=True)
     )
+
+
+def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Compare channel means and deviations, relative to the style's own; the weighted mean over levels.
+
+    Args:
+        seen: Features of the output, (N, C, H, W) for each level.
+        wanted: Of the style.
+        weights: Of the levels.
+    """
+    terms = []
+    for weight, a, b in zip(weights, seen, wanted, strict=True):
+        (mean, deviation), (wanted_mean, wanted_deviation) = mean_and_deviation(a), mean_and_deviation(b)
+        scale = (wanted_mean.square() + wanted_deviation.square()).mean()
+        terms.append(weight * (mse(mean, wanted_mean) + mse(deviation, wanted_deviation)) / scale)
+    return torch.stack(terms).sum() / sum(weights)
+
+
+def grid_error(image: Tensor) -> Tensor:
+    """Return the share of the differences of neighbors that repeats with the period, of (N, 3, H, W).
+
+    For each row and column the differences are averaged by their place in the period; the mean of these squares is
+    the power of the spectrum at the period and its overtones. Noise gives about period / side.
+    """
+    image = image.float()
+    errors = []
+    for lines in (image, image.transpose(2, 3)):
+        steps = lines.diff(dim=3)
+        whole = steps.shape[3] // PERIOD * PERIOD
+        means = steps[..., :whole].unflatten(3, (-1, PERIOD)).mean(3)
+        means = means - means.mean(3, keepdim=True)
+        errors.append(means.square().mean() / steps.square().mean().detach().clamp_min(1e-8))
+    return torch.stack(errors).sum()
 
 
 def psnr(error: Tensor) -> Tensor:

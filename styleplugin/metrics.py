@@ -26,10 +26,26 @@ def ssim(a: Tensor, b: Tensor) -> float:
 
     Source: Wang et al. 2004; Gaussian window of 11 px and sigma 1.5. Content SSIM compares content and output.
     """
+    return _similarity(*(luminance(image.clamp(0, 1)).double() for image in (a, b)))
+
+
+def edge_ssim(a: Tensor, b: Tensor) -> float:
+    """Return the mean structural similarity of the edges: of the Sobel gradients' length, where 1 is a full step.
+
+    Outlines count, flat regions and colors hardly do.
+    """
+    step = torch.tensor([[1.0, 2.0, 1.0]], dtype=torch.float64) / 4
+    rise = torch.tensor([[-1.0, 0.0, 1.0]], dtype=torch.float64)
+    kernels = torch.stack([step.T @ rise, rise.T @ step])[:, None]
+    x, y = (F.conv2d(luminance(image.clamp(0, 1)).double(), kernels.to(image.device)) for image in (a, b))
+    return _similarity(torch.linalg.vector_norm(x, dim=1)[:, None], torch.linalg.vector_norm(y, dim=1)[:, None])
+
+
+def _similarity(x: Tensor, y: Tensor) -> float:
+    """Return the mean SSIM of two (N, 1, H, W), float64."""
     line = torch.arange(_SSIM_SIDE, dtype=torch.float64) - _SSIM_SIDE // 2
     line = torch.exp(-line.square() / (2 * _SSIM_SIGMA**2))
-    window = torch.outer(line, line)[None, None] / line.sum() ** 2
-    x, y = (luminance(image.clamp(0, 1)).double() for image in (a, b))
+    window = (torch.outer(line, line)[None, None] / line.sum() ** 2).to(x.device)
 
     def local(values: Tensor) -> Tensor:
         return F.conv2d(values, window)
@@ -58,6 +74,43 @@ def style_distances(features: Callable[[Tensor], Sequence[Tensor]], output: Tens
         difference = (x.mean - y.mean).square().mean() + (x.variances.sqrt() - y.variances.sqrt()).square().mean()
         distances.append(float(difference / (y.mean.square().mean() + y.variances.mean())))
     return distances
+
+
+def color_distance(output: Tensor, style: Tensor) -> float:
+    """Return the sliced Wasserstein distance of the colors of two pictures of any sizes, in levels of 8-bit pictures.
+
+    The root mean square, over 64 directions of RGB, of the distance between the sorted values. No network judges.
+
+    Source: Rabin et al. 2011.
+    """
+    return 255 * _sliced_distance(*(image.clamp(0, 1).movedim(1, -1).reshape(-1, 3) for image in (output, style)))
+
+
+def patch_distance(output: Tensor, style: Tensor, side: int = 5) -> float:
+    """Return the sliced Wasserstein distance of small patches, without their mean color: fine texture and strokes.
+
+    Args:
+        output: (1, 3, H, W).
+        style: (1, 3, h, w).
+        side: Of a patch, in pixels.
+
+    Returns:
+        Like `color_distance`, over 64 directions of the 3 * side * side values of a patch, in levels.
+    """
+    patches = [F.unfold(image.clamp(0, 1), side, stride=2)[0].T for image in (output, style)]
+    # unfold lists all positions of a channel one after the other.
+    centered = [patch.view(-1, 3, side * side) for patch in patches]
+    return 255 * _sliced_distance(*((patch - patch.mean(2, keepdim=True)).flatten(1) for patch in centered))
+
+
+def _sliced_distance(a: Tensor, b: Tensor, directions: int = 64, quantiles: int = 512) -> float:
+    """Return the sliced Wasserstein-2 distance of two sets of points, (P, D) and (Q, D), along fixed directions."""
+    generator = torch.Generator().manual_seed(0)
+    axes = F.normalize(torch.randn(a.shape[1], directions, generator=generator, dtype=torch.float64), dim=0)
+    at = (torch.arange(quantiles, dtype=torch.float64) + 0.5) / quantiles
+    sorted_values = [(points.cpu().double() @ axes).sort(0).values for points in (a, b)]
+    x, y = (values[(at * len(values)).long()] for values in sorted_values)
+    return float((x - y).square().mean().sqrt())
 
 
 def seam(tiled: Tensor, whole: Tensor) -> float:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from styleplugin.losses import feature_distance, mse, psnr, style_distance
+from styleplugin.losses import feature_distance, grid_error, mse, psnr, style_distance, style_error
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -49,3 +49,21 @@ def test_style_distance_ignores_where_things_are_and_sizes():
 def test_psnr_of_a_hundredth_is_20_db():
     torch.testing.assert_close(psnr(torch.tensor([0.01, 1.0])), torch.tensor([20.0, 0.0]))
     assert math.isfinite(psnr(torch.tensor(0.0)))
+
+
+def test_the_style_error_is_relative_and_zero_for_the_style_itself():
+    style, other = torch.rand(2, 5, 16, 16), torch.rand(2, 5, 8, 8) ** 2
+    assert float(style_error([style], [style], [1.0])) == 0
+    error = float(style_error([other], [style], [1.0]))
+    assert error > 0
+    assert float(style_error([10 * other], [10 * style], [3.0])) == pytest.approx(error, rel=1e-3)
+
+
+def test_the_grid_error_sees_what_repeats_with_the_period():
+    noise = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(0))
+    plain = grid_error(noise)
+    assert 0 < plain < 0.2
+    for period in (2, 4):
+        lines = (torch.arange(128) % period == 0).float()
+        assert grid_error(noise + 0.5 * lines) > 3 * plain
+        assert grid_error((noise + 0.5 * lines).transpose(2, 3)) > 3 * plain

@@ -62,3 +62,28 @@ def test_checkerboard_sees_the_grids_of_upsampling_and_nothing_else():
         assert metrics.checkerboard(smooth + 0.02 * noise + 0.02 * grid) > 3
         both = (torch.arange(130)[:, None] + torch.arange(200)) % period < period // 2
         assert metrics.checkerboard(smooth + 0.02 * noise + 0.02 * both) > 3
+
+
+def test_edge_ssim_sees_outlines_and_not_brightness():
+    picture = torch.zeros(1, 3, 48, 48)
+    picture[..., 24:] = 0.5
+    assert metrics.edge_ssim(picture, picture + 0.3) == pytest.approx(1)
+    assert metrics.edge_ssim(picture, picture.transpose(2, 3)) < metrics.edge_ssim(picture, picture * 0.5) < 1
+
+
+def test_color_distance_is_the_shift_of_the_colors_whatever_the_size():
+    a = noise()
+    assert metrics.color_distance(a, a.flip(3)) == pytest.approx(0, abs=1e-9)
+    assert metrics.color_distance(a, torch.cat([a, a], 2)) == pytest.approx(0, abs=0.5)
+    # One channel moves by 0.1, 25.5 levels; the squares of a direction's three components are 1/3 each on average.
+    low = a * 0.5
+    moved = low + torch.tensor([0.1, 0, 0])[:, None, None]
+    assert metrics.color_distance(moved, low) == pytest.approx(25.5 / 3**0.5, rel=0.15)
+
+
+def test_patch_distance_sees_texture_and_not_color():
+    stripes = torch.zeros(1, 3, 48, 48)
+    stripes[..., ::2] = 0.4
+    assert metrics.patch_distance(stripes + 0.3, stripes) == pytest.approx(0, abs=1e-4)
+    assert metrics.patch_distance(stripes, stripes.transpose(2, 3)) > 10
+    assert metrics.patch_distance(stripes, torch.zeros_like(stripes)) > 10

@@ -6,6 +6,8 @@ trained without their last ReLU.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ class Coder(nn.Module):
 
         Args:
             image: (N, 3, H, W) in [0, 1].
-            judged: The judge's features of the image, level 1 first.
+            judged: The judge's features of the first pictures, level 1 first.
         """
         raise NotImplementedError
 
@@ -93,7 +95,7 @@ class StudentEncoderCoder(Coder):
     def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the deepest embedding; the loss compares all of them with the judge's features."""
         embedded = self.trained.features(image)  # type: ignore[operator]
-        return embedded[-1], feature_distance(embedded, judged)
+        return embedded[-1], feature_distance([feature[: len(judged[0])] for feature in embedded], judged)
 
     def decode(self, features: Tensor) -> Tensor:
         """Run the frozen full-width decoder."""
@@ -118,6 +120,10 @@ class StudentDecoderCoder(Coder):
         return self.trained(features)
 
 
+class RobustDecoderCoder(StudentDecoderCoder):
+    """The same once more, for features that a transform has changed as well."""
+
+
 class StudentPairCoder(Coder):
     """Small encoder and small decoder learn together; the embeddings keep the features the teacher's.
 
@@ -133,7 +139,8 @@ class StudentPairCoder(Coder):
     def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the small encoder's features; the loss compares their embeddings with the judge's."""
         features = self.embedded.encoder.features(image)
-        embedded = [embed(feature) for embed, feature in zip(self.embedded.embeddings, features, strict=True)]
+        pairs = zip(self.embedded.embeddings, features, strict=True)
+        embedded = [embed(feature[: len(judged[0])]) for embed, feature in pairs]
         return features[-1], feature_distance(embedded, judged)
 
     def decode(self, features: Tensor) -> Tensor:
@@ -147,13 +154,15 @@ class DistillTask(nn.Module):
     Args:
         judge: Frozen.
         coder: One of the phases.
-        weights: Of the losses by name: pixel, perceptual, embedding, content, style.
+        weights: Of the losses by name: pixel, perceptual, embedding, content, style, feature, grid.
+        judged: Share of a batch that the embedding loss looks at, where nothing else needs the judge.
     """
 
     needs_style = False
 
-    def __init__(self, judge: Judge, coder: Coder, weights: dict[str, float]) -> None:
+    def __init__(self, judge: Judge, coder: Coder, weights: dict[str, float], judged: float = 1.0) -> None:
         super().__init__()
+        self.share = judged
         self.judge = judge
         self.coder = coder
         self.weights = weights
@@ -169,7 +178,7 @@ class DistillTask(nn.Module):
         features, _ = self.coder.encode(image, self.judged(image))
         return self.coder.decode(features)
 
-    def weigh(self, parts: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    def weigh(self, parts: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
         """Add the weighted sum as "loss" to the named losses that there are."""
         present = {name: value for name, value in parts.items() if value is not None}
         return {"loss": torch.stack([self.weights[name] * value for name, value in present.items()]).sum()} | present

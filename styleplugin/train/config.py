@@ -65,6 +65,8 @@ class PhaseOptions:
     """Optimizer steps; 0 takes the weights the phase starts from as they are."""
     batch: int = 16
     """Crops per step."""
+    crop: int = 0
+    """Side of this phase's crops, pixels, a multiple of 16; 0 takes the recipe's."""
     lr: float = 0.03
     """Peak length of a step relative to the weights (see `muon`): linear warm-up, then a cosine down to 2% of it.
 
@@ -82,16 +84,20 @@ class PhaseOptions:
     """Weight of the feature loss of the output."""
     embedding: float = 10.0
     """Weight of the embedding loss; student encoders only."""
+    judged: float = 1.0
+    """Share of a batch that the embedding loss looks at, where nothing else needs the judge: it takes as long as the
+    student itself."""
     content: float = 1.0
     """AdaIN: weight of the content loss."""
     style: float = 10.0
-    """AdaIN: weight of the style loss."""
+    """AdaIN, KBStyle and robust decoders: weight of the style loss."""
     distill: float = 1.0
     """Photorealistic: weight of the distance to the teacher's principal components."""
     feature: float = 1.0
-    """Photorealistic: weight of the distance of decoded features to those that the encoder had there."""
+    """Photorealistic: weight of the distance of decoded features to those that the encoder had there. Robust decoders:
+    of the distance of the picture's features to those it was decoded from."""
     grid: float = 0.0
-    """KBStyle: weight of what repeats in the output with the period of the upsampling."""
+    """KBStyle, robust decoders: weight of what repeats in the output with the period of the upsampling."""
     encoder: float = 0.0
     """KBStyle student: weight of the distance to the teacher's encoder features, content and style."""
     decoder: float = 0.0
@@ -106,6 +112,10 @@ class PhaseOptions:
     """Pruning: steps between two updates; 0 fits it to the steps."""
 
     def __post_init__(self) -> None:
+        if self.crop < 0 or self.crop % 16 or 0 < self.crop < 32:
+            raise UsageError("SP123", f"A phase had crop {self.crop}; 0, or a multiple of 16 from 32 on.")
+        if not 0 < self.judged <= 1:
+            raise UsageError("SP120", f"A phase had judged {self.judged:g}; it is a share, above 0 and at most 1.")
         if self.amplitude < 0 or self.every < 0:
             raise UsageError(
                 "SP120", f"A phase had amplitude {self.amplitude:g} and every {self.every}; they must not be negative."
@@ -191,6 +201,10 @@ class RunRecipe:
         """Return the options of a phase by its name."""
         return getattr(self, name)
 
+    def crop(self, phase: str) -> int:
+        """Return the side of a phase's crops in pixels."""
+        return self.phase(phase).crop or self.data.crop
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
         return asdict(self)
@@ -225,6 +239,9 @@ class Recipe(RunRecipe):
     """The small decoder, trained for the small encoder."""
     student_pair: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
     """Both together, with the embedding loss that keeps the encoder's features the teacher's."""
+    robust_decoder: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
+    """WCT: the small decoder once more, on whitened and colored features as well as on a picture's own; left out at 0
+    steps."""
 
     def __post_init__(self) -> None:
         if self.method not in ("wct", "adain") or self.level not in range(1, 6):
@@ -240,6 +257,12 @@ class Recipe(RunRecipe):
                 f"The recipe has importance {self.importance!r} and {self.pruning.steps} steps of pruning.",
                 f"Give the phase pruning steps with {', '.join(RULES)}, and none without.",
             )
+        if self.method == "adain" and self.robust_decoder.steps:
+            raise UsageError(
+                "SP121",
+                f"The recipe has method 'adain' and {self.robust_decoder.steps} steps of robust_decoder.",
+                "Leave that phase out: all phases of AdaIN train on transformed features.",
+            )
         super().__post_init__()
 
     def usual_limits(self) -> dict[str, float]:
@@ -249,7 +272,9 @@ class Recipe(RunRecipe):
     @property
     def phases(self) -> tuple[str, ...]:
         """The phases in their order."""
-        return ("teacher_decoder", "pruning", *PHASES[1:]) if self.importance in RULES else PHASES
+        pruning = ("pruning",) if self.importance in RULES else ()
+        robust = ("robust_decoder",) if self.robust_decoder.steps else ()
+        return (PHASES[0], *pruning, *PHASES[1:], *robust)
 
     @property
     def student(self) -> VGGSpec:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import mse
+from styleplugin.losses import grid_error, mse, style_error
 from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
 from styleplugin.train.teachers import Judge
 from styleplugin.transforms.adain import affine
@@ -22,8 +22,6 @@ from styleplugin.transforms.statistics import mean_and_deviation
 DISTILLED = ("encoder", "decoder", "code", "output")
 WEIGHTS = ("content", "style", "pixel", "grid", *DISTILLED)
 """Parts of the loss, names of fields of `PhaseOptions`; those distilled need a teacher."""
-PERIOD = 4
-"""In pixels: what two upsamplings can repeat."""
 
 
 class KBTrainee:
@@ -101,39 +99,6 @@ class KBTask(nn.Module):
     def stylize(self, content: Tensor, style: Tensor) -> Tensor:
         """Stylize contents with styles of the same number, for contact sheets."""
         return self.model(content, style)
-
-
-def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Compare channel means and deviations, relative to the style's own; the weighted mean over levels.
-
-    Args:
-        seen: Features of the output, (N, C, H, W) for each level.
-        wanted: Of the style.
-        weights: Of the levels.
-    """
-    terms = []
-    for weight, a, b in zip(weights, seen, wanted, strict=True):
-        (mean, deviation), (wanted_mean, wanted_deviation) = mean_and_deviation(a), mean_and_deviation(b)
-        scale = (wanted_mean.square() + wanted_deviation.square()).mean()
-        terms.append(weight * (mse(mean, wanted_mean) + mse(deviation, wanted_deviation)) / scale)
-    return torch.stack(terms).sum() / sum(weights)
-
-
-def grid_error(image: Tensor) -> Tensor:
-    """Return the share of the differences of neighbors that repeats with the period, of (N, 3, H, W).
-
-    For each row and column the differences are averaged by their place in the period; the mean of these squares is
-    the power of the spectrum at the period and its overtones. Noise gives about period / side.
-    """
-    image = image.float()
-    errors = []
-    for lines in (image, image.transpose(2, 3)):
-        steps = lines.diff(dim=3)
-        whole = steps.shape[3] // PERIOD * PERIOD
-        means = steps[..., :whole].unflatten(3, (-1, PERIOD)).mean(3)
-        means = means - means.mean(3, keepdim=True)
-        errors.append(means.square().mean() / steps.square().mean().detach().clamp_min(1e-8))
-    return torch.stack(errors).sum()
 
 
 def _normalized(features: Tensor) -> Tensor:

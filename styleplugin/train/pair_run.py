@@ -19,6 +19,7 @@ from styleplugin.train.coders import (
     Coder,
     DistillTask,
     PruningCoder,
+    RobustDecoderCoder,
     StudentDecoderCoder,
     StudentEncoderCoder,
     StudentPairCoder,
@@ -33,7 +34,7 @@ from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.prune import dead_fraction, revive
 from styleplugin.train.setting import Setting
 from styleplugin.train.start import start_pruning, start_student_decoder, start_student_encoder, start_teacher_decoder
-from styleplugin.train.tasks import ReconstructionTask, StylizationTask
+from styleplugin.train.tasks import ReconstructionTask, StylizationTask, TransferTask
 from styleplugin.train.teachers import build_judge
 
 STARTING = 16
@@ -52,7 +53,7 @@ class PairRun(PhasedRun):
         super().__init__(recipe, out, setting)
         self.start = start
         """The recipe with the files that the phases begin with."""
-        if recipe.method == "adain":
+        if recipe.method == "adain" or "robust_decoder" in self.phases:
             self.load_styles()
         self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
 
@@ -67,7 +68,7 @@ class PairRun(PhasedRun):
 
     def write_model(self, target: Path) -> None:
         """Write the pair with its figures."""
-        pair = self._pair()
+        pair = self._pair(self.phases[-1])
         metrics = evaluate_pair(pair, self.validation.cpu())
         card = self.evaluated(metrics) | {"keeps": self._keep_lists()}
         save_model(target, PairModel(self.recipe.method, [pair]), license=self.recipe.license, card=card)
@@ -89,6 +90,9 @@ class PairRun(PhasedRun):
             images = self.probes[:STARTING]
             encoder, self._keeps = start_student_encoder(self.start, self.judge, images, self._pruned()[0])
             return StudentEncoderCoder(encoder, self._teacher_decoder())
+        if phase == "robust_decoder":
+            pair = self._pair("student_pair")
+            return RobustDecoderCoder(pair.encoder, pair.decoder)
         encoder, _ = load_part(self.result("student_encoder"), "student_encoder")
         assert isinstance(encoder, EmbeddedEncoder)
         if phase == "student_pair":
@@ -111,9 +115,14 @@ class PairRun(PhasedRun):
 
     def task(self, trainee: Coder, options: PhaseOptions) -> DistillTask:
         """Return the losses of the method."""
-        names = ("pixel", "perceptual", "embedding", "content", "style")
-        kind = StylizationTask if self.recipe.method == "adain" else ReconstructionTask
-        task = kind(self.judge, trainee, {name: getattr(options, name) for name in names})
+        names = ("pixel", "perceptual", "embedding", "content", "style", "feature", "grid")
+        weights = {name: getattr(options, name) for name in names}
+        kind = ReconstructionTask
+        if self.recipe.method == "adain":
+            kind = StylizationTask
+        elif isinstance(trainee, RobustDecoderCoder):
+            kind = TransferTask
+        task = kind(self.judge, trainee, weights, options.judged)
         task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         pad_in_channels_last(task)
         return task
@@ -124,7 +133,7 @@ class PairRun(PhasedRun):
         with self.autocast():
             row: Row = {"psnr": round(reconstruction_psnr(task.reconstruct, self.validation, 16), 3)}
             rows = [contents, task.reconstruct(contents)]
-            if isinstance(task, StylizationTask):
+            if isinstance(task, (StylizationTask, TransferTask)):
                 contents, styles = self.held_out_pairs(SHEET)
                 rows = [contents, styles, task.stylize(contents, styles)]
         if isinstance(trainee, PruningCoder):
@@ -132,6 +141,10 @@ class PairRun(PhasedRun):
         if seen := self._students(trainee, self.validation):
             row["dead"] = round(max(dead_fraction(network, inputs) for network, inputs in seen), 4)
         return row, rows
+
+    def needs_style(self, phase: str) -> bool:
+        """Styles are for AdaIN and for robust decoders."""
+        return self.recipe.method == "adain" or phase == "robust_decoder"
 
     def mend(self, phase: str, trainee: Coder, step: int, steps: int) -> Row:
         """Revive dead channels."""
@@ -164,9 +177,10 @@ class PairRun(PhasedRun):
             return PairModel(self.recipe.method, [_join(trainee.encoder, trainee.trained)])
         return None
 
-    def _pair(self) -> Pair:
-        path = self.result("student_pair")
-        (encoder, _), (decoder, _) = load_part(path, "student_encoder"), load_part(path, "student_decoder")
+    def _pair(self, phase: str) -> Pair:
+        """Return the pair as a phase has left it."""
+        encoder, _ = load_part(self.result("student_pair"), "student_encoder")
+        decoder, _ = load_part(self.result(phase), "student_decoder")
         assert isinstance(encoder, EmbeddedEncoder) and isinstance(decoder, Decoder)
         return _join(encoder.encoder, decoder)
 

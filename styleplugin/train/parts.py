@@ -77,8 +77,9 @@ def load_part(path: str | Path, phase: str) -> tuple[Part, dict[str, Any]]:
         UsageError: SP141, the file holds something else.
     """
     weights = read_weights(path, limits=TEACHER)
-    architecture = weights.metadata.get("architecture")
-    if architecture == f"training-{phase}":
+    architecture = str(weights.metadata.get("architecture"))
+    same = {phase, "robust_decoder"} if phase == "student_decoder" else {phase}
+    if architecture.removeprefix("training-") in same:
         return _build(weights, phase), weights.metadata["card"]
     half = phase.removeprefix("student_")
     if architecture == "training-student_pair" and half in _HALVES:

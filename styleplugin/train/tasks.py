@@ -1,13 +1,15 @@
-"""What a pair is trained for: reconstruction (WCT) or stylization (AdaIN). Each works in all three phases."""
+"""What a pair is trained for: reconstruction and then stylization (WCT), or stylization (AdaIN)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from styleplugin.losses import feature_distance, mse, style_distance
-from styleplugin.train.coders import DistillTask
+from styleplugin.losses import feature_distance, grid_error, mse, style_distance, style_error
+from styleplugin.train.coders import DistillTask, RobustDecoderCoder, TeacherDecoderCoder
 from styleplugin.transforms.adain import adain
+from styleplugin.transforms.moments import Moments
+from styleplugin.transforms.wct import wct_map
 
 
 class ReconstructionTask(DistillTask):
@@ -18,14 +20,65 @@ class ReconstructionTask(DistillTask):
 
     def forward(self, content: Tensor) -> dict[str, Tensor]:
         """Return "loss" and its parts for (N, 3, H, W) in [0, 1]."""
-        judged = self.judged(content)
+        # Half the time of a step, so the judge sees no more than it has to.
+        needs_all = self.weights["perceptual"] or isinstance(self.coder, TeacherDecoderCoder)
+        count = len(content) if needs_all else max(1, round(self.share * len(content)))
+        judged = self.judged(content[:count])
         features, embedding = self.coder.encode(content, judged)
         output = self.coder.decode(features)
         parts = {"pixel": mse(output, content), "embedding": embedding}
         if self.weights["perceptual"]:
-            # Half the time of a step, so nothing is computed for a weight of 0.
             parts["perceptual"] = feature_distance(self.judge.features(output), judged)
         return self.weigh(parts)
+
+
+class TransferTask(DistillTask):
+    """WCT as it is used: pictures decoded from whitened and colored features must have the style's statistics and, seen
+    by the same encoder, the features they were decoded from; half of the contents and styles must come back.
+
+    Whitened and colored features lie outside of what reconstruction shows a decoder: at levels 4 and 5 it answers with
+    blur and grids. The transform is a constant of the step, so only decoders can learn from it.
+
+    Source: ours, after the losses of Huang and Belongie 2017 and Park and Lee 2019; the paper trains on pictures alone.
+    """
+
+    needs_style = True
+    coder: RobustDecoderCoder
+
+    def forward(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
+        """Return "loss" and its parts for contents and styles, each (N, 3, H, W) in [0, 1]."""
+        images = torch.cat([content, style])
+        features, _ = self.coder.encode(images, [])
+        colored = transform(features[: len(content)], features[len(content) :])
+        own = features[::2]
+        output = self.coder.decode(torch.cat([own, colored]))
+        stylized = output[len(own) :]
+        seen = self.judge.features(stylized)
+        again = self.coder.encoder(stylized)
+        parts = {
+            "pixel": mse(output[: len(own)], images[::2]),
+            "style": style_error(seen, self.judged(style), [1.0] * len(seen)),
+            "feature": mse(again, colored) / colored.float().var().clamp_min(1e-6),
+        }
+        if self.weights["grid"]:
+            parts["grid"] = grid_error(stylized)
+        return self.weigh(parts)
+
+    @torch.no_grad()
+    def stylize(self, content: Tensor, style: Tensor) -> Tensor:
+        """Stylize contents with styles of the same number, for contact sheets."""
+        features = [self.coder.encoder(image) for image in (content, style)]
+        return self.coder.decode(transform(*features))
+
+
+@torch.no_grad()
+def transform(content: Tensor, style: Tensor) -> Tensor:
+    """Whiten and color (N, C, H, W) features picture by picture."""
+    pairs = [
+        wct_map(*(Moments.of(feature.float()) for feature in pair)).apply(pair[0].float())
+        for pair in zip(content.split(1), style.split(1), strict=True)
+    ]
+    return torch.cat(pairs).to(content.dtype)
 
 
 class StylizationTask(DistillTask):

@@ -11,7 +11,7 @@ from styleplugin.models.kbstyle import KBModel, KBSpec
 from styleplugin.registry import load_model
 from styleplugin.train import KBRecipe, read_recipe, run
 from styleplugin.train.config import KB_PHASES, PhaseOptions, TeacherOptions
-from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee, grid_error, style_error
+from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee
 
 SPEC = KBSpec(widths=(3, 4, 5), blocks=1)
 PHASE = PhaseOptions(steps=4, batch=4, warmup=2, lr=0.003, encoder=1, decoder=1, code=1, output=1)
@@ -101,24 +101,6 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it():
     moved = task(content, style)
     assert float(moved["output"].detach()) > 0.01
     assert float(moved["encoder"].detach()) < 1e-10
-
-
-def test_the_style_error_is_relative_and_zero_for_the_style_itself():
-    style, other = torch.rand(2, 5, 16, 16), torch.rand(2, 5, 8, 8) ** 2
-    assert float(style_error([style], [style], [1.0])) == 0
-    error = float(style_error([other], [style], [1.0]))
-    assert error > 0
-    assert float(style_error([10 * other], [10 * style], [3.0])) == pytest.approx(error, rel=1e-3)
-
-
-def test_the_grid_error_sees_what_repeats_with_the_period():
-    noise = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(0))
-    plain = grid_error(noise)
-    assert 0 < plain < 0.2
-    for period in (2, 4):
-        lines = (torch.arange(128) % period == 0).float()
-        assert grid_error(noise + 0.5 * lines) > 3 * plain
-        assert grid_error((noise + 0.5 * lines).transpose(2, 3)) > 3 * plain
 
 
 def test_the_recipe_in_the_repository_is_of_the_published_size():

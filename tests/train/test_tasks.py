@@ -1,17 +1,35 @@
+import itertools
+
 import pytest
 import torch
 from torch import nn
 
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
-from styleplugin.train.coders import Coder, StudentDecoderCoder, StudentEncoderCoder, TeacherDecoderCoder
+from styleplugin.train.coders import (
+    Coder,
+    RobustDecoderCoder,
+    StudentDecoderCoder,
+    StudentEncoderCoder,
+    StudentPairCoder,
+    TeacherDecoderCoder,
+)
 from styleplugin.train.data import step_generator
 from styleplugin.train.prune import draw_decoder, prune_encoder
-from styleplugin.train.tasks import ReconstructionTask, StylizationTask
+from styleplugin.train.tasks import ReconstructionTask, StylizationTask, TransferTask, transform
 from styleplugin.train.teachers import Judge
+from styleplugin.transforms.moments import Moments
 
 WIDE, NARROW = VGGSpec(level=2, widths=(6, 6, 8)), VGGSpec(level=2, widths=(4, 4, 4))
-WEIGHTS = {"pixel": 1.0, "perceptual": 1.0, "embedding": 10.0, "content": 1.0, "style": 10.0}
+WEIGHTS = {
+    "pixel": 1.0,
+    "perceptual": 1.0,
+    "embedding": 10.0,
+    "content": 1.0,
+    "style": 10.0,
+    "feature": 1.0,
+    "grid": 0.0,
+}
 PHASES = ("teacher_decoder", "student_encoder", "student_decoder")
 
 
@@ -34,16 +52,21 @@ def make_coder(phase: str, judge: Judge) -> Coder:
     if phase == "teacher_decoder":
         return TeacherDecoderCoder(wide)
     encoder = draw_encoder(NARROW)
-    if phase == "student_encoder":
+    if phase in ("student_encoder", "student_pair"):
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            embeddings = [nn.Conv2d(4, 6, 1), nn.Conv2d(4, 8, 1)]
-        return StudentEncoderCoder(EmbeddedEncoder(encoder, embeddings), wide)
-    return StudentDecoderCoder(encoder, draw_decoder(NARROW, encoder(pictures(0)), generator))
+            embedded = EmbeddedEncoder(encoder, [nn.Conv2d(4, 6, 1), nn.Conv2d(4, 8, 1)])
+        if phase == "student_encoder":
+            return StudentEncoderCoder(embedded, wide)
+        return StudentPairCoder(embedded, draw_decoder(NARROW, encoder(pictures(0)), generator))
+    kind = RobustDecoderCoder if phase == "robust_decoder" else StudentDecoderCoder
+    return kind(encoder, draw_decoder(NARROW, encoder(pictures(0)), generator))
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("kind", [ReconstructionTask, StylizationTask])
+CASES = [*itertools.product(PHASES, (ReconstructionTask, StylizationTask)), ("robust_decoder", TransferTask)]
+
+
+@pytest.mark.parametrize(("phase", "kind"), CASES)
 def test_only_the_trained_part_learns(phase: str, kind: type):
     judge = make_judge()
     task = kind(judge, make_coder(phase, judge), WEIGHTS)
@@ -53,8 +76,7 @@ def test_only_the_trained_part_learns(phase: str, kind: type):
         assert (parameter.grad is not None) == (id(parameter) in trained), name
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("kind", [ReconstructionTask, StylizationTask])
+@pytest.mark.parametrize(("phase", "kind"), CASES)
 def test_a_few_steps_lower_the_loss(phase: str, kind: type):
     judge = make_judge()
     task = kind(judge, make_coder(phase, judge), WEIGHTS)
@@ -76,6 +98,35 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
     assert set(losses) == {"loss", "pixel", "perceptual", "embedding"}
     expected = losses["pixel"] + losses["perceptual"] + 10 * losses["embedding"]
     torch.testing.assert_close(losses["loss"], expected)
+
+
+def test_the_embedding_loss_can_look_at_a_part_of_the_batch():
+    judge, images = make_judge(), pictures(0)
+    coder = make_coder("student_pair", judge)
+    weights = WEIGHTS | {"perceptual": 0.0}
+    half = ReconstructionTask(judge, coder, weights, judged=0.5)(images)
+    whole, first = (ReconstructionTask(judge, coder, weights)(part) for part in (images, images[:2]))
+    torch.testing.assert_close(half["embedding"], first["embedding"])
+    torch.testing.assert_close(half["pixel"], whole["pixel"])
+
+
+def test_transferred_features_have_the_mean_and_covariance_of_the_style():
+    content, style = (torch.rand(2, 4, 16, 16, generator=torch.Generator().manual_seed(k)) for k in range(2))
+    colored = transform(content, style)
+    for a, b in zip(colored, style, strict=True):
+        x, y = (Moments.of(features[None]) for features in (a, b))
+        torch.testing.assert_close(x.mean, y.mean, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(x.covariance(), y.covariance(), atol=1e-3, rtol=1e-3)
+
+
+def test_a_robust_decoder_is_asked_for_the_style_and_for_half_of_the_pictures():
+    judge = make_judge()
+    task = TransferTask(judge, make_coder("robust_decoder", judge), WEIGHTS | {"grid": 2.0})
+    losses = task(pictures(0), pictures(1))
+    assert set(losses) == {"loss", "pixel", "style", "feature", "grid"}
+    images = torch.cat([pictures(0), pictures(1)])[::2]
+    torch.testing.assert_close(losses["pixel"], (task.reconstruct(images) - images).square().mean())
+    assert task.stylize(pictures(0), pictures(1)).shape == (4, 3, 32, 32)
 
 
 def test_a_perfect_coder_has_no_reconstruction_loss():
