@@ -25,6 +25,7 @@ class Pair:
     """Two picture files."""
 
     name: str
+    """One of its own in the folder, with the kind of model it is for."""
     content: Path
     style: Path
 
@@ -63,9 +64,10 @@ def read_pairs(folder: Path, kind: str) -> list[Pair]:
     if named.name == kind or kind == "photorealistic":
         contents = {path.stem.removesuffix("_content"): path for path in _pictures(named, "_content")}
         styles = {path.stem.removesuffix("_style"): path for path in _pictures(named, "_style")}
-        return [Pair(name, contents[name], styles[name]) for name in sorted(contents.keys() & styles.keys())]
+        names = sorted(contents.keys() & styles.keys())
+        return [Pair(f"{kind} {name}", contents[name], styles[name]) for name in names]
     return [
-        Pair(f"{content.stem} x {style.stem}", content, style)
+        Pair(f"{kind} {content.stem} x {style.stem}", content, style)
         for style in _pictures(folder / "art")
         for content in _pictures(folder / "photos")
     ]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from torch import Tensor
 
 import styleplugin
 from styleplugin import metrics
+from styleplugin.errors import StylePluginWarning
 from styleplugin.images.small import read_image
 from styleplugin.importers.microast import import_microast
 from styleplugin.models.kbstyle import KBModel
@@ -37,7 +39,7 @@ from styleplugin.models.photorealistic import PhotoModel
 from styleplugin.stylizer import Stylizer
 from styleplugin.train.config import TeacherOptions
 from styleplugin.train.prune import dead_fraction
-from styleplugin.train.teachers import build_judge
+from styleplugin.train.teachers import Judge, build_judge
 
 MICROAST = "MicroAST"
 UNCHANGED = "content, unchanged"
@@ -50,6 +52,7 @@ CELL = 256
 
 
 def main() -> None:
+    warnings.simplefilter("ignore", StylePluginWarning)  # models from files, which are the point here
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path)
@@ -61,7 +64,7 @@ def main() -> None:
     parser.add_argument("--microast", help="its released weights, a file or the folder of a clone: compared as well")
     parser.add_argument("--teachers", default=str(ROOT.parent / "shared" / "data" / "teachers"))
     parser.add_argument("--side", type=int, default=512, help="shorter side for reconstruction, longer for stylizing")
-    parser.add_argument("--strengths", type=float, nargs="+", default=[1.0, 0.8, 0.6, 0.4])
+    parser.add_argument("--strengths", type=float, nargs="+", default=[1.0, 0.7, 0.4])
     parser.add_argument("--limit", type=int, help="most pairs of each kind")
     parser.add_argument("--smooth", type=int, default=0, help="radius of the edge-aware smoothing")
     options = parser.parse_args()
@@ -91,22 +94,19 @@ def main() -> None:
         print(f"{kind}: {len(pairs[kind])} pairs", flush=True)
         painted: dict[str, list[dict[str, Any]]] = {}
         for model in [Unchanged(), *rivals]:
-            painted[model.name] = [
-                line
-                for strength in (strengths if model.has_strength else strengths[:1])
-                for line in paint(model, pairs[kind], strength, options.side, judge, pictures, out)
-            ]
+            chosen_strengths = strengths if model.has_strength else strengths[:1]
+            painted[model.name] = list(paint(model, pairs[kind], chosen_strengths, options.side, judge, pictures, out))
             print(f"  {model.name}", flush=True)
             save_sheet(pairs[kind], out / model.name, out / f"sheet-{kind}-{model.name}.jpg")
         text += [f"\n{kind.capitalize()}, {len(pairs[kind])} pairs, longer side {options.side} px"]
         text += [f"Judge of the style: {' + '.join(judge.sources)}\n", style_table(painted)]
         text += [f"\nSeams of {SEAM_TILE} px tiles, the largest of three pairs, in levels of 8 bits\n"]
         text += [seam_table([model for model in rivals if isinstance(model, OurModel)], pairs[kind][:3], options.side)]
-        ours = [model.name for model in rivals if isinstance(model, OurModel) and model.is_embedded]
-        others = [model.name for model in rivals if model.name not in ours]
-        if ours and others:
+        ours = [model for model in rivals if isinstance(model, OurModel) and model.is_embedded]
+        couples = [(mine.name, other.name) for mine in ours for other in rivals if other.rivals(mine)]
+        if couples:
             text += ["\nOurs minus the other: mean and 95% bootstrap interval over the pairs\n"]
-            text += [comparison_table(painted, ours, others)]
+            text += [comparison_table(painted, couples)]
     (out / "tables.md").write_text("\n".join(text) + "\n")
     print("\n".join(text))
 
@@ -146,6 +146,10 @@ class Model:
     """Of its weights."""
     has_strength = False
 
+    def rivals(self, ours: OurModel) -> bool:
+        """Whether one of ours is to be compared with it."""
+        return False
+
     def paint(self, content: Tensor, style: Tensor, strength: float) -> Tensor:
         raise NotImplementedError
 
@@ -165,7 +169,7 @@ class OurModel(Model):
     has_strength = True
 
     def __init__(self, source: str, smooth: int) -> None:
-        self.name = label(source)
+        self.source, self.name = source, label(source)
         self.is_embedded = ":" not in source
         self.stylizer = load(source)
         self.tiled, self.whole = load(source, tile=SEAM_TILE), load(source, tile="whole")
@@ -173,6 +177,9 @@ class OurModel(Model):
         self.kinds = ("photorealistic",) if info.method == "photorealistic" else ("artistic",)
         self.identity = f"{info.sha256[:16]} smooth {smooth}"
         self._smooth = smooth
+
+    def rivals(self, ours: OurModel) -> bool:
+        return not self.is_embedded and self.stylizer.info.method == ours.stylizer.info.method
 
     def paint(self, content: Tensor, style: Tensor, strength: float) -> Tensor:
         return self.stylizer(content, style, strength=strength, smooth=self._smooth).tensor
@@ -191,6 +198,9 @@ class MicroAST(Model):
         values = torch.cat([value.flatten() for value in self._model.state_dict().values()])
         self.identity = hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16]
 
+    def rivals(self, ours: OurModel) -> bool:
+        return True
+
     def paint(self, content: Tensor, style: Tensor, strength: float) -> Tensor:
         return self._model(content, style).clamp(0, 1)
 
@@ -201,39 +211,49 @@ def load(source: str, **options) -> Stylizer:
 
 @torch.inference_mode()
 def paint(
-    model: Model, pairs: Sequence[Pair], strength: float, side: int, judge: Any, ledger: Ledger, out: Path
+    model: Model, pairs: Sequence[Pair], strengths: Sequence[float], side: int, judge: Judge, ledger: Ledger, out: Path
 ) -> Iterator[dict[str, Any]]:
     """Stylize all pairs, or read what is known of them; keep the pictures of full strength."""
     folder = out / model.name
     folder.mkdir(exist_ok=True)
     for pair in pairs:
         file = folder / f"{pair.name}.png"
-        line = ledger.find(model.name, model.identity, pair.name, strength, side)
-        if line is None or (strength == 1 and not file.exists()):
+        known = {s: ledger.find(model.name, model.identity, pair.name, s, side) for s in strengths}
+        missing = [s for s, line in known.items() if line is None or (s == 1 and not file.exists())]
+        if missing:
             content, style = read_fitted(pair.content, side), read_fitted(pair.style, side)
-            output = model.paint(content, style, strength)
-            if strength == 1:
-                to_image(output).save(file)
-            distances = metrics.style_distances(judge.features, output, style)
-            line = ledger.add(
-                *(model.name, model.identity, pair.name, strength, side),
-                **{
-                    "content SSIM": metrics.ssim(content, output),
-                    "edge SSIM": metrics.edge_ssim(content, output),
-                    **dict(zip(STYLE, distances, strict=True)),
-                    "colors": metrics.color_distance(output, style),
-                    "patches": metrics.patch_distance(output, style),
-                    "clipped": 100 * float(((output <= 0) | (output >= 1)).float().mean()),
-                    "checkerboard": metrics.checkerboard(output),
-                },
-            )
-        yield line | {"strength": strength}
+            wanted = judge.features(style)
+            for strength in missing:
+                output = model.paint(content, style, strength)
+                if strength == 1:
+                    to_image(output).save(file)
+                seen = judge.features(output)
+                distances = metrics.style_distances(
+                    lambda image, seen=seen, output=output, wanted=wanted: seen if image is output else wanted,
+                    output,
+                    style,
+                )
+                known[strength] = ledger.add(
+                    *(model.name, model.identity, pair.name, strength, side),
+                    **{
+                        "content SSIM": metrics.ssim(content, output),
+                        "edge SSIM": metrics.edge_ssim(content, output),
+                        **dict(zip(STYLE, distances, strict=True)),
+                        "colors": metrics.color_distance(output, style),
+                        "patches": metrics.patch_distance(output, style),
+                        "clipped": 100 * float(((output <= 0) | (output >= 1)).float().mean()),
+                        "checkerboard": metrics.checkerboard(output),
+                    },
+                )
+        for strength, line in known.items():
+            assert line is not None
+            yield line | {"strength": strength}
 
 
 @torch.inference_mode()
 def reconstruct(model: OurModel, photos: Sequence[Path], side: int, ledger: Ledger) -> Iterator[dict[str, Any]]:
     """Return PSNR without a style, and the share of dead channels, for each level."""
-    network = load(model.stylizer.info.source, device="cpu").model
+    network = load(model.source, device="cpu").model
     whole = isinstance(network, PhotoModel | KBModel)
     images: list[Tensor] = []
     for level in network.levels[:1] if whole else sorted(network.levels):
@@ -281,13 +301,12 @@ def style_table(painted: dict[str, list[dict[str, Any]]]) -> str:
     return table([*header, "checkerboard"], rows)
 
 
-def comparison_table(painted: dict[str, list[dict[str, Any]]], ours: Sequence[str], others: Sequence[str]) -> str:
+def comparison_table(painted: dict[str, list[dict[str, Any]]], couples: Sequence[tuple[str, str]]) -> str:
     rows = []
-    for mine in ours:
-        for other in others:
-            curves = curve(painted[mine]), curve(painted[other])
-            results = content_at_equal_style(*curves), style_at_equal_content(*curves)
-            rows.append([mine, other, *("not reached" if result is None else str(result) for result in results)])
+    for couple in couples:
+        curves = [curve(painted[name]) for name in couple]
+        results = content_at_equal_style(*curves), style_at_equal_content(*curves)
+        rows.append([*couple, *("not reached" if result is None else str(result) for result in results)])
     return table(["ours", "other", "content SSIM at equal style", "style distance at equal content"], rows)
 
 
@@ -316,6 +335,7 @@ def style_distance(line: dict[str, Any]) -> float:
 
 def save_sheet(pairs: Sequence[Pair], folder: Path, path: Path, columns: int = 4) -> None:
     """Write a contact sheet: content, style and result of each pair, pairs in columns."""
+    columns = min(columns, len(pairs))
     rows = -(-len(pairs) // columns)
     sheet = Image.new("RGB", (CELL * 3 * columns, CELL * rows), "white")
     for i, pair in enumerate(pairs):

@@ -258,7 +258,7 @@ def train_new(
         backbone=backbone,
         teacher=teacher,
         photos=photos,
-        paintings=paintings or "paintings",
+        paintings=paintings or (photos if method == "wct" else "paintings"),
         minutes=minutes or float(_ask("minutes", "--minutes", "30")),
         importance=importance,
         gpu=gpu,

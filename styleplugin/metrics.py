@@ -83,7 +83,8 @@ def color_distance(output: Tensor, style: Tensor) -> float:
 
     Source: Rabin et al. 2011.
     """
-    return 255 * _sliced_distance(*(image.clamp(0, 1).movedim(1, -1).reshape(-1, 3) for image in (output, style)))
+    colors, wanted = (image.clamp(0, 1).movedim(1, -1).reshape(-1, 3) for image in (output, style))
+    return 255 * _sliced_distance(colors, wanted)
 
 
 def patch_distance(output: Tensor, style: Tensor, side: int = 5) -> float:
@@ -97,10 +98,10 @@ def patch_distance(output: Tensor, style: Tensor, side: int = 5) -> float:
     Returns:
         Like `color_distance`, over 64 directions of the 3 * side * side values of a patch, in levels.
     """
-    patches = [F.unfold(image.clamp(0, 1), side, stride=2)[0].T for image in (output, style)]
-    # unfold lists all positions of a channel one after the other.
-    centered = [patch.view(-1, 3, side * side) for patch in patches]
-    return 255 * _sliced_distance(*((patch - patch.mean(2, keepdim=True)).flatten(1) for patch in centered))
+    # (positions, 3, side * side)
+    patches = [F.unfold(image.clamp(0, 1), side, stride=2)[0].T.unflatten(1, (3, -1)) for image in (output, style)]
+    found, wanted = ((patch - patch.mean(2, keepdim=True)).flatten(1) for patch in patches)
+    return 255 * _sliced_distance(found, wanted)
 
 
 def _sliced_distance(a: Tensor, b: Tensor, directions: int = 64, quantiles: int = 512) -> float:

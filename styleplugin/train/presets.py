@@ -32,6 +32,10 @@ _LEAST_WIDTH = 4
 _LR = (0.06, 0.015, 0.012, 0.012, 0.005)
 """Learning rate of the pairs of the levels 1 to 5; found with batches of 8 crops of 128 px."""
 _ENERGY = {"vgg": (80.0, 100.0, 100.0, 5.0), "mobilenet": (13.0, 12.0, 22.0, 31.0)}
+_ROBUST_FROM = 4
+"""Levels from here on meet features in use that reconstruction does not show them."""
+_ROBUST_CROP = 192
+"""At level 5 a crop of 128 px has fewer positions than channels, and no covariance of full rank."""
 _CPU = {"crop": 128, "batch": 8}
 _GPU = {"crop": 256, "batch": 16}
 
@@ -66,7 +70,7 @@ def new_recipe(
         backbone: Photorealistic: vgg or mobilenet.
         teacher: See `TeacherOptions.source`.
         photos: Folder or tar of photographs.
-        paintings: Folder or tar of artworks.
+        paintings: Folder or tar of artworks; for wct photographs do as well.
         minutes: Time budget.
         importance: What students start from, see `Recipe.importance`; wct, adain and encoder.
         gpu: Larger crops and batches.
@@ -159,6 +163,17 @@ def _pair(
     lr = 0.006 if adain else _LR[level - 1]
     phase = PhaseOptions(steps=300, batch=batch, lr=0.008 if adain else lr, warmup=50)
     narrow = () if gpu else _narrow(level, settings["teacher"].source)
+    robust = PhaseOptions(steps=0)
+    if not adain and level >= _ROBUST_FROM:
+        robust = PhaseOptions(
+            steps=300,
+            batch=max(2, 3 * batch // 8),
+            crop=max(settings["data"].crop, _ROBUST_CROP),
+            lr=0.004,
+            warmup=50,
+            pixel=100.0,
+            style=5.0,
+        )
     return Recipe(
         method=method,
         level=level,
@@ -172,6 +187,7 @@ def _pair(
         student_pair=PhaseOptions(
             steps=1400, batch=batch, lr=lr, warmup=50, pixel=100.0, perceptual=0.3 if adain else 0.1, embedding=1.0
         ),
+        robust_decoder=robust,
         **settings,
     )
 
