@@ -227,12 +227,7 @@ def paint(
                 output = model.paint(content, style, strength)
                 if strength == 1:
                     to_image(output).save(file)
-                seen = judge.features(output)
-                distances = metrics.style_distances(
-                    lambda image, seen=seen, output=output, wanted=wanted: seen if image is output else wanted,
-                    output,
-                    style,
-                )
+                distances = metrics.statistics_distances(judge.features(output), wanted)
                 known[strength] = ledger.add(
                     *(model.name, model.identity, pair.name, strength, side),
                     **{

@@ -68,8 +68,13 @@ def style_distances(features: Callable[[Tensor], Sequence[Tensor]], output: Tens
         For each level the mean squared difference of channel means plus that of deviations, the terms of AdaIN's
         style loss, relative to the mean square of the style's own.
     """
+    return statistics_distances(features(output), features(style))
+
+
+def statistics_distances(seen: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[float]:
+    """Return what `style_distances` does, from the features of output and style, one (N, C, h, w) per level each."""
     distances = []
-    for a, b in zip(features(output), features(style), strict=True):
+    for a, b in zip(seen, wanted, strict=True):
         x, y = (Moments.of(feature, diagonal=True) for feature in (a, b))
         difference = (x.mean - y.mean).square().mean() + (x.variances.sqrt() - y.variances.sqrt()).square().mean()
         distances.append(float(difference / (y.mean.square().mean() + y.variances.mean())))
