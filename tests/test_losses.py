@@ -61,9 +61,9 @@ def test_the_style_error_is_relative_and_zero_for_the_style_itself():
 
 def test_the_grid_error_sees_what_repeats_with_the_period():
     noise = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(0))
-    plain = grid_error(noise)
+    plain = grid_error(noise, 4)
     assert 0 < plain < 0.2
     for period in (2, 4):
         lines = (torch.arange(128) % period == 0).float()
-        assert grid_error(noise + 0.5 * lines) > 3 * plain
-        assert grid_error((noise + 0.5 * lines).transpose(2, 3)) > 3 * plain
+        assert grid_error(noise + 0.5 * lines, 4) > 3 * plain
+        assert grid_error((noise + 0.5 * lines).transpose(2, 3), 4) > 3 * plain
