@@ -89,24 +89,16 @@ def main() -> None:
     text += [reconstruction_table(lines)]
     for kind in KINDS:
         rivals = [model for model in models if kind in model.kinds]
-        if not rivals or not pairs[kind]:
-            continue
-        print(f"{kind}: {len(pairs[kind])} pairs", flush=True)
-        painted: dict[str, list[dict[str, Any]]] = {}
-        for model in [Unchanged(), *rivals]:
-            chosen_strengths = strengths if model.has_strength else strengths[:1]
-            painted[model.name] = list(paint(model, pairs[kind], chosen_strengths, options.side, judge, pictures, out))
-            print(f"  {model.name}", flush=True)
-            save_sheet(pairs[kind], out / model.name, out / f"sheet-{kind}-{model.name}.jpg")
-        text += [f"\n{kind.capitalize()}, {len(pairs[kind])} pairs, longer side {options.side} px"]
-        text += [f"Judge of the style: {' + '.join(judge.sources)}\n", style_table(painted)]
-        text += [f"\nSeams of {SEAM_TILE} px tiles, the largest of three pairs, in levels of 8 bits\n"]
-        text += [seam_table([model for model in rivals if isinstance(model, OurModel)], pairs[kind][:3], options.side)]
-        ours = [model for model in rivals if isinstance(model, OurModel) and model.is_embedded]
-        couples = [(mine.name, other.name) for mine in ours for other in rivals if other.rivals(mine)]
-        if couples:
-            text += ["\nOurs minus the other: mean and 95% bootstrap interval over the pairs\n"]
-            text += [comparison_table(painted, couples)]
+        if rivals and pairs[kind]:
+            print(f"{kind}: {len(pairs[kind])} pairs", flush=True)
+            painted: dict[str, list[dict[str, Any]]] = {}
+            for model in [Unchanged(), *rivals]:
+                painted[model.name] = list(paint(model, pairs[kind], strengths, options.side, judge, pictures, out))
+                print(f"  {model.name}", flush=True)
+                save_sheet(pairs[kind], out / model.name, out / f"sheet-{kind}-{model.name}.jpg")
+            text += [f"\n{kind.capitalize()}, {len(pairs[kind])} pairs, longer side {options.side} px"]
+            text += [f"Judge of the style: {' + '.join(judge.sources)}\n"]
+            text += tables(rivals, painted, pairs[kind], options.side)
     (out / "tables.md").write_text("\n".join(text) + "\n")
     print("\n".join(text))
 
@@ -218,7 +210,8 @@ def paint(
     folder.mkdir(exist_ok=True)
     for pair in pairs:
         file = folder / f"{pair.name}.png"
-        known = {s: ledger.find(model.name, model.identity, pair.name, s, side) for s in strengths}
+        own = strengths if model.has_strength else strengths[:1]
+        known = {s: ledger.find(model.name, model.identity, pair.name, s, side) for s in own}
         missing = [s for s, line in known.items() if line is None or (s == 1 and not file.exists())]
         if missing:
             content, style = read_fitted(pair.content, side), read_fitted(pair.style, side)
@@ -281,6 +274,21 @@ def reconstruction_table(lines: Sequence[dict[str, Any]]) -> str:
             for line in lines
         ],
     )
+
+
+def tables(
+    models: Sequence[Model], painted: dict[str, list[dict[str, Any]]], pairs: Sequence[Pair], side: int
+) -> list[str]:
+    """Return the tables of one kind of models: figures, seams, comparisons."""
+    ours = [model for model in models if isinstance(model, OurModel)]
+    text = [style_table(painted)]
+    text += [f"\nSeams of {SEAM_TILE} px tiles, the largest of three pairs, in levels of 8 bits\n"]
+    text += [seam_table(ours, pairs[:3], side)]
+    couples = [(mine.name, other.name) for mine in ours if mine.is_embedded for other in models if other.rivals(mine)]
+    if couples:
+        text += ["\nOurs minus the other: mean and 95% bootstrap interval over the pairs\n"]
+        text += [comparison_table(painted, couples)]
+    return text
 
 
 def style_table(painted: dict[str, list[dict[str, Any]]]) -> str:

@@ -87,7 +87,8 @@ def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Seque
 def grid_error(image: Tensor, period: int) -> Tensor:
     """Return the share of the differences of neighbors that repeats with a period in pixels, of (N, 3, H, W).
 
-    Nearest-neighbor upsampling repeats a pattern every 2, 4, 8 ... pixels; a period holds all that divide it. For each row and column the differences are averaged by their place in the period; the mean of these squares is
+    Nearest-neighbor upsampling repeats a pattern every 2, 4, 8 ... pixels; a period holds all that divide it. For each
+    row and column the differences are averaged by their place in the period; the mean of these squares is
     the power of the spectrum at the period and its overtones. Noise gives about period / side.
     """
     image = image.float()
