@@ -34,6 +34,7 @@ from styleplugin import metrics
 from styleplugin.errors import StylePluginWarning
 from styleplugin.images.small import read_image
 from styleplugin.importers.microast import import_microast
+from styleplugin.losses import grid_error
 from styleplugin.models.kbstyle import KBModel
 from styleplugin.models.photorealistic import PhotoModel
 from styleplugin.stylizer import Stylizer
@@ -45,7 +46,7 @@ MICROAST = "MicroAST"
 UNCHANGED = "content, unchanged"
 KINDS = ("artistic", "photorealistic")
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "level 4", "level 5")
-FIGURES = ("content SSIM", "edge SSIM", *STYLE, "colors", "patches", "clipped", "checkerboard")
+FIGURES = ("content SSIM", "edge SSIM", *STYLE, "colors", "patches", "clipped", "checkerboard", "grid")
 SEAM_TILE = 128
 CELL = 256
 """Side of a picture on a contact sheet, in pixels."""
@@ -231,6 +232,7 @@ def paint(
                         "patches": metrics.patch_distance(output, style),
                         "clipped": 100 * float(((output <= 0) | (output >= 1)).float().mean()),
                         "checkerboard": metrics.checkerboard(output),
+                        "grid": float(grid_error(output)),
                     },
                 )
         for strength, line in known.items():
@@ -296,12 +298,12 @@ def style_table(painted: dict[str, list[dict[str, Any]]]) -> str:
     for name, lines in painted.items():
         full = [line for line in lines if line["strength"] == 1]
         figures = [np.mean([line[figure] for line in full]) for figure in FIGURES]
-        digits = [3] * 7 + [1, 1, 1, 2]
+        digits = [3] * 7 + [1, 1, 1, 2, 2]
         mean = mean_text([style_distance(line) for line in full])
         texts = [f"{figure:.{places}f}" for figure, places in zip(figures, digits, strict=True)]
         rows.append([name, mean_text([line["content SSIM"] for line in full]), texts[1], mean, *texts[2:]])
     header = ["model", "content SSIM", "edge SSIM", "style distance", *STYLE, "colors", "patches", "clipped %"]
-    return table([*header, "checkerboard"], rows)
+    return table([*header, "checkerboard", "grid"], rows)
 
 
 def comparison_table(painted: dict[str, list[dict[str, Any]]], couples: Sequence[tuple[str, str]]) -> str:

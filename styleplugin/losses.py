@@ -14,6 +14,9 @@ from torch import Tensor
 
 from styleplugin.transforms.statistics import mean_and_deviation
 
+PERIOD = 4
+"""In pixels: what two upsamplings can repeat."""
+
 
 class _MeanSquare(torch.autograd.Function):
     """Mean of squared differences: differences in the precision of the features, sums over rows in float32.
@@ -84,21 +87,26 @@ def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Seque
     return torch.stack(terms).sum() / sum(weights)
 
 
-def grid_error(image: Tensor, period: int) -> Tensor:
-    """Return the share of the differences of neighbors that repeats with a period in pixels, of (N, 3, H, W).
+def grid_error(image: Tensor) -> Tensor:
+    """Return how far the differences of neighbors depend on their place in the period, of (N, 3, H, W).
 
-    Nearest-neighbor upsampling repeats a pattern every 2, 4, 8 ... pixels; a period holds all that divide it. For each
-    row and column the differences are averaged by their place in the period; the mean of these squares is
-    the power of the spectrum at the period and its overtones. Noise gives about period / side.
+    Nearest-neighbor upsampling leaves a grid of 2 and 4 pixels in two ways: the same step again and again, and steps of
+    any sign that are larger at the borders of the cells than within them. So for each row and column the differences
+    are averaged by their place in the period (the mean of these squares is the power of the spectrum at the period and
+    its overtones, here relative to all differences), and so are their squares, whose relative variance over the
+    places is added. Noise gives about period / side.
     """
     image = image.float()
     errors = []
     for lines in (image, image.transpose(2, 3)):
         steps = lines.diff(dim=3)
-        whole = steps.shape[3] // period * period
-        means = steps[..., :whole].unflatten(3, (-1, period)).mean(3)
+        whole = steps.shape[3] // PERIOD * PERIOD
+        places = steps[..., :whole].unflatten(3, (-1, PERIOD))
+        means = places.mean(3)
         means = means - means.mean(3, keepdim=True)
         errors.append(means.square().mean() / steps.square().mean().detach().clamp_min(1e-8))
+        power = places.square().mean((1, 2, 3)) + 1e-8
+        errors.append((power / power.mean(1, keepdim=True) - 1).square().mean())
     return torch.stack(errors).sum()
 
 

@@ -22,8 +22,6 @@ from styleplugin.transforms.statistics import mean_and_deviation
 DISTILLED = ("encoder", "decoder", "code", "output")
 WEIGHTS = ("content", "style", "pixel", "grid", *DISTILLED)
 """Parts of the loss, names of fields of `PhaseOptions`; those distilled need a teacher."""
-PERIOD = 4
-"""In pixels: what two upsamplings can repeat."""
 
 
 class KBTrainee:
@@ -71,7 +69,7 @@ class KBTask(nn.Module):
             "pixel": mse(trace.output[count:], contents[count:]),
         }
         if self.weights["grid"]:
-            parts["grid"] = grid_error(trace.output, PERIOD)
+            parts["grid"] = grid_error(trace.output)
         if self.teacher is not None and any(self.weights[name] for name in DISTILLED):
             with torch.no_grad():
                 taught = self.teacher.trace(contents, styles)

@@ -61,7 +61,7 @@ class TransferTask(DistillTask):
             "feature": mse(again, colored) / colored.float().var().clamp_min(1e-6),
         }
         if self.weights["grid"]:
-            parts["grid"] = grid_error(stylized, 2 ** (self.coder.encoder.spec.level - 1))
+            parts["grid"] = grid_error(stylized)
         return self.weigh(parts)
 
     @torch.no_grad()
