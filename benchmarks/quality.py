@@ -34,7 +34,6 @@ from styleplugin import metrics
 from styleplugin.errors import StylePluginWarning
 from styleplugin.images.small import read_image
 from styleplugin.importers.microast import import_microast
-from styleplugin.losses import grid_error
 from styleplugin.models.kbstyle import KBModel
 from styleplugin.models.photorealistic import PhotoModel
 from styleplugin.stylizer import Stylizer
@@ -46,7 +45,7 @@ MICROAST = "MicroAST"
 UNCHANGED = "content, unchanged"
 KINDS = ("artistic", "photorealistic")
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "level 4", "level 5")
-FIGURES = ("content SSIM", "edge SSIM", *STYLE, "colors", "patches", "clipped", "checkerboard", "grid")
+FIGURES = ("content SSIM", "edge SSIM", *STYLE, "colors", "patches", "clipped", "checkerboard", "cells")
 SEAM_TILE = 128
 CELL = 256
 """Side of a picture on a contact sheet, in pixels."""
@@ -232,7 +231,7 @@ def paint(
                         "patches": metrics.patch_distance(output, style),
                         "clipped": 100 * float(((output <= 0) | (output >= 1)).float().mean()),
                         "checkerboard": metrics.checkerboard(output),
-                        "grid": float(grid_error(output)),
+                        "cells": metrics.cells(output),
                     },
                 )
         for strength, line in known.items():
@@ -303,7 +302,7 @@ def style_table(painted: dict[str, list[dict[str, Any]]]) -> str:
         texts = [f"{figure:.{places}f}" for figure, places in zip(figures, digits, strict=True)]
         rows.append([name, mean_text([line["content SSIM"] for line in full]), texts[1], mean, *texts[2:]])
     header = ["model", "content SSIM", "edge SSIM", "style distance", *STYLE, "colors", "patches", "clipped %"]
-    return table([*header, "checkerboard", "grid"], rows)
+    return table([*header, "checkerboard", "cells %"], rows)
 
 
 def comparison_table(painted: dict[str, list[dict[str, Any]]], couples: Sequence[tuple[str, str]]) -> str:

@@ -21,7 +21,6 @@ from pairs import Pair, read_fitted, read_pairs
 import styleplugin
 from styleplugin import metrics
 from styleplugin.checkpoint import read_weights
-from styleplugin.losses import grid_error
 from styleplugin.train import run
 from styleplugin.train.config import PhaseOptions, Recipe, TeacherOptions
 from styleplugin.train.teachers import Judge, build_judge
@@ -86,10 +85,10 @@ def figures(path: Path, pairs: list[Pair], side: int, judge: Judge) -> dict[str,
         output = stylizer(content, style).tensor
         distances.append(metrics.style_distances(judge.features, output, style))
         similarity.append(metrics.ssim(content, output))
-        grids.append(float(grid_error(output)))
+        grids.append(metrics.cells(output))
     levels = {f"style {k}": float(value) for k, value in enumerate(np.mean(distances, 0), 1)}
     found = {"psnr": read_weights(path).metadata["card"]["metrics"]["psnr"], "content SSIM": float(np.mean(similarity))}
-    return found | {"style distance": float(np.mean(distances))} | levels | {"grid": float(np.mean(grids))}
+    return found | {"style distance": float(np.mean(distances))} | levels | {"cells": float(np.mean(grids))}
 
 
 if __name__ == "__main__":

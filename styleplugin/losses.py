@@ -88,25 +88,19 @@ def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Seque
 
 
 def grid_error(image: Tensor) -> Tensor:
-    """Return how far the differences of neighbors depend on their place in the period, of (N, 3, H, W).
+    """Return the share of the differences of neighbors that repeats with the period, of (N, 3, H, W).
 
-    Nearest-neighbor upsampling leaves a grid of 2 and 4 pixels in two ways: the same step again and again, and steps of
-    any sign that are larger at the borders of the cells than within them. So for each row and column the differences
-    are averaged by their place in the period (the mean of these squares is the power of the spectrum at the period and
-    its overtones, here relative to all differences), and so are their squares, whose relative variance over the
-    places is added. Noise gives about period / side.
+    For each row and column the differences are averaged by their place in the period; the mean of these squares is
+    the power of the spectrum at the period and its overtones. Noise gives about period / side.
     """
     image = image.float()
     errors = []
     for lines in (image, image.transpose(2, 3)):
         steps = lines.diff(dim=3)
         whole = steps.shape[3] // PERIOD * PERIOD
-        places = steps[..., :whole].unflatten(3, (-1, PERIOD))
-        means = places.mean(3)
+        means = steps[..., :whole].unflatten(3, (-1, PERIOD)).mean(3)
         means = means - means.mean(3, keepdim=True)
         errors.append(means.square().mean() / steps.square().mean().detach().clamp_min(1e-8))
-        power = places.square().mean((1, 2, 3)) + 1e-8
-        errors.append((power / power.mean(1, keepdim=True) - 1).square().mean())
     return torch.stack(errors).sum()
 
 

@@ -160,6 +160,25 @@ def checkerboard(image: Tensor) -> float:
     return float(torch.stack(ratios).max())
 
 
+def cells(image: Tensor, period: int = 4) -> float:
+    """Return how much the size of the differences of neighbors depends on their place in a period, in percent.
+
+    Upsampled cells whose borders show, of any sign: differences are larger at the borders than within. `checkerboard`
+    sees only what repeats with the same sign. Photographs of 512 px have less than 1.
+
+    Args:
+        image: (1, 3, H, W) in [0, 1].
+        period: In pixels, of two upsamplings.
+    """
+    errors = []
+    for lines in (image.double(), image.double().transpose(2, 3)):
+        steps = lines.diff(dim=3)
+        whole = steps.shape[3] // period * period
+        power = steps[..., :whole].unflatten(3, (-1, period)).square().mean((0, 1, 2, 3))
+        errors.append((power / power.mean().clamp_min(1e-12) - 1).square().mean())
+    return 100 * float(torch.stack(errors).mean())
+
+
 def flicker(frames: Sequence[Tensor]) -> float:
     """Return how restless the global statistics of a clip are: 0 where all frames have the same.
 

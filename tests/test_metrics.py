@@ -87,3 +87,10 @@ def test_patch_distance_sees_texture_and_not_color():
     assert metrics.patch_distance(stripes + 0.3, stripes) == pytest.approx(0, abs=1e-4)
     assert metrics.patch_distance(stripes, stripes.transpose(2, 3)) > 10
     assert metrics.patch_distance(stripes, torch.zeros_like(stripes)) > 10
+
+
+def test_cells_are_seen_whatever_their_sign():
+    squares = noise(32, 64).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert metrics.cells(noise(64, 128)) < 1
+    assert metrics.cells(squares) > 50
+    assert metrics.checkerboard(squares) < 3

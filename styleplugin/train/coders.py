@@ -154,7 +154,7 @@ class DistillTask(nn.Module):
     Args:
         judge: Frozen.
         coder: One of the phases.
-        weights: Of the losses by name: pixel, perceptual, embedding, content, style, feature, grid.
+        weights: Of the losses by name: pixel, perceptual, embedding, content, style, feature.
         judged: Share of a batch that the embedding loss looks at, where nothing else needs the judge.
     """
 

@@ -97,7 +97,7 @@ class PhaseOptions:
     """Photorealistic: weight of the distance of decoded features to those that the encoder had there. Robust decoders:
     of the distance of the picture's features to those it was decoded from."""
     grid: float = 0.0
-    """KBStyle, robust decoders: weight of what repeats in the output with the period of the upsampling."""
+    """KBStyle: weight of what repeats in the output with the period of the upsampling."""
     encoder: float = 0.0
     """KBStyle student: weight of the distance to the teacher's encoder features, content and style."""
     decoder: float = 0.0

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from styleplugin.checkpoint import TEACHER, read_weights, write_weights
+from styleplugin.losses import style_error
 from styleplugin.metrics import ssim
 from styleplugin.models.kbstyle import KBModel
 from styleplugin.models.padding import pad_in_channels_last
@@ -15,7 +16,7 @@ from styleplugin.registry import load_tensors, save_model
 from styleplugin.train.config import KBRecipe, PhaseOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import reconstruction_psnr
-from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee, style_error
+from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee
 from styleplugin.train.logbook import Row
 from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.setting import Setting

@@ -115,7 +115,7 @@ class PairRun(PhasedRun):
 
     def task(self, trainee: Coder, options: PhaseOptions) -> DistillTask:
         """Return the losses of the method."""
-        names = ("pixel", "perceptual", "embedding", "content", "style", "feature", "grid")
+        names = ("pixel", "perceptual", "embedding", "content", "style", "feature")
         weights = {name: getattr(options, name) for name in names}
         kind = ReconstructionTask
         if self.recipe.method == "adain":

@@ -173,7 +173,6 @@ def _pair(
             warmup=50,
             pixel=100.0,
             style=5.0,
-            grid=10.0,
         )
     return Recipe(
         method=method,

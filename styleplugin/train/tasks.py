@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from styleplugin.losses import feature_distance, grid_error, mse, style_distance, style_error
+from styleplugin.losses import feature_distance, mse, style_distance, style_error
 from styleplugin.train.coders import DistillTask, RobustDecoderCoder, TeacherDecoderCoder
 from styleplugin.transforms.adain import adain
 from styleplugin.transforms.moments import Moments
@@ -60,8 +60,6 @@ class TransferTask(DistillTask):
             "style": style_error(seen, self.judged(style), [1.0] * len(seen)),
             "feature": mse(again, colored) / colored.float().var().clamp_min(1e-6),
         }
-        if self.weights["grid"]:
-            parts["grid"] = grid_error(stylized)
         return self.weigh(parts)
 
     @torch.no_grad()
