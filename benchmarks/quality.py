@@ -45,7 +45,9 @@ MICROAST = "MicroAST"
 UNCHANGED = "content, unchanged"
 KINDS = ("artistic", "photorealistic")
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "level 4", "level 5")
-FIGURES = ("content SSIM", "edge SSIM", *STYLE, "colors", "patches", "clipped", "checkerboard", "cells")
+DIGITS = {"content SSIM": 3, "edge SSIM": 3, **dict.fromkeys(STYLE, 3), "colors": 1, "patches": 1, "clipped %": 1}
+DIGITS |= {"checkerboard": 2, "cells %": 2}
+"""Decimals of each figure of a stylized picture."""
 SEAM_TILE = 128
 CELL = 256
 """Side of a picture on a contact sheet, in pixels."""
@@ -83,7 +85,9 @@ def main() -> None:
     pictures, reconstructions = Ledger(out / "pictures.csv"), Ledger(out / "reconstruction.csv")
     text = [machine()]
     chosen = [model for model in models if isinstance(model, OurModel) and any(pairs[kind] for kind in model.kinds)]
-    photos = sorted({pair.content for kind in KINDS for pair in pairs[kind]})
+    # Both kinds of pairs may have the same contents.
+    contents = {pair.content.read_bytes(): pair.content for kind in KINDS for pair in pairs[kind]}
+    photos = list(contents.values())
     lines = [line for model in chosen for line in reconstruct(model, photos, options.side, reconstructions)]
     text += [f"\nReconstruction in dB and dead channels, {len(photos)} photographs, shorter side {options.side} px\n"]
     text += [reconstruction_table(lines)]
@@ -104,7 +108,7 @@ def main() -> None:
 
 
 class Ledger:
-    """A CSV that grows line by line and knows what it has."""
+    """A CSV that grows line by line and knows what it has; lines of other figures than today's are an error."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -120,11 +124,14 @@ class Ledger:
 
     def add(self, *key: object, **figures: float | None) -> dict[str, Any]:
         self._lines[tuple(map(str, key))] = figures
+        header = ["key", *figures]
         is_new = not self._path.exists()
+        if not is_new and self._path.read_text().splitlines()[0].split(",") != header:
+            raise SystemExit(f"{self._path} has other figures than {', '.join(figures)}; give another --out.")
         with self._path.open("a", newline="") as file:
             writer = csv.writer(file)
             if is_new:
-                writer.writerow(["key", *figures])
+                writer.writerow(header)
             writer.writerow(["|".join(map(str, key)), *("" if value is None else value for value in figures.values())])
         return figures
 
@@ -229,9 +236,9 @@ def paint(
                         **dict(zip(STYLE, distances, strict=True)),
                         "colors": metrics.color_distance(output, style),
                         "patches": metrics.patch_distance(output, style),
-                        "clipped": 100 * float(((output <= 0) | (output >= 1)).float().mean()),
+                        "clipped %": 100 * float(((output <= 0) | (output >= 1)).float().mean()),
                         "checkerboard": metrics.checkerboard(output),
-                        "cells": metrics.cells(output),
+                        "cells %": metrics.cells(output),
                     },
                 )
         for strength, line in known.items():
@@ -296,13 +303,10 @@ def style_table(painted: dict[str, list[dict[str, Any]]]) -> str:
     rows = []
     for name, lines in painted.items():
         full = [line for line in lines if line["strength"] == 1]
-        figures = [np.mean([line[figure] for line in full]) for figure in FIGURES]
-        digits = [3] * 7 + [1, 1, 1, 2, 2]
-        mean = mean_text([style_distance(line) for line in full])
-        texts = [f"{figure:.{places}f}" for figure, places in zip(figures, digits, strict=True)]
-        rows.append([name, mean_text([line["content SSIM"] for line in full]), texts[1], mean, *texts[2:]])
-    header = ["model", "content SSIM", "edge SSIM", "style distance", *STYLE, "colors", "patches", "clipped %"]
-    return table([*header, "checkerboard", "cells %"], rows)
+        content, style = (mean_text([figure(line) for line in full]) for figure in (content_ssim, style_distance))
+        means = [f"{np.mean([line[figure] for line in full]):.{digits}f}" for figure, digits in DIGITS.items()]
+        rows.append([name, content, style, *means[1:]])
+    return table(["model", "content SSIM ±", "style distance ±", *list(DIGITS)[1:]], rows)
 
 
 def comparison_table(painted: dict[str, list[dict[str, Any]]], couples: Sequence[tuple[str, str]]) -> str:
@@ -327,9 +331,13 @@ def curve(lines: Sequence[dict[str, Any]]) -> Curve:
     strengths = sorted({line["strength"] for line in lines}, reverse=True)
     rows = [[line for line in lines if line["strength"] == strength] for strength in strengths]
     return Curve(
-        content=np.array([[line["content SSIM"] for line in row] for row in rows]),
+        content=np.array([[content_ssim(line) for line in row] for row in rows]),
         style=np.array([[style_distance(line) for line in row] for row in rows]),
     )
+
+
+def content_ssim(line: dict[str, Any]) -> float:
+    return line["content SSIM"]
 
 
 def style_distance(line: dict[str, Any]) -> float:

@@ -62,16 +62,16 @@ def main() -> None:
 
 
 def train(recipe: Recipe, arguments: argparse.Namespace, losses: dict[str, float] | None, out: Path) -> Path:
-    start, earlier = str(arguments.run / "student_pair.safetensors"), str(arguments.run / "teacher_decoder.safetensors")
-    still = PhaseOptions(steps=0, init=start)
+    still = PhaseOptions(steps=0, init=str(arguments.run / "student_pair.safetensors"))
+    robust = replace(recipe.robust_decoder, steps=arguments.steps, **(losses or {}))
     variant = replace(
         recipe,
         grow_from="",
-        teacher_decoder=PhaseOptions(steps=0, init=earlier),
+        teacher_decoder=PhaseOptions(steps=0),
         student_encoder=still,
         student_decoder=still,
         student_pair=PhaseOptions(steps=0),
-        robust_decoder=replace(recipe.robust_decoder, steps=0 if losses is None else arguments.steps, **(losses or {})),
+        robust_decoder=PhaseOptions(steps=0) if losses is None else robust,
     )
     return run(variant, out, resume=True)
 
@@ -79,16 +79,16 @@ def train(recipe: Recipe, arguments: argparse.Namespace, losses: dict[str, float
 @torch.inference_mode()
 def figures(path: Path, pairs: list[Pair], side: int, judge: Judge) -> dict[str, float]:
     stylizer = styleplugin.load(path, allow_unknown_model=True)
-    distances, similarity, grids = [], [], []
+    distances, similarity, cells = [], [], []
     for pair in pairs:
         content, style = read_fitted(pair.content, side), read_fitted(pair.style, side)
         output = stylizer(content, style).tensor
         distances.append(metrics.style_distances(judge.features, output, style))
         similarity.append(metrics.ssim(content, output))
-        grids.append(metrics.cells(output))
+        cells.append(metrics.cells(output))
     levels = {f"style {k}": float(value) for k, value in enumerate(np.mean(distances, 0), 1)}
     found = {"psnr": read_weights(path).metadata["card"]["metrics"]["psnr"], "content SSIM": float(np.mean(similarity))}
-    return found | {"style distance": float(np.mean(distances))} | levels | {"cells": float(np.mean(grids))}
+    return found | {"style distance": float(np.mean(distances))} | levels | {"cells %": float(np.mean(cells))}
 
 
 if __name__ == "__main__":

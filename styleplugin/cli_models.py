@@ -224,7 +224,7 @@ def train_new(
         output: Name of the recipe.
         method: wct, adain, photorealistic, kbstyle, or encoder (for the optimization).
         photos: Folder or tar of photographs.
-        paintings: Folder or tar of artworks.
+        paintings: Folder or tar of artworks; for wct photographs do as well, and are taken without it.
         teacher: A model by name, or a VGG-19 or MobileNet as file:PATH or hub:OWNER/REPO@REVISION/FILE.
         minutes: Time budget.
         name: Of the result.

@@ -93,3 +93,5 @@ def test_figures_that_are_there_are_not_made_again(load, tmp_path: Path):
     again = quality.Ledger(tmp_path / "pictures.csv")
     assert again.find("model", 1.0) == {"content SSIM": 0.5, "dead": None}
     assert again.find("model", 0.8) is None
+    with pytest.raises(SystemExit, match="other figures"):
+        again.add("model", 0.8, **{"edge SSIM": 0.5})

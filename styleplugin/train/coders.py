@@ -23,6 +23,8 @@ class Coder(nn.Module):
     """An encoder and a decoder in training; `trained` is the part that learns, the rest is frozen."""
 
     trained: nn.Module
+    decodes_judged = False
+    """Whether the judge's features are what is decoded."""
 
     def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Return the features to decode, and the embedding loss if there is one.
@@ -51,6 +53,8 @@ def open_end(decoder: Decoder) -> Decoder:
 
 class TeacherDecoderCoder(Coder):
     """The judge as encoder, a full-width decoder that learns."""
+
+    decodes_judged = True
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()

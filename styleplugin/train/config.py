@@ -85,8 +85,8 @@ class PhaseOptions:
     embedding: float = 10.0
     """Weight of the embedding loss; student encoders only."""
     judged: float = 1.0
-    """Share of a batch that the embedding loss looks at, where nothing else needs the judge: it takes as long as the
-    student itself."""
+    """Share of a batch that the embedding loss looks at, where nothing else needs the judge; the judge takes a good
+    part of a step."""
     content: float = 1.0
     """AdaIN: weight of the content loss."""
     style: float = 10.0

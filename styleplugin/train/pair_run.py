@@ -34,7 +34,7 @@ from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.prune import dead_fraction, revive
 from styleplugin.train.setting import Setting
 from styleplugin.train.start import start_pruning, start_student_decoder, start_student_encoder, start_teacher_decoder
-from styleplugin.train.tasks import ReconstructionTask, StylizationTask, TransferTask
+from styleplugin.train.tasks import ReconstructionTask, StyledTask, StylizationTask, TransferTask
 from styleplugin.train.teachers import build_judge
 
 STARTING = 16
@@ -133,7 +133,7 @@ class PairRun(PhasedRun):
         with self.autocast():
             row: Row = {"psnr": round(reconstruction_psnr(task.reconstruct, self.validation, 16), 3)}
             rows = [contents, task.reconstruct(contents)]
-            if isinstance(task, (StylizationTask, TransferTask)):
+            if isinstance(task, StyledTask):
                 contents, styles = self.held_out_pairs(SHEET)
                 rows = [contents, styles, task.stylize(contents, styles)]
         if isinstance(trainee, PruningCoder):

@@ -159,13 +159,14 @@ class PhasedRun:
     def data_card(self) -> dict[str, Any]:
         """Return what is known about the pictures, for the card."""
         data = self.recipe.data
+        crops = " and ".join(map(str, sorted({self.recipe.crop(phase) for phase in self.phases})))
         return {
             "name": data.name,
             "pictures": {"training": len(self.content), "validation": len(self.held_out)}
             | ({"styles": len(self.style)} if self.style else {}),
             "held out": self.content.fingerprint != self.held_out.fingerprint,
             "fingerprint": self.identity["pictures"],
-            "prepared": f"shorter side {data.short_side} px, random crops of {data.crop} px, flipped",
+            "prepared": f"shorter side {data.short_side} px, random crops of {crops} px, flipped",
         }
 
     def load_styles(self) -> None:

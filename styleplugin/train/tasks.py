@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from styleplugin.losses import feature_distance, mse, style_distance, style_error
-from styleplugin.train.coders import DistillTask, RobustDecoderCoder, TeacherDecoderCoder
+from styleplugin.train.coders import DistillTask, RobustDecoderCoder
 from styleplugin.transforms.adain import adain
-from styleplugin.transforms.moments import Moments
-from styleplugin.transforms.wct import wct_map
+from styleplugin.transforms.wct import wct
 
 
 class ReconstructionTask(DistillTask):
@@ -21,7 +22,7 @@ class ReconstructionTask(DistillTask):
     def forward(self, content: Tensor) -> dict[str, Tensor]:
         """Return "loss" and its parts for (N, 3, H, W) in [0, 1]."""
         # Half the time of a step, so the judge sees no more than it has to.
-        needs_all = self.weights["perceptual"] or isinstance(self.coder, TeacherDecoderCoder)
+        needs_all = self.weights["perceptual"] or self.coder.decodes_judged
         count = len(content) if needs_all else max(1, round(self.share * len(content)))
         judged = self.judged(content[:count])
         features, embedding = self.coder.encode(content, judged)
@@ -32,7 +33,21 @@ class ReconstructionTask(DistillTask):
         return self.weigh(parts)
 
 
-class TransferTask(DistillTask):
+class StyledTask(DistillTask):
+    """A task whose pictures take the statistics of a style."""
+
+    needs_style = True
+    transform: Callable[[Tensor, Tensor], Tensor]
+    """Gives features of contents the statistics of their styles' features, both (N, C, H, W)."""
+
+    @torch.no_grad()
+    def stylize(self, content: Tensor, style: Tensor) -> Tensor:
+        """Stylize contents with styles of the same number, for contact sheets."""
+        features = [self.coder.encode(image, self.judged(image))[0].float() for image in (content, style)]
+        return self.coder.decode(self.transform(*features))
+
+
+class TransferTask(StyledTask):
     """WCT as it is used: pictures decoded from whitened and colored features must have the style's statistics and, seen
     by the same encoder, the features they were decoded from; half of the contents and styles must come back.
 
@@ -42,14 +57,14 @@ class TransferTask(DistillTask):
     Source: ours, after the losses of Huang and Belongie 2017 and Park and Lee 2019; the paper trains on pictures alone.
     """
 
-    needs_style = True
+    transform = staticmethod(wct)
     coder: RobustDecoderCoder
 
     def forward(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
         """Return "loss" and its parts for contents and styles, each (N, 3, H, W) in [0, 1]."""
         images = torch.cat([content, style])
         features, _ = self.coder.encode(images, [])
-        colored = transform(features[: len(content)], features[len(content) :])
+        colored = self.transform(*features.float().split(len(content))).to(features.dtype)
         own = features[::2]
         output = self.coder.decode(torch.cat([own, colored]))
         stylized = output[len(own) :]
@@ -62,24 +77,8 @@ class TransferTask(DistillTask):
         }
         return self.weigh(parts)
 
-    @torch.no_grad()
-    def stylize(self, content: Tensor, style: Tensor) -> Tensor:
-        """Stylize contents with styles of the same number, for contact sheets."""
-        features = [self.coder.encoder(image) for image in (content, style)]
-        return self.coder.decode(transform(*features))
 
-
-@torch.no_grad()
-def transform(content: Tensor, style: Tensor) -> Tensor:
-    """Whiten and color (N, C, H, W) features picture by picture."""
-    pairs = [
-        wct_map(*(Moments.of(feature.float()) for feature in pair)).apply(pair[0].float())
-        for pair in zip(content.split(1), style.split(1), strict=True)
-    ]
-    return torch.cat(pairs).to(content.dtype)
-
-
-class StylizationTask(DistillTask):
+class StylizationTask(StyledTask):
     """AdaIN: the output must have the features of the transformed content and the statistics of the style.
 
     With weights of pixel and perceptual loss, a quarter of the contents are also their own style and must come back:
@@ -89,7 +88,7 @@ class StylizationTask(DistillTask):
     that it does not move with the student; the reconstruction terms.
     """
 
-    needs_style = True
+    transform = staticmethod(adain)
 
     def forward(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
         """Return "loss" and its parts for contents and styles, each (N, 3, H, W) in [0, 1]."""
@@ -113,9 +112,3 @@ class StylizationTask(DistillTask):
             parts["pixel"] = mse(output[count:], content[:own])
             parts["perceptual"] = feature_distance([feature[count:] for feature in seen], originals)
         return self.weigh(parts)
-
-    @torch.no_grad()
-    def stylize(self, content: Tensor, style: Tensor) -> Tensor:
-        """Stylize contents with styles of the same number, for contact sheets."""
-        features = [self.coder.encode(image, self.judged(image))[0].float() for image in (content, style)]
-        return self.coder.decode(adain(*features))

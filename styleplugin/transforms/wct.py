@@ -69,6 +69,13 @@ def wct_map(
     return AffineMap(matrix, style.mean - matrix @ content.mean)
 
 
+@torch.no_grad()
+def wct(content: Tensor, style: Tensor) -> Tensor:
+    """Whiten and color each (N, C, H, W) content with its style, picture by picture; without gradients."""
+    pairs = zip(content.split(1), style.split(1), strict=True)
+    return torch.cat([wct_map(Moments.of(own), Moments.of(wanted)).apply(own) for own, wanted in pairs])
+
+
 def _inverse_root(values: Tensor, floor: float) -> Tensor:
     return torch.where(values < floor, 0.0, values.clamp(min=floor).rsqrt())
 

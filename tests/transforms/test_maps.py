@@ -8,7 +8,7 @@ from styleplugin.transforms.adain import adain, adain_map
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.eigen import eigh, square_root
 from styleplugin.transforms.moments import Moments
-from styleplugin.transforms.wct import wct_map
+from styleplugin.transforms.wct import wct, wct_map
 
 
 def features(channels: int, *, seed: int = 0, height: int = 16, width: int = 20) -> torch.Tensor:
@@ -123,3 +123,12 @@ def test_adain_map_equals_the_differentiable_adain():
     assert torch.autograd.gradcheck(
         lambda x: adain(x, style[:, :2, :3, :3]), content[:, :2, :3, :4].detach().requires_grad_()
     )
+
+
+def test_wct_gives_each_picture_the_mean_and_covariance_of_its_own_style():
+    content, style = (torch.rand(2, 4, 16, 16, generator=torch.Generator().manual_seed(k)) for k in range(2))
+    colored = wct(content, style)
+    for a, b in zip(colored, style, strict=True):
+        x, y = (Moments.of(features[None]) for features in (a, b))
+        torch.testing.assert_close(x.mean, y.mean, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(x.covariance(), y.covariance(), atol=1e-3, rtol=1e-3)
