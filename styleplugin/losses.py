@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styleplugin.transforms.adain import affine
 from styleplugin.transforms.statistics import mean_and_deviation
 
 PERIOD = 4
@@ -87,20 +88,39 @@ def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Seque
     return torch.stack(terms).sum() / sum(weights)
 
 
-def grid_error(image: Tensor) -> Tensor:
-    """Return the share of the differences of neighbors that repeats with the period, of (N, 3, H, W).
+def content_error(seen: Tensor, wanted: Tensor) -> Tensor:
+    """Compare the shapes in features, each channel normalized to mean 0 and deviation 1, so that colors are free.
 
-    For each row and column the differences are averaged by their place in the period; the mean of these squares is
-    the power of the spectrum at the period and its overtones. Noise gives about period / side.
+    Args:
+        seen: Features of the output, (N, C, H, W).
+        wanted: Of the content.
+    """
+    return mse(_normalized(seen), _normalized(wanted))
+
+
+def _normalized(features: Tensor) -> Tensor:
+    mean, deviation = mean_and_deviation(features)
+    return affine(features, 1 / deviation, -mean / deviation)
+
+
+def grid_error(image: Tensor) -> Tensor:
+    """Return how much the differences of neighbors depend on their place in the period, of (N, 3, H, W).
+
+    Two parts. The share that repeats: for each row and column the differences are averaged by their place; the mean of
+    these squares is the power of the spectrum at the period and its overtones, and noise gives about period / side.
+    And how unevenly the power is spread over the places, whatever the signs: the cells that an upsampling leaves.
     """
     image = image.float()
     errors = []
     for lines in (image, image.transpose(2, 3)):
         steps = lines.diff(dim=3)
         whole = steps.shape[3] // PERIOD * PERIOD
-        means = steps[..., :whole].unflatten(3, (-1, PERIOD)).mean(3)
+        steps = steps[..., :whole].unflatten(3, (-1, PERIOD))
+        means = steps.mean(3)
         means = means - means.mean(3, keepdim=True)
         errors.append(means.square().mean() / steps.square().mean().detach().clamp_min(1e-8))
+        power = steps.square().mean((1, 2, 3))
+        errors.append((power / power.mean(1, keepdim=True).clamp_min(1e-8) - 1).square().mean())
     return torch.stack(errors).sum()
 
 

@@ -4,6 +4,7 @@ from styleplugin.train.bundles import bundle
 from styleplugin.train.chart import WIDTH as PANEL_WIDTH
 from styleplugin.train.config import (
     BundleRecipe,
+    CascadeRecipe,
     EncoderRecipe,
     KBRecipe,
     PhotoRecipe,
@@ -22,6 +23,7 @@ __all__ = [
     "BEST",
     "PANEL_WIDTH",
     "BundleRecipe",
+    "CascadeRecipe",
     "EncoderRecipe",
     "KBRecipe",
     "PhotoRecipe",

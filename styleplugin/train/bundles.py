@@ -45,14 +45,14 @@ def bundle(files: Sequence[str | Path], out: str | Path, license: str, *, name: 
             "name": name or Path(out).stem,
             "pairs": {str(_levels(part.metadata)[0]): part.metadata["card"] for part in parts},
             "metrics": {f"level{_levels(part.metadata)[0]}": part.metadata["card"]["metrics"] for part in parts},
-            "gate": _joined({f"level {_levels(part.metadata)[0]}": part.metadata["card"] for part in parts}),
+            "gate": join_gates({f"level {_levels(part.metadata)[0]}": part.metadata["card"] for part in parts}),
         },
     }
     return write_weights(out, tensors, metadata)
 
 
-def _joined(cards: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the verdict of the gate over all pairs, which all must pass; none where a pair has none."""
+def join_gates(cards: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the verdict over all cards, by what to call each; one without a gate has not passed."""
     gates = {where: card["gate"] for where, card in cards.items() if "gate" in card}
     failed = [f"{where}: {reason}" for where, gate in gates.items() for reason in gate["failed"]]
     return {"passed": not failed and len(gates) == len(cards), "failed": failed}

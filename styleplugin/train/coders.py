@@ -124,10 +124,6 @@ class StudentDecoderCoder(Coder):
         return self.trained(features)
 
 
-class RobustDecoderCoder(StudentDecoderCoder):
-    """The same once more, for features that a transform has changed as well."""
-
-
 class StudentPairCoder(Coder):
     """Small encoder and small decoder learn together; the embeddings keep the features the teacher's.
 
@@ -158,7 +154,7 @@ class DistillTask(nn.Module):
     Args:
         judge: Frozen.
         coder: One of the phases.
-        weights: Of the losses by name: pixel, perceptual, embedding, content, style, feature.
+        weights: Of the losses by name: pixel, perceptual, embedding, content, style.
         judged: Share of a batch that the embedding loss looks at, where nothing else needs the judge.
     """
 

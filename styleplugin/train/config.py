@@ -65,8 +65,6 @@ class PhaseOptions:
     """Optimizer steps; 0 takes the weights the phase starts from as they are."""
     batch: int = 16
     """Crops per step."""
-    crop: int = 0
-    """Side of this phase's crops, pixels, a multiple of 16; 0 takes the recipe's."""
     lr: float = 0.03
     """Peak length of a step relative to the weights (see `muon`): linear warm-up, then a cosine down to 2% of it.
 
@@ -88,14 +86,13 @@ class PhaseOptions:
     """Share of a batch that the embedding loss looks at, where nothing else needs the judge; the judge takes a good
     part of a step."""
     content: float = 1.0
-    """AdaIN: weight of the content loss."""
+    """AdaIN, KBStyle and cascades: weight of the content loss."""
     style: float = 10.0
-    """AdaIN, KBStyle and robust decoders: weight of the style loss."""
+    """AdaIN, KBStyle and cascades: weight of the style loss."""
     distill: float = 1.0
     """Photorealistic: weight of the distance to the teacher's principal components."""
     feature: float = 1.0
-    """Photorealistic: weight of the distance of decoded features to those that the encoder had there. Robust decoders:
-    of the distance of the picture's features to those it was decoded from."""
+    """Photorealistic: weight of the distance of decoded features to those that the encoder had there."""
     grid: float = 0.0
     """KBStyle: weight of what repeats in the output with the period of the upsampling."""
     encoder: float = 0.0
@@ -112,8 +109,6 @@ class PhaseOptions:
     """Pruning: steps between two updates; 0 fits it to the steps."""
 
     def __post_init__(self) -> None:
-        if self.crop < 0 or self.crop % 16 or 0 < self.crop < 32:
-            raise UsageError("SP123", f"A phase had crop {self.crop}; 0, or a multiple of 16 from 32 on.")
         if not 0 < self.judged <= 1:
             raise UsageError("SP120", f"A phase had judged {self.judged:g}; it is a share, above 0 and at most 1.")
         if self.amplitude < 0 or self.every < 0:
@@ -201,10 +196,6 @@ class RunRecipe:
         """Return the options of a phase by its name."""
         return getattr(self, name)
 
-    def crop(self, phase: str) -> int:
-        """Return the side of a phase's crops in pixels."""
-        return self.phase(phase).crop or self.data.crop
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
         return asdict(self)
@@ -239,9 +230,6 @@ class Recipe(RunRecipe):
     """The small decoder, trained for the small encoder."""
     student_pair: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
     """Both together, with the embedding loss that keeps the encoder's features the teacher's."""
-    robust_decoder: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
-    """WCT: the small decoder once more, on whitened and colored features as well as on a picture's own; left out at 0
-    steps."""
 
     def __post_init__(self) -> None:
         if self.method not in ("wct", "adain") or self.level not in range(1, 6):
@@ -257,12 +245,6 @@ class Recipe(RunRecipe):
                 f"The recipe has importance {self.importance!r} and {self.pruning.steps} steps of pruning.",
                 f"Give the phase pruning steps with {', '.join(RULES)}, and none without.",
             )
-        if self.method == "adain" and self.robust_decoder.steps:
-            raise UsageError(
-                "SP121",
-                f"The recipe has method 'adain' and {self.robust_decoder.steps} steps of robust_decoder.",
-                "Leave that phase out: all phases of AdaIN train on transformed features.",
-            )
         super().__post_init__()
 
     def usual_limits(self) -> dict[str, float]:
@@ -273,8 +255,7 @@ class Recipe(RunRecipe):
     def phases(self) -> tuple[str, ...]:
         """The phases in their order."""
         pruning = ("pruning",) if self.importance in RULES else ()
-        robust = ("robust_decoder",) if self.robust_decoder.steps else ()
-        return (PHASES[0], *pruning, *PHASES[1:], *robust)
+        return (PHASES[0], *pruning, *PHASES[1:])
 
     @property
     def student(self) -> VGGSpec:
@@ -432,6 +413,31 @@ class EncoderRecipe(RunRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CascadeRecipe(RunRecipe):
+    """Trains the decoders of a WCT model once more, in the row in which they are used."""
+
+    start: str = ""
+    """The model, by name or source; in a bundle empty, for its pairs."""
+    levels: tuple[int, ...] = ()
+    """Whose decoders learn; empty for all but level 1."""
+    decoders: PhaseOptions
+    """These decoders, all at once."""
+
+    def usual_limits(self) -> dict[str, float]:
+        """Return limits that a model passes after a short training."""
+        return {"psnr": 14.0, "dead": 0.1, "ssim": 0.1, "style": 0.2}
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases in their order."""
+        return ("decoders",)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return super().to_dict() | {"levels": list(self.levels)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleRecipe:
     """Trains several pairs and packs them into one file."""
 
@@ -439,6 +445,8 @@ class BundleRecipe:
     """Of the result."""
     pairs: tuple[Recipe, ...]
     """Of the pairs; in a file a list of other files, paths relative to it, or tables."""
+    cascade: CascadeRecipe | None = None
+    """What all of them learn together then; in a file the path of another file, or a table."""
     minutes: float = 0.0
     """Time budget of all pairs together; 0 takes the steps as they are."""
     license: str = "unknown"
@@ -471,4 +479,4 @@ class MetricRecipe:
         return asdict(self)
 
 
-AnyRecipe = Recipe | PhotoRecipe | KBRecipe | EncoderRecipe | MetricRecipe | BundleRecipe
+AnyRecipe = Recipe | PhotoRecipe | KBRecipe | EncoderRecipe | MetricRecipe | CascadeRecipe | BundleRecipe

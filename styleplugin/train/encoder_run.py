@@ -68,14 +68,14 @@ class EncoderRun(PhasedRun):
         self.load_styles()
         self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
 
-    def held_out_batch(self, phase: str) -> dict[str, Tensor]:
+    def held_out_batch(self) -> dict[str, Tensor]:
         """Return photographs and artworks."""
         return {"content": torch.cat(self.held_out_pairs(MEASURED))}
 
     def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
         """Return photographs and artworks, half of each."""
         generator = step_generator(self.recipe.seed, phase, step)
-        crop = self.recipe.crop(phase)
+        crop = self.recipe.data.crop
         assert self.style is not None
         sets = ((self.content, count - count // 2), (self.style, count // 2))
         return {"content": torch.cat([pictures.random_crops(n, crop, generator) for pictures, n in sets if n])}

@@ -13,11 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import grid_error, mse, style_error
+from styleplugin.losses import content_error, grid_error, mse, style_error
 from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
 from styleplugin.train.teachers import Judge
-from styleplugin.transforms.adain import affine
-from styleplugin.transforms.statistics import mean_and_deviation
 
 DISTILLED = ("encoder", "decoder", "code", "output")
 WEIGHTS = ("content", "style", "pixel", "grid", *DISTILLED)
@@ -64,7 +62,7 @@ class KBTask(nn.Module):
         with torch.no_grad():
             wanted, shapes = self.judge.features(style), self.judge.features(content)[-1]
         parts = {
-            "content": mse(_normalized(seen[-1]), _normalized(shapes)),
+            "content": content_error(seen[-1], shapes),
             "style": style_error(seen, wanted, self.style_levels),
             "pixel": mse(trace.output[count:], contents[count:]),
         }
@@ -99,11 +97,6 @@ class KBTask(nn.Module):
     def stylize(self, content: Tensor, style: Tensor) -> Tensor:
         """Stylize contents with styles of the same number, for contact sheets."""
         return self.model(content, style)
-
-
-def _normalized(features: Tensor) -> Tensor:
-    mean, deviation = mean_and_deviation(features)
-    return affine(features, 1 / deviation, -mean / deviation)
 
 
 def _relative(a: Tensor, b: Tensor) -> Tensor:

@@ -104,8 +104,4 @@ class KBRun(PhasedRun):
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""
-        recipe = self.recipe
-        judge = "VGG-19"
-        if not recipe.teacher.source:
-            judge += " up to relu3_1; relu4_1 by the linear embeddings of the released x16 students"
-        return {"sha256": self.judge.sources, "judge": judge}
+        return {"sha256": self.judge.sources, "judge": self.judge.description}

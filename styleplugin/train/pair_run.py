@@ -19,7 +19,6 @@ from styleplugin.train.coders import (
     Coder,
     DistillTask,
     PruningCoder,
-    RobustDecoderCoder,
     StudentDecoderCoder,
     StudentEncoderCoder,
     StudentPairCoder,
@@ -31,16 +30,14 @@ from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
 from styleplugin.train.logbook import Row
 from styleplugin.train.parts import load_part, load_pruned, read_card, save_part, save_pruned
 from styleplugin.train.phases import SHEET, PhasedRun
-from styleplugin.train.prune import dead_fraction, revive
+from styleplugin.train.prune import REVIVE_UNTIL, dead_fraction, revive
 from styleplugin.train.setting import Setting
 from styleplugin.train.start import start_pruning, start_student_decoder, start_student_encoder, start_teacher_decoder
-from styleplugin.train.tasks import ReconstructionTask, StyledTask, StylizationTask, TransferTask
+from styleplugin.train.tasks import ReconstructionTask, StylizationTask
 from styleplugin.train.teachers import build_judge
 
 STARTING = 16
 """Pictures for starting values."""
-REVIVE_UNTIL = 0.9
-"""Share of a phase's steps in which dead channels are revived."""
 
 
 class PairRun(PhasedRun):
@@ -53,7 +50,7 @@ class PairRun(PhasedRun):
         super().__init__(recipe, out, setting)
         self.start = start
         """The recipe with the files that the phases begin with."""
-        if recipe.method == "adain" or "robust_decoder" in self.phases:
+        if recipe.method == "adain":
             self.load_styles()
         self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
 
@@ -68,7 +65,7 @@ class PairRun(PhasedRun):
 
     def write_model(self, target: Path) -> None:
         """Write the pair with its figures."""
-        pair = self._pair(self.phases[-1])
+        pair = self._pair()
         metrics = evaluate_pair(pair, self.validation.cpu())
         card = self.evaluated(metrics) | {"keeps": self._keep_lists()}
         save_model(target, PairModel(self.recipe.method, [pair]), license=self.recipe.license, card=card)
@@ -90,9 +87,6 @@ class PairRun(PhasedRun):
             images = self.probes[:STARTING]
             encoder, self._keeps = start_student_encoder(self.start, self.judge, images, self._pruned()[0])
             return StudentEncoderCoder(encoder, self._teacher_decoder())
-        if phase == "robust_decoder":
-            pair = self._pair("student_pair")
-            return RobustDecoderCoder(pair.encoder, pair.decoder)
         encoder, _ = load_part(self.result("student_encoder"), "student_encoder")
         assert isinstance(encoder, EmbeddedEncoder)
         if phase == "student_pair":
@@ -115,13 +109,9 @@ class PairRun(PhasedRun):
 
     def task(self, trainee: Coder, options: PhaseOptions) -> DistillTask:
         """Return the losses of the method."""
-        names = ("pixel", "perceptual", "embedding", "content", "style", "feature")
+        names = ("pixel", "perceptual", "embedding", "content", "style")
         weights = {name: getattr(options, name) for name in names}
-        kind = ReconstructionTask
-        if self.recipe.method == "adain":
-            kind = StylizationTask
-        elif isinstance(trainee, RobustDecoderCoder):
-            kind = TransferTask
+        kind = StylizationTask if self.recipe.method == "adain" else ReconstructionTask
         task = kind(self.judge, trainee, weights, options.judged)
         task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         pad_in_channels_last(task)
@@ -133,7 +123,7 @@ class PairRun(PhasedRun):
         with self.autocast():
             row: Row = {"psnr": round(reconstruction_psnr(task.reconstruct, self.validation, 16), 3)}
             rows = [contents, task.reconstruct(contents)]
-            if isinstance(task, StyledTask):
+            if isinstance(task, StylizationTask):
                 contents, styles = self.held_out_pairs(SHEET)
                 rows = [contents, styles, task.stylize(contents, styles)]
         if isinstance(trainee, PruningCoder):
@@ -142,14 +132,9 @@ class PairRun(PhasedRun):
             row["dead"] = round(max(dead_fraction(network, inputs) for network, inputs in seen), 4)
         return row, rows
 
-    def needs_style(self, phase: str) -> bool:
-        """Styles are for AdaIN and for robust decoders."""
-        return self.recipe.method == "adain" or phase == "robust_decoder"
-
     def mend(self, phase: str, trainee: Coder, step: int, steps: int) -> Row:
         """Revive dead channels."""
         seen = self._students(trainee, self.probes)
-        # Later a channel that wakes up has no time left to part from its twin.
         if not seen or step > REVIVE_UNTIL * steps:
             return {}
         generator = step_generator(self.recipe.seed, f"revive {phase}", step)
@@ -177,21 +162,16 @@ class PairRun(PhasedRun):
             return PairModel(self.recipe.method, [_join(trainee.encoder, trainee.trained)])
         return None
 
-    def _pair(self, phase: str) -> Pair:
-        """Return the pair as a phase has left it."""
+    def _pair(self) -> Pair:
+        """Return the finished pair."""
         encoder, _ = load_part(self.result("student_pair"), "student_encoder")
-        decoder, _ = load_part(self.result(phase), "student_decoder")
+        decoder, _ = load_part(self.result("student_pair"), "student_decoder")
         assert isinstance(encoder, EmbeddedEncoder) and isinstance(decoder, Decoder)
         return _join(encoder.encoder, decoder)
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""
-        recipe = self.recipe
-        true = self.judge.vgg.spec.level
-        judge = "VGG-19 at all levels"
-        if true < recipe.level:
-            judge = f"VGG-19 up to level {true}; above, the linear embeddings of the released x16 students stand in"
-        return {"sha256": self.judge.sources, "judge": judge}
+        return {"sha256": self.judge.sources, "judge": self.judge.description}
 
 
 def _join(encoder: Encoder, decoder: Decoder) -> Pair:

@@ -78,8 +78,7 @@ def load_part(path: str | Path, phase: str) -> tuple[Part, dict[str, Any]]:
     """
     weights = read_weights(path, limits=TEACHER)
     architecture = str(weights.metadata.get("architecture"))
-    same = {phase, "robust_decoder"} if phase == "student_decoder" else {phase}
-    if architecture.removeprefix("training-") in same:
+    if architecture == f"training-{phase}":
         return _build(weights, phase), weights.metadata["card"]
     half = phase.removeprefix("student_")
     if architecture == "training-student_pair" and half in _HALVES:

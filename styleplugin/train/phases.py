@@ -92,19 +92,14 @@ class PhasedRun:
     def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
         """Return the arguments of the task, contents and styles if it has them; a pure function of phase and step."""
         generator = step_generator(self.recipe.seed, phase, step)
-        batch = {"content": self.content.random_crops(count, self.recipe.crop(phase), generator)}
-        if self.needs_style(phase):
-            assert self.style is not None
-            batch["style"] = self.style.random_crops(count, self.recipe.crop(phase), generator)
+        batch = {"content": self.content.random_crops(count, self.recipe.data.crop, generator)}
+        if self.style is not None:
+            batch["style"] = self.style.random_crops(count, self.recipe.data.crop, generator)
         return batch
 
-    def needs_style(self, phase: str) -> bool:
-        """Whether the task of a phase gets styles: by default, whether there are any."""
-        return self.style is not None
-
-    def held_out_batch(self, phase: str) -> dict[str, Tensor]:
+    def held_out_batch(self) -> dict[str, Tensor]:
         """Return the arguments of the task for the validation loss."""
-        if not self.needs_style(phase):
+        if self.style is None:
             return {"content": self.validation[:MEASURED]}
         return dict(zip(("content", "style"), self.held_out_pairs(MEASURED), strict=True))
 
@@ -159,14 +154,13 @@ class PhasedRun:
     def data_card(self) -> dict[str, Any]:
         """Return what is known about the pictures, for the card."""
         data = self.recipe.data
-        crops = " and ".join(map(str, sorted({self.recipe.crop(phase) for phase in self.phases})))
         return {
             "name": data.name,
             "pictures": {"training": len(self.content), "validation": len(self.held_out)}
             | ({"styles": len(self.style)} if self.style else {}),
             "held out": self.content.fingerprint != self.held_out.fingerprint,
             "fingerprint": self.identity["pictures"],
-            "prepared": f"shorter side {data.short_side} px, random crops of {crops} px, flipped",
+            "prepared": f"shorter side {data.short_side} px, random crops of {data.crop} px, flipped",
         }
 
     def load_styles(self) -> None:
@@ -244,9 +238,7 @@ class PhasedRun:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def _load(self, source: str) -> tuple[Pictures, Pictures]:
-        recipe = self.recipe
-        largest = max(recipe.data.crop, *(recipe.crop(phase) for phase in recipe.phases))
-        return self.setting.pictures(source, recipe.data.short_side, largest)
+        return self.setting.pictures(source, self.recipe.data.short_side, self.recipe.data.crop)
 
     def _batches(self, phase: str, count: int) -> Callable[[int], dict[str, Tensor]]:
         return lambda step: self.setting.workers.share(self.batch(phase, count, step))
@@ -316,7 +308,7 @@ class PhasedRun:
         """Log figures and a contact sheet, keep the best student, and mend weights."""
         row, rows = self.validate(stepper.task, trainee)
         with torch.no_grad(), self.autocast():
-            loss = float(stepper.task(**self.held_out_batch(phase))["loss"])
+            loss = float(stepper.task(**self.held_out_batch())["loss"])
         row = {"validation": round(loss, 5)} | row
         if self.setting.workers.leads:
             self._keep_best(phase, trainee, step, row)

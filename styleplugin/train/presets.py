@@ -14,6 +14,7 @@ from styleplugin.train.config import (
     RULES,
     AnyRecipe,
     BundleRecipe,
+    CascadeRecipe,
     DataOptions,
     EncoderRecipe,
     KBRecipe,
@@ -32,9 +33,7 @@ _LEAST_WIDTH = 4
 _LR = (0.06, 0.015, 0.012, 0.012, 0.005)
 """Learning rate of the pairs of the levels 1 to 5; found with batches of 8 crops of 128 px."""
 _ENERGY = {"vgg": (80.0, 100.0, 100.0, 5.0), "mobilenet": (13.0, 12.0, 22.0, 31.0)}
-_ROBUST_FROM = 4
-"""Levels from here on meet features in use that reconstruction does not show them."""
-_ROBUST_CROP = 192
+_CASCADE_CROP = 192
 """At level 5 a crop of 128 px has fewer positions than channels, and no covariance of full rank."""
 _CPU = {"crop": 128, "batch": 8}
 _GPU = {"crop": 256, "batch": 16}
@@ -118,7 +117,8 @@ def new_recipe(
             before = pairs[-1].name if pairs else ""
             settings = common | {"name": f"{title}-level{level}", "grow_from": before, "minutes": 0.0}
             pairs.append(_pair("wct", level, width, importance, batch, gpu, settings))
-        return BundleRecipe(name=title, pairs=tuple(pairs), minutes=float(minutes), license=license)
+        cascade = _cascade(title, batch, common) if chosen[-1] > 1 else None
+        return BundleRecipe(name=title, pairs=tuple(pairs), cascade=cascade, minutes=float(minutes), license=license)
     if method == "adain":
         return _pair("adain", max(levels, default=4), width, importance, batch, gpu, titled)
     if method == "encoder":
@@ -163,17 +163,6 @@ def _pair(
     lr = 0.006 if adain else _LR[level - 1]
     phase = PhaseOptions(steps=300, batch=batch, lr=0.008 if adain else lr, warmup=50)
     narrow = () if gpu else _narrow(level, settings["teacher"].source)
-    robust = PhaseOptions(steps=0)
-    if not adain and level >= _ROBUST_FROM:
-        robust = PhaseOptions(
-            steps=300,
-            batch=max(2, 3 * batch // 8),
-            crop=max(settings["data"].crop, _ROBUST_CROP),
-            lr=0.004,
-            warmup=50,
-            pixel=100.0,
-            style=5.0,
-        )
     return Recipe(
         method=method,
         level=level,
@@ -187,9 +176,21 @@ def _pair(
         student_pair=PhaseOptions(
             steps=1400, batch=batch, lr=lr, warmup=50, pixel=100.0, perceptual=0.3 if adain else 0.1, embedding=1.0
         ),
-        robust_decoder=robust,
         **settings,
     )
+
+
+def _cascade(title: str, batch: int, common: dict[str, Any]) -> CascadeRecipe:
+    """Return the recipe of what all pairs of a bundle learn together."""
+    data: DataOptions = common["data"]
+    crop = max(data.crop, _CASCADE_CROP)
+    settings = common | {
+        "name": f"{title}-cascade",
+        "minutes": 0.0,
+        "data": replace(data, crop=crop, short_side=max(data.short_side, crop + 44)),
+    }
+    phase = PhaseOptions(steps=300, batch=max(2, batch // 4), lr=0.003, warmup=25, pixel=300.0, style=10.0, content=2.0)
+    return CascadeRecipe(decoders=phase, **settings)
 
 
 def _narrow(level: int, teacher: str) -> tuple[int, ...]:

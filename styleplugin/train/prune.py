@@ -25,6 +25,9 @@ Keeps = dict[str, list[int]]
 
 TWIN_NOISE = 0.2
 """Noise in the filter of a revived channel, relative to the deviation of its twin's weights."""
+REVIVE_UNTIL = 0.9
+"""Share of a phase's steps in which dead channels are revived: later, one that wakes up has no time left to part from
+its twin."""
 MAX_GAIN = 10.0
 """A filter that hardly sees anything on the measured pictures is not amplified by more."""
 

@@ -13,9 +13,11 @@ from typing import Any
 from styleplugin.errors import UsageError
 from styleplugin.files import atomic_write
 from styleplugin.train.bundles import bundle
+from styleplugin.train.cascade_run import CascadeRun
 from styleplugin.train.config import (
     AnyRecipe,
     BundleRecipe,
+    CascadeRecipe,
     EncoderRecipe,
     KBRecipe,
     MetricRecipe,
@@ -36,6 +38,14 @@ from styleplugin.train.setting import Setting
 from styleplugin.train.state import check_identity
 from styleplugin.train.toml import read_recipe
 
+_RUNS: dict[type[RunRecipe], type[PhasedRun]] = {
+    Recipe: PairRun,
+    PhotoRecipe: PhotoRun,
+    KBRecipe: KBRun,
+    EncoderRecipe: EncoderRun,
+    CascadeRecipe: CascadeRun,
+}
+
 
 @dataclass(frozen=True)
 class _Unit:
@@ -44,12 +54,13 @@ class _Unit:
     recipe: RunRecipe
     out: Path
     earlier: _Unit | None = None
+    pairs: tuple[_Unit, ...] = ()
+    """Of the bundle that a cascade goes on with."""
 
     @property
     def target(self) -> Path:
         """The finished file."""
-        kind = {KBRecipe: KBRun, PhotoRecipe: PhotoRun, EncoderRecipe: EncoderRun, Recipe: PairRun}[type(self.recipe)]
-        return self.out / kind.target
+        return self.out / _RUNS[type(self.recipe)].target
 
 
 def run(
@@ -137,7 +148,10 @@ def run(
         return units[-1].target
     target = out / f"{recipe.name}.safetensors"
     if setting.workers.leads:
-        bundle([out / pair.name / PairRun.target for pair in recipe.pairs], target, recipe.license, name=recipe.name)
+        files = [out / pair.name / PairRun.target for pair in recipe.pairs]
+        if recipe.cascade:
+            files = [CascadeRun.level_file(out / recipe.cascade.name, pair.level) for pair in recipe.pairs]
+        bundle(files, target, recipe.license, name=recipe.name)
         write_page(out)
     setting.workers.wait()
     return target
@@ -160,7 +174,10 @@ def _units(recipe: AnyRecipe, out: Path) -> list[_Unit]:
             earlier = units.get(Path(pair.grow_from).stem)
             for unit in [_Unit(pair, out / pair.name, earlier)] if earlier else _grown_units(pair, out / pair.name):
                 units.setdefault(unit.recipe.name, unit)
-        return list(units.values())
+        if recipe.cascade is None:
+            return list(units.values())
+        pairs = tuple(units[pair.name] for pair in recipe.pairs)
+        return [*units.values(), _Unit(recipe.cascade, out / recipe.cascade.name, pairs=pairs)]
     assert isinstance(recipe, RunRecipe)
     return _grown_units(recipe, out)
 
@@ -194,14 +211,12 @@ def _train(unit: _Unit, setting: Setting) -> None:
 
 def _build(unit: _Unit, setting: Setting) -> PhasedRun:
     recipe = unit.recipe
-    if isinstance(recipe, KBRecipe):
-        return KBRun(recipe, unit.out, setting)
-    if isinstance(recipe, PhotoRecipe):
-        return PhotoRun(recipe, unit.out, setting)
-    if isinstance(recipe, EncoderRecipe):
-        return EncoderRun(recipe, unit.out, setting)
-    assert isinstance(recipe, Recipe)
-    return PairRun(recipe, unit.out, setting, start=_growing(recipe, unit.earlier) if unit.earlier else recipe)
+    if isinstance(recipe, Recipe):
+        return PairRun(recipe, unit.out, setting, start=_growing(recipe, unit.earlier) if unit.earlier else recipe)
+    if isinstance(recipe, CascadeRecipe):
+        pairs = [(pair.recipe, pair.target) for pair in unit.pairs if isinstance(pair.recipe, Recipe)]
+        return CascadeRun(recipe, unit.out, setting, pairs=pairs)
+    return _RUNS[type(recipe)](recipe, unit.out, setting)
 
 
 def _growing(recipe: Recipe, earlier: _Unit) -> Recipe:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from styleplugin.losses import feature_distance, mse, style_distance, style_error
-from styleplugin.train.coders import DistillTask, RobustDecoderCoder
+from styleplugin.losses import feature_distance, mse, style_distance
+from styleplugin.train.coders import DistillTask
 from styleplugin.transforms.adain import adain
-from styleplugin.transforms.wct import wct
 
 
 class ReconstructionTask(DistillTask):
@@ -33,52 +30,7 @@ class ReconstructionTask(DistillTask):
         return self.weigh(parts)
 
 
-class StyledTask(DistillTask):
-    """A task whose pictures take the statistics of a style."""
-
-    needs_style = True
-    transform: Callable[[Tensor, Tensor], Tensor]
-    """Gives features of contents the statistics of their styles' features, both (N, C, H, W)."""
-
-    @torch.no_grad()
-    def stylize(self, content: Tensor, style: Tensor) -> Tensor:
-        """Stylize contents with styles of the same number, for contact sheets."""
-        features = [self.coder.encode(image, self.judged(image))[0].float() for image in (content, style)]
-        return self.coder.decode(self.transform(*features))
-
-
-class TransferTask(StyledTask):
-    """WCT as it is used: pictures decoded from whitened and colored features must have the style's statistics and, seen
-    by the same encoder, the features they were decoded from; half of the contents and styles must come back.
-
-    Whitened and colored features lie outside of what reconstruction shows a decoder: at levels 4 and 5 it answers with
-    blur and grids. The transform is a constant of the step, so only decoders can learn from it.
-
-    Source: ours, after the losses of Huang and Belongie 2017 and Park and Lee 2019; the paper trains on pictures alone.
-    """
-
-    transform = staticmethod(wct)
-    coder: RobustDecoderCoder
-
-    def forward(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
-        """Return "loss" and its parts for contents and styles, each (N, 3, H, W) in [0, 1]."""
-        images = torch.cat([content, style])
-        features, _ = self.coder.encode(images, [])
-        colored = self.transform(*features.float().split(len(content))).to(features.dtype)
-        own = features[::2]
-        output = self.coder.decode(torch.cat([own, colored]))
-        stylized = output[len(own) :]
-        seen = self.judge.features(stylized)
-        again = self.coder.encoder(stylized)
-        parts = {
-            "pixel": mse(output[: len(own)], images[::2]),
-            "style": style_error(seen, self.judged(style), [1.0] * len(seen)),
-            "feature": mse(again, colored) / colored.float().var().clamp_min(1e-6),
-        }
-        return self.weigh(parts)
-
-
-class StylizationTask(StyledTask):
+class StylizationTask(DistillTask):
     """AdaIN: the output must have the features of the transformed content and the statistics of the style.
 
     With weights of pixel and perceptual loss, a quarter of the contents are also their own style and must come back:
@@ -88,7 +40,7 @@ class StylizationTask(StyledTask):
     that it does not move with the student; the reconstruction terms.
     """
 
-    transform = staticmethod(adain)
+    needs_style = True
 
     def forward(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
         """Return "loss" and its parts for contents and styles, each (N, 3, H, W) in [0, 1]."""
@@ -112,3 +64,9 @@ class StylizationTask(StyledTask):
             parts["pixel"] = mse(output[count:], content[:own])
             parts["perceptual"] = feature_distance([feature[count:] for feature in seen], originals)
         return self.weigh(parts)
+
+    @torch.no_grad()
+    def stylize(self, content: Tensor, style: Tensor) -> Tensor:
+        """Stylize contents with styles of the same number, for contact sheets."""
+        features = [self.coder.encode(image, self.judged(image))[0].float() for image in (content, style)]
+        return self.coder.decode(adain(*features))

@@ -56,6 +56,14 @@ class Judge(nn.Module):
         """Channels of each level."""
         self.eval().requires_grad_(False)
 
+    @property
+    def description(self) -> str:
+        """What judges, for a card."""
+        true = self.vgg.spec.level
+        if len(self.widths) == true:
+            return "VGG-19 at all levels"
+        return f"VGG-19 up to level {true}; above, the linear embeddings of the released x16 students stand in"
+
     def features(self, image: Tensor) -> list[Tensor]:
         """Return relu1_1, relu2_1, ... of (N, 3, H, W) in [0, 1], nonnegative, mean about 1."""
         features = self.vgg.features(image)

@@ -14,6 +14,7 @@ from styleplugin.options import help_of
 from styleplugin.train.config import (
     AnyRecipe,
     BundleRecipe,
+    CascadeRecipe,
     EncoderRecipe,
     KBRecipe,
     MetricRecipe,
@@ -27,6 +28,7 @@ KINDS: dict[str, type] = {
     "kbstyle": KBRecipe,
     "encoder": EncoderRecipe,
     "metrics": MetricRecipe,
+    "cascade": CascadeRecipe,
     "bundle": BundleRecipe,
 }
 
@@ -49,6 +51,7 @@ class _Writer:
             lines += ['kind = "bundle"', *self._keys(recipe, skip="pairs")]
             for pair in recipe.pairs:
                 lines += ["", "[[pairs]]", *self._keys(pair), *self._tables(pair, "pairs.")]
+            lines += self._tables(recipe)
         else:
             kind = next(name for name, cls in KINDS.items() if cls is type(recipe))
             lines += [f'kind = "{kind}"', *self._keys(recipe), *self._tables(recipe)]
@@ -62,6 +65,7 @@ class _Writer:
             if is_dataclass(value) and value != _default(entry):
                 about = self._about(recipe, entry.name)
                 lines += ["", *about, f"[{prefix}{entry.name}]", *self._keys(value)]
+                lines += self._tables(value, f"{prefix}{entry.name}.")
         return lines
 
     def _keys(self, value: Any, *, skip: str = "") -> list[str]:
@@ -92,7 +96,7 @@ def _default(entry: Field[Any]) -> Any:
 def read_recipe(path: str | Path) -> AnyRecipe:
     """Read a TOML recipe.
 
-    Its `kind` is "pair" (the default), "photorealistic", "kbstyle", "encoder", "metrics", or "bundle".
+    Its `kind` is "pair" (the default), "photorealistic", "kbstyle", "encoder", "metrics", "cascade", or "bundle".
 
     Raises:
         UsageError: SP125, the file cannot be read or is not TOML; SP126, a key is unknown, missing or of the wrong
@@ -119,16 +123,19 @@ def read_recipe(path: str | Path) -> AnyRecipe:
 
 
 def _build_bundle(data: dict[str, Any], path: Path) -> BundleRecipe:
-    """Fill a bundle, whose pairs are names of files or tables."""
-    pairs = []
-    for entry in data.pop("pairs", []):
-        part = read_recipe(path.parent / entry) if isinstance(entry, str) else _build(Recipe, entry, path.name)
-        if not isinstance(part, Recipe):
-            raise UsageError("SP143", f"{entry} is not the recipe of a pair.", "Name the recipes of single pairs.")
-        pairs.append(part)
+    """Fill a bundle, whose parts are names of files or tables."""
+
+    def part(entry: Any, cls: type, what: str) -> Any:
+        built = read_recipe(path.parent / entry) if isinstance(entry, str) else _build(cls, entry, path.name)
+        if not isinstance(built, cls):
+            raise UsageError("SP143", f"{entry} is not the recipe of a {what}.", f"Name the recipe of a {what}.")
+        return built
+
+    pairs = tuple(part(entry, Recipe, "pair") for entry in data.pop("pairs", []))
     if not pairs:
         raise UsageError("SP126", f"{path.name} lacks the key pairs.")
-    return replace(_build(BundleRecipe, data | {"pairs": []}, path.name), pairs=tuple(pairs))
+    cascade = part(data.pop("cascade"), CascadeRecipe, "cascade") if "cascade" in data else None
+    return replace(_build(BundleRecipe, data | {"pairs": []}, path.name), pairs=pairs, cascade=cascade)
 
 
 def _at(path: Path, recipe: Recipe) -> Recipe:

@@ -7,6 +7,7 @@ from styleplugin.errors import UsageError
 from styleplugin.options import help_of
 from styleplugin.train import BundleRecipe, new_recipe, read_recipe, recipe_text
 from styleplugin.train.config import (
+    CascadeRecipe,
     DataOptions,
     EncoderRecipe,
     GateOptions,
@@ -44,6 +45,7 @@ def test_a_recipe_describes_every_key_once():
     text = recipe_text(new_recipe("wct"))
     assert text.count("# Crops per step.") == 1
     assert text.count("[[pairs]]") == 5
+    assert text.count("[cascade]") == text.count("[cascade.decoders]") == 1
 
 
 def test_pairs_of_a_bundle_grow_from_each_other_and_share_the_time():
@@ -53,6 +55,9 @@ def test_pairs_of_a_bundle_grow_from_each_other_and_share_the_time():
         ("mine-level1", 1, "", 0),
         ("mine-level3", 3, "mine-level1", 0),
     ]
+    assert recipe.cascade is not None and (recipe.cascade.name, recipe.cascade.minutes) == ("mine-cascade", 0)
+    alone = new_recipe("wct", levels=(1,))
+    assert isinstance(alone, BundleRecipe) and alone.cascade is None
 
 
 def test_widths_follow_the_multiplier():
@@ -89,7 +94,7 @@ def test_impossible_choices_are_refused(method, changes: dict, words: str):
 @pytest.mark.parametrize(
     "cls",
     [DataOptions, TeacherOptions, PhaseOptions, GateOptions, RunRecipe, Recipe, PhotoRecipe, KBRecipe, EncoderRecipe,
-     MetricRecipe, BundleRecipe],
+     MetricRecipe, CascadeRecipe, BundleRecipe],
 )  # fmt: skip
 def test_every_key_of_a_recipe_is_described(cls: type):
     for name in vars(cls).get("__annotations__", {}):

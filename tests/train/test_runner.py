@@ -186,28 +186,6 @@ def test_adain_trains_at_its_level(make_recipe, tmp_path: Path):
     assert not model.pairs["3"].decoder.layers()[-1].relu  # type: ignore[index, union-attr]
 
 
-def test_a_robust_decoder_is_trained_after_the_pair_and_leaves_its_encoder(make_recipe, tmp_path: Path):
-    recipe = make_recipe(robust_decoder=PhaseOptions(steps=4, batch=2, crop=48, style=5.0))
-    rows: list[dict] = []
-    weights = read_weights(run(recipe, tmp_path, device="cpu", on_event=rows.append))
-    card = weights.metadata["card"]
-    assert card["steps"]["robust_decoder"] == 4
-    assert card["data"]["pictures"]["styles"] == 12
-    assert "feature" in next(row for row in rows if row.get("phase") == "robust_decoder" and "loss" in row)
-    model, _ = load_model(weights)
-    pair = model.pair(2)  # type: ignore[attr-defined]
-    for half, phase in (("encoder", "student_pair"), ("decoder", "robust_decoder")):
-        part, _ = load_part(tmp_path / f"{phase}.safetensors", f"student_{half}")
-        part = part.encoder if half == "encoder" else part  # type: ignore[union-attr]
-        for name, value in part.state_dict().items():  # type: ignore[union-attr]
-            assert torch.equal(value, getattr(pair, half).state_dict()[name]), name
-
-
-def test_R11_a_robust_decoder_of_adain_is_refused(make_recipe):
-    with pytest.raises(UsageError, match="Leave that phase out"):
-        make_recipe(method="adain", level=3, robust_decoder=PhaseOptions(steps=4))
-
-
 def test_bfloat16_trains_on_the_cpu(make_recipe, tmp_path: Path):
     assert run(make_recipe(precision="bf16"), tmp_path, device="cpu").exists()
 

@@ -8,7 +8,6 @@ from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
 from styleplugin.train.coders import (
     Coder,
-    RobustDecoderCoder,
     StudentDecoderCoder,
     StudentEncoderCoder,
     StudentPairCoder,
@@ -16,7 +15,7 @@ from styleplugin.train.coders import (
 )
 from styleplugin.train.data import step_generator
 from styleplugin.train.prune import draw_decoder, prune_encoder
-from styleplugin.train.tasks import ReconstructionTask, StylizationTask, TransferTask
+from styleplugin.train.tasks import ReconstructionTask, StylizationTask
 from styleplugin.train.teachers import Judge
 
 WIDE, NARROW = VGGSpec(level=2, widths=(6, 6, 8)), VGGSpec(level=2, widths=(4, 4, 4))
@@ -26,7 +25,6 @@ WEIGHTS = {
     "embedding": 10.0,
     "content": 1.0,
     "style": 10.0,
-    "feature": 1.0,
 }
 PHASES = ("teacher_decoder", "student_encoder", "student_decoder")
 
@@ -57,11 +55,10 @@ def make_coder(phase: str, judge: Judge) -> Coder:
         if phase == "student_encoder":
             return StudentEncoderCoder(embedded, wide)
         return StudentPairCoder(embedded, draw_decoder(NARROW, encoder(pictures(0)), generator))
-    kind = RobustDecoderCoder if phase == "robust_decoder" else StudentDecoderCoder
-    return kind(encoder, draw_decoder(NARROW, encoder(pictures(0)), generator))
+    return StudentDecoderCoder(encoder, draw_decoder(NARROW, encoder(pictures(0)), generator))
 
 
-CASES = [*itertools.product(PHASES, (ReconstructionTask, StylizationTask)), ("robust_decoder", TransferTask)]
+CASES = list(itertools.product(PHASES, (ReconstructionTask, StylizationTask)))
 
 
 @pytest.mark.parametrize(("phase", "kind"), CASES)
@@ -106,16 +103,6 @@ def test_the_embedding_loss_can_look_at_a_part_of_the_batch():
     whole, first = (ReconstructionTask(judge, coder, weights)(part) for part in (images, images[:2]))
     torch.testing.assert_close(half["embedding"], first["embedding"])
     torch.testing.assert_close(half["pixel"], whole["pixel"])
-
-
-def test_a_robust_decoder_is_asked_for_the_style_and_for_half_of_the_pictures():
-    judge = make_judge()
-    task = TransferTask(judge, make_coder("robust_decoder", judge), WEIGHTS)
-    losses = task(pictures(0), pictures(1))
-    assert set(losses) == {"loss", "pixel", "style", "feature"}
-    images = torch.cat([pictures(0), pictures(1)])[::2]
-    torch.testing.assert_close(losses["pixel"], (task.reconstruct(images) - images).square().mean())
-    assert task.stylize(pictures(0), pictures(1)).shape == (4, 3, 32, 32)
 
 
 def test_a_perfect_coder_has_no_reconstruction_loss():

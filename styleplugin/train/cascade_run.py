@@ -1,0 +1,164 @@
+"""The run of a whole WCT model: decoders of several levels learn together, in the row in which they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleplugin import zoo
+from styleplugin.checkpoint import read_weights
+from styleplugin.errors import UsageError
+from styleplugin.losses import style_error
+from styleplugin.metrics import ssim
+from styleplugin.models.padding import pad_in_channels_last
+from styleplugin.models.pairs import PairModel, PairSpec
+from styleplugin.registry import blank_pairs, load_model, load_tensors, save_model
+from styleplugin.train.bundles import bundle, join_gates
+from styleplugin.train.cascade import WEIGHTS, CascadeTask, CascadeTrainee
+from styleplugin.train.config import CascadeRecipe, PhaseOptions, Recipe
+from styleplugin.train.data import step_generator
+from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
+from styleplugin.train.logbook import Row
+from styleplugin.train.phases import SHEET, PhasedRun
+from styleplugin.train.prune import REVIVE_UNTIL, revive
+from styleplugin.train.setting import Setting
+from styleplugin.train.teachers import build_judge
+
+
+class CascadeRun(PhasedRun):
+    """All pairs of a WCT model; the encoders stay as they are, and styles that were made with them stay valid."""
+
+    target = "student.safetensors"
+    recipe: CascadeRecipe
+
+    def __init__(
+        self, recipe: CascadeRecipe, out: Path, setting: Setting, *, pairs: Sequence[tuple[Recipe, Path]] = ()
+    ) -> None:
+        """Begin with the finished pairs of a bundle, or else with the recipe's model."""
+        super().__init__(recipe, out, setting)
+        self.load_styles()
+        self.start, self.cards = _read_pairs(pairs) if pairs else _read_start(recipe.start)
+        self.levels = recipe.levels or tuple(level for level in self.start.levels if level > 1)
+        if not self.levels or set(self.levels) - set(self.start.levels):
+            raise UsageError(
+                "SP121", f"The levels were {list(recipe.levels)}; the model has the levels {list(self.start.levels)}."
+            )
+        self.judge = build_judge(recipe.teacher, self.start.levels[0], self.probes.cpu()).to(self.device)
+
+    def begin(self, phase: str) -> CascadeTrainee:
+        """Take the pairs as they are."""
+        return CascadeTrainee(_copy(self.start).to(self.device), self.levels)
+
+    def task(self, trainee: CascadeTrainee, options: PhaseOptions) -> CascadeTask:
+        """Return the losses."""
+        task = CascadeTask(self.judge, trainee, {name: getattr(options, name) for name in WEIGHTS})
+        task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pad_in_channels_last(task)
+        return task
+
+    def validate(self, task: CascadeTask, trainee: CascadeTrainee) -> tuple[Row, list[Tensor]]:
+        """Return figures, and stylizations."""
+        contents, styles = self.held_out_pairs(SHEET)
+        with self.autocast():
+            values = [reconstruction_psnr(trainee.model.pair(level), self.validation, 16) for level in self.levels]
+            output = task.stylize(contents, styles).float().clamp(0, 1)
+            figures = self._figures(contents, styles, output)
+        return {"psnr": round(sum(values) / len(values), 3)} | figures, [contents, styles, output]
+
+    def mend(self, phase: str, trainee: CascadeTrainee, step: int, steps: int) -> Row:
+        """Revive dead channels."""
+        if step > REVIVE_UNTIL * steps:
+            return {}
+        generator = step_generator(self.recipe.seed, f"revive {phase}", step)
+        with torch.no_grad():
+            pairs = [trainee.model.pair(level) for level in self.levels]
+            return {"revived": sum(revive(pair.decoder, pair.encoder(self.probes), generator) for pair in pairs)}
+
+    def student(self, phase: str, trainee: CascadeTrainee) -> PairModel:
+        """Return a copy of all pairs."""
+        return _copy(trainee.model)
+
+    def write_part(self, path: Path, phase: str, trainee: CascadeTrainee, card: dict[str, Any]) -> None:
+        """Write all pairs."""
+        save_model(path, _copy(trainee.model), license=self.recipe.license, card=card)
+
+    @torch.no_grad()
+    def write_model(self, target: Path) -> None:
+        """Write each pair with its figures, and all of them as one model."""
+        model, _ = load_model(read_weights(self.result(self.phases[-1])))
+        assert isinstance(model, PairModel)
+        images = self.validation.cpu()
+        metrics = {level: evaluate_pair(model.pair(level), images) for level in model.levels}
+        contents, styles = self.held_out_pairs(len(self.validation))
+        task = self.task(CascadeTrainee(_copy(model).to(self.device), self.levels), self.recipe.phase(self.phases[-1]))
+        batches = zip(contents.split(SHEET), styles.split(SHEET), strict=True)
+        outputs = torch.cat([task.stylize(*batch).clamp(0, 1) for batch in batches])
+        card = self.evaluated(
+            self._figures(contents, styles, outputs)
+            | {f"{name}_level{level}": value for level, own in metrics.items() for name, value in own.items()}
+        )
+        for level in model.levels:
+            before = self.cards[level]
+            gates = {"pair": before, "cascade": card} if "gate" in before else {"cascade": card}
+            own = before | {"metrics": metrics[level], "cascade": card, "gate": join_gates(gates)}
+            pair = PairModel("wct", [model.pair(level)])
+            save_model(self.level_file(self.out, level), pair, license=self.recipe.license, card=own)
+        files = [self.level_file(self.out, level) for level in model.levels]
+        bundle(files, target, self.recipe.license, name=self.recipe.name)
+
+    @staticmethod
+    def level_file(out: Path, level: int) -> Path:
+        """Return the finished pair of a level in a run's folder."""
+        return out / f"level{level}.safetensors"
+
+    def _figures(self, contents: Tensor, styles: Tensor, outputs: Tensor) -> dict[str, float]:
+        """Return how (N, 3, H, W) pictures are stylized."""
+        seen, wanted = (self.judge.features(images) for images in (outputs, styles))
+        return {
+            "style": round(float(style_error(seen, wanted, [1.0] * len(seen))), 4),
+            "ssim": round(ssim(contents, outputs), 4),
+        }
+
+    def teacher_card(self) -> dict[str, Any]:
+        """Return what judged, for the card."""
+        return {"sha256": self.judge.sources, "judge": self.judge.description}
+
+
+def _read_pairs(pairs: Iterable[tuple[Recipe, Path]]) -> tuple[PairModel, dict[int, dict[str, Any]]]:
+    """Read the pairs of a bundle with their cards; those that are not there yet have arbitrary values."""
+    found, cards = [], {}
+    for recipe, path in pairs:
+        cards[recipe.level] = {}
+        if path.exists():
+            weights = read_weights(path)
+            model, _ = load_model(weights)
+            assert isinstance(model, PairModel)
+            found.append(model.pair(recipe.level))
+            cards[recipe.level] = weights.metadata["card"]
+        else:
+            found += blank_pairs([PairSpec(encoder=recipe.student, decoder=recipe.student)], path.name)
+    return PairModel("wct", found), cards
+
+
+def _read_start(source: str) -> tuple[PairModel, dict[int, dict[str, Any]]]:
+    """Read a model with the cards of its pairs."""
+    if not source:
+        raise UsageError("SP121", "The recipe of a cascade names no start.", 'Write start = "cd-wct.x16" or file:PATH.')
+    # Whoever writes a recipe knows the model in it.
+    weights = zoo.admit(zoo.resolve(source), allow_unknown=True)
+    model, _ = load_model(weights)
+    if not isinstance(model, PairModel) or model.method != "wct":
+        raise UsageError("SP121", f"The start was {source!r}, which is not a WCT model.", "Start from pairs of WCT.")
+    cards = weights.metadata.get("card", {}).get("pairs", {})
+    return model, {level: cards.get(str(level), {}) for level in model.levels}
+
+
+def _copy(model: PairModel) -> PairModel:
+    """Return the same pairs on the CPU, with the last ReLU of their decoders."""
+    copy = PairModel(model.method, blank_pairs([model.pair(level).spec for level in model.levels], "the model"))
+    load_tensors(copy, {name: value.cpu() for name, value in model.state_dict().items()}, "the model")
+    return copy
