@@ -241,7 +241,8 @@ def add_to_index(
         entry = MetricsEntry(
             encoder=weights.metadata["encoder"], file=f"{name}.metrics.safetensors", sha256=weights.sha256
         )
-        metrics = [other for other in metrics if other.encoder != entry.encoder] + [entry]
+        # The metrics of an encoder that is not embedded any more had the same file.
+        metrics = [other for other in metrics if entry.encoder != other.encoder and entry.file != other.file] + [entry]
         _write_index(folder, models, metrics, entry.file, source)
         return entry
     _, info = load_model(weights)

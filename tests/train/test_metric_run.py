@@ -67,6 +67,10 @@ def test_metrics_are_listed_and_found_by_their_encoder(recipe, tmp_path, monkeyp
     listed = json.loads((folder / "index.json").read_text())
     zoo.add_to_index(found, "tiny")
     assert json.loads((folder / "index.json").read_text()) == listed
+    # Those of an encoder that was there before had the same file.
+    (folder / "index.json").write_text(json.dumps(listed).replace(entry.encoder, "0" * 16))
+    zoo.add_to_index(found, "tiny")
+    assert json.loads((folder / "index.json").read_text()) == listed
     data = bytearray((folder / entry.file).read_bytes())
     data[-1] ^= 1
     (folder / entry.file).write_bytes(data)
