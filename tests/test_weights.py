@@ -51,9 +51,9 @@ def test_a_stylization_takes_the_colors_of_the_style_and_keeps_the_outlines(styl
         return np.hypot(*np.gradient(gray))[4:-4, 4:-4].ravel()
 
     # Five levels of WCT redraw a picture with the style's strokes; few of its edges stay where they were (0.07 of the
-    # released students, 0.09 of ours), but more than of a picture that it is not.
+    # released students, 0.15 of ours), but more than of a picture that it is not.
     kept, other = (np.corrcoef(edges(image), edges(out))[0, 1] for image in (content, content[:, ::-1]))
-    assert kept > (0.05 if stylizer.info.method == "wct" else 0.3)
+    assert kept > (0.1 if stylizer.info.method == "wct" else 0.3)
     assert kept > other + 0.05
 
 

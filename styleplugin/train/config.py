@@ -94,7 +94,7 @@ class PhaseOptions:
     feature: float = 1.0
     """Photorealistic: weight of the distance of decoded features to those that the encoder had there."""
     grid: float = 0.0
-    """KBStyle: weight of what repeats in the output with the period of the upsampling."""
+    """KBStyle: weight of the grid that upsampling leaves in the output."""
     encoder: float = 0.0
     """KBStyle student: weight of the distance to the teacher's encoder features, content and style."""
     decoder: float = 0.0
@@ -340,7 +340,7 @@ class KBRecipe(RunRecipe):
     small: PhaseOptions
     """The student; with encoder, decoder, code and output at 0 it learns without a teacher."""
     polish: PhaseOptions
-    """The student once more, from where it got to: a short phase that takes away the grid of the upsampling."""
+    """The student once more, from where it got to: a phase that takes away the grid of the upsampling."""
 
     def __post_init__(self) -> None:
         assert self.spec.blocks == self.big_spec.blocks  # making them checks the widths

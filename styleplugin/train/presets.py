@@ -149,7 +149,7 @@ def new_recipe(
             style_levels=(2.0, 1.5, 1.0, 1.0),
             big=style,
             small=learns,
-            polish=replace(style, steps=500, lr=0.0015, warmup=25, grid=5.0, output=2.0),
+            polish=replace(style, steps=900, lr=0.002, warmup=25, style=60.0, grid=5.0),
             **titled,
         )
     raise UsageError("SP121", f"The method was {method!r}; wct, adain, photorealistic, kbstyle or encoder.")
