@@ -95,12 +95,15 @@ def test_a_content_of_one_pixel():
 
 
 def test_tiles_change_the_picture_by_rounding_only():
-    content = picture(160, 288)
-    whole, tiled = (
-        styleplugin.stylize(content, STYLE, method="optimization", tile=tile, **QUICK).tensor for tile in ("whole", 96)
-    )
-    difference = (whole - tiled).abs()
-    assert float(difference.max()) < 2e-3 and float(difference.mean()) < 1e-4
+    def difference(steps: int) -> torch.Tensor:
+        options = {**QUICK, "method": "optimization", "steps": steps}
+        whole, tiled = (styleplugin.stylize(picture(160, 288), STYLE, tile=tile, **options) for tile in ("whole", 96))
+        return (whole.tensor - tiled.tensor).abs()
+
+    assert float(difference(2).max()) < 1e-5
+    # Later a feature may be so near to 0 that rounding decides on which side of its ReLU it is; that shows in one spot.
+    late = difference(4)
+    assert float(late.mean()) < 1e-4 and float((late > 2e-3).float().mean()) < 1e-3
 
 
 def test_stopping_keeps_the_best_picture():
