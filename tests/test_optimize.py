@@ -1,6 +1,7 @@
 """The optimization as a user meets it."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_a_content_of_one_pixel():
 
 def test_tiles_change_the_picture_by_rounding_only():
     def difference(steps: int) -> torch.Tensor:
-        options = {**QUICK, "method": "optimization", "steps": steps}
+        options: dict[str, Any] = {**QUICK, "method": "optimization", "steps": steps}
         whole, tiled = (styleplugin.stylize(picture(160, 288), STYLE, tile=tile, **options) for tile in ("whole", 96))
         return (whole.tensor - tiled.tensor).abs()
 
