@@ -18,7 +18,7 @@ def bundle(files: Sequence[str | Path], out: str | Path, license: str, *, name: 
     The first convolution takes values up to 151 and the last one makes the pixels; they stay in float32.
 
     Args:
-        files: pair.safetensors of one method, each level once.
+        files: Of one method, each level once: pair.safetensors, or what a cascade has made of several pairs.
         out: Target.
         license: Of the weights.
         name: For the card; by default the name of the target.
@@ -36,6 +36,8 @@ def bundle(files: Sequence[str | Path], out: str | Path, license: str, *, name: 
     if len(methods) != 1 or len(set(levels)) < len(levels):
         raise UsageError("SP143", f"The pairs have the methods {sorted(methods)} and levels {levels}, not one model.")
     tensors = {key: _on_disk(key, value) for part in parts for key, value in part.tensors.items()}
+    cards = {level: card for part in parts for level, card in _cards(part.metadata).items()}
+    together = {key: card for part in parts for key, card in part.metadata["card"].items() if key == "cascade"}
     metadata: dict[str, Any] = {
         "architecture": "vgg-pairs",
         "method": methods.pop(),
@@ -43,10 +45,11 @@ def bundle(files: Sequence[str | Path], out: str | Path, license: str, *, name: 
         "license": license,
         "card": {
             "name": name or Path(out).stem,
-            "pairs": {str(_levels(part.metadata)[0]): part.metadata["card"] for part in parts},
-            "metrics": {f"level{_levels(part.metadata)[0]}": part.metadata["card"]["metrics"] for part in parts},
-            "gate": join_gates({f"level {_levels(part.metadata)[0]}": part.metadata["card"] for part in parts}),
-        },
+            "pairs": {str(level): card for level, card in cards.items()},
+            "metrics": {f"level{level}": card["metrics"] for level, card in cards.items()},
+            "gate": join_gates({f"level {level}": card for level, card in cards.items()} | together),
+        }
+        | together,
     }
     return write_weights(out, tensors, metadata)
 
@@ -56,6 +59,12 @@ def join_gates(cards: dict[str, dict[str, Any]]) -> dict[str, Any]:
     gates = {where: card["gate"] for where, card in cards.items() if "gate" in card}
     failed = [f"{where}: {reason}" for where, gate in gates.items() for reason in gate["failed"]]
     return {"passed": not failed and len(gates) == len(cards), "failed": failed}
+
+
+def _cards(metadata: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Return the card of each level in a file."""
+    card = metadata["card"]
+    return {level: card["pairs"][str(level)] if "pairs" in card else card for level in _levels(metadata)}
 
 
 def _levels(metadata: dict[str, Any]) -> list[int]:

@@ -22,11 +22,15 @@ from styleplugin.train.cascade import WEIGHTS, CascadeTask, CascadeTrainee
 from styleplugin.train.config import CascadeRecipe, PhaseOptions, Recipe
 from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
+from styleplugin.train.gate import verdict
 from styleplugin.train.logbook import Row
 from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.prune import REVIVE_UNTIL, revive
 from styleplugin.train.setting import Setting
 from styleplugin.train.teachers import build_judge
+
+PAIRS = "pairs.safetensors"
+"""The finished model in full precision."""
 
 
 class CascadeRun(PhasedRun):
@@ -88,40 +92,33 @@ class CascadeRun(PhasedRun):
 
     @torch.no_grad()
     def write_model(self, target: Path) -> None:
-        """Write each pair with its figures, and all of them as one model."""
+        """Write the model with the figures of its pairs and of all of them in a row, and pack it."""
         model, _ = load_model(read_weights(self.result(self.phases[-1])))
         assert isinstance(model, PairModel)
         images = self.validation.cpu()
-        metrics = {level: evaluate_pair(model.pair(level), images) for level in model.levels}
         contents, styles = self.held_out_pairs(len(self.validation))
         task = self.task(CascadeTrainee(_copy(model).to(self.device), self.levels), self.recipe.phase(self.phases[-1]))
         batches = zip(contents.split(SHEET), styles.split(SHEET), strict=True)
         outputs = torch.cat([task.stylize(*batch).clamp(0, 1) for batch in batches])
-        card = self.evaluated(
-            self._figures(contents, styles, outputs)
-            | {f"{name}_level{level}": value for level, own in metrics.items() for name, value in own.items()}
-        )
-        for level in model.levels:
-            before = self.cards[level]
-            gates = {"pair": before, "cascade": card} if "gate" in before else {"cascade": card}
-            own = before | {"metrics": metrics[level], "cascade": card, "gate": join_gates(gates)}
-            pair = PairModel("wct", [model.pair(level)])
-            save_model(self.level_file(self.out, level), pair, license=self.recipe.license, card=own)
-        files = [self.level_file(self.out, level) for level in model.levels]
-        bundle(files, target, self.recipe.license, name=self.recipe.name)
+        card = self.evaluated(self._figures(contents, styles, outputs))
+        pairs = {str(level): self._pair_card(level, evaluate_pair(model.pair(level), images)) for level in model.levels}
+        save_model(self.out / PAIRS, model, license=self.recipe.license, card={"pairs": pairs, "cascade": card})
+        bundle([self.out / PAIRS], target, self.recipe.license, name=self.recipe.name)
 
-    @staticmethod
-    def level_file(out: Path, level: int) -> Path:
-        """Return the finished pair of a level in a run's folder."""
-        return out / f"level{level}.safetensors"
+    def _pair_card(self, level: int, metrics: dict[str, float]) -> dict[str, Any]:
+        """Return the card of a pair with its new figures, and the verdicts on it alone and in the row."""
+        before, after = self.cards[level], {"gate": verdict(self.recipe, metrics)}
+        gates = {"alone": before, "in the row": after} if "gate" in before else {"in the row": after}
+        self.log.write(event="pair", level=level, **metrics)
+        return before | {"metrics": metrics, "gate": join_gates(gates)}
 
     def _figures(self, contents: Tensor, styles: Tensor, outputs: Tensor) -> dict[str, float]:
         """Return how (N, 3, H, W) pictures are stylized."""
-        seen, wanted = (self.judge.features(images) for images in (outputs, styles))
-        return {
-            "style": round(float(style_error(seen, wanted, [1.0] * len(seen))), 4),
-            "ssim": round(ssim(contents, outputs), 4),
-        }
+        errors = []
+        for output, style in zip(outputs.split(SHEET), styles.split(SHEET), strict=True):
+            seen = self.judge.features(output)
+            errors.append(style_error(seen, self.judge.features(style), [1.0] * len(seen)))
+        return {"style": round(float(torch.stack(errors).mean()), 4), "ssim": round(ssim(contents, outputs), 4)}
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""

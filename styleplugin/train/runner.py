@@ -150,7 +150,7 @@ def run(
     if setting.workers.leads:
         files = [out / pair.name / PairRun.target for pair in recipe.pairs]
         if recipe.cascade:
-            files = [CascadeRun.level_file(out / recipe.cascade.name, pair.level) for pair in recipe.pairs]
+            files = [out / recipe.cascade.name / CascadeRun.target]
         bundle(files, target, recipe.license, name=recipe.name)
         write_page(out)
     setting.workers.wait()

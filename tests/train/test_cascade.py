@@ -123,8 +123,9 @@ def test_a_bundle_ends_with_the_cascade_and_keeps_its_encoders(make_recipe, make
     card = weights.metadata["card"]
     assert set(info.metrics) == {"level1", "level2"}
     assert card["pairs"]["1"]["steps"]["student_pair"] == 6
-    assert card["pairs"]["1"]["cascade"]["steps"] == {"decoders": 4}
-    assert set(card["gate"]) == {"passed", "failed"}
+    assert card["cascade"]["steps"] == {"decoders": 4}
+    assert set(card["cascade"]["metrics"]) == {"ssim", "style"}
+    assert card["name"] == "both" and set(card["gate"]) == {"passed", "failed"}
     seen = next(row for row in rows[1:] if row.get("phase") == "decoders" and "loss" in row)
     assert set(WEIGHTS) <= set(seen)
 
