@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from styleplugin.losses import feature_distance, grid_error, mse, psnr, style_distance, style_error
+from styleplugin.losses import content_error, feature_distance, grid_error, mse, psnr, style_distance, style_error
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -67,3 +67,16 @@ def test_the_grid_error_sees_what_repeats_with_the_period():
         lines = (torch.arange(128) % period == 0).float()
         assert grid_error(noise + 0.5 * lines) > 3 * plain
         assert grid_error((noise + 0.5 * lines).transpose(2, 3)) > 3 * plain
+
+
+def test_the_grid_error_sees_cells_of_any_sign():
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.rand(2, 3, 16, 32, generator=generator).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    plain = torch.rand(2, 3, 64, 128, generator=generator)
+    assert grid_error(cells) > 10 * grid_error(plain)
+
+
+def test_the_content_error_leaves_colors_free():
+    shapes, other = torch.rand(2, 5, 16, 16), torch.rand(2, 5, 16, 16)
+    assert float(content_error(3 * shapes + 1, shapes)) < 1e-6
+    assert float(content_error(other, shapes)) > 1

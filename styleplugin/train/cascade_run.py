@@ -15,7 +15,7 @@ from styleplugin.errors import UsageError
 from styleplugin.losses import style_error
 from styleplugin.metrics import ssim
 from styleplugin.models.padding import pad_in_channels_last
-from styleplugin.models.pairs import PairModel, PairSpec
+from styleplugin.models.pairs import PairModel, PairSpec, pairing_id
 from styleplugin.registry import blank_pairs, load_model, load_tensors, save_model
 from styleplugin.train.bundles import bundle, join_gates
 from styleplugin.train.cascade import WEIGHTS, CascadeTask, CascadeTrainee
@@ -51,6 +51,7 @@ class CascadeRun(PhasedRun):
             raise UsageError(
                 "SP121", f"The levels were {list(recipe.levels)}; the model has the levels {list(self.start.levels)}."
             )
+        self.identity["start"] = [pairing_id(self.start.pair(level)) for level in self.start.levels]
         self.judge = build_judge(recipe.teacher, self.start.levels[0], self.probes.cpu()).to(self.device)
 
     def begin(self, phase: str) -> CascadeTrainee:

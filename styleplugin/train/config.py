@@ -452,6 +452,14 @@ class BundleRecipe:
     license: str = "unknown"
     """Of the weights, as far as the pictures and the teacher allow."""
 
+    def __post_init__(self) -> None:
+        if self.cascade and any(pair.method != "wct" for pair in self.pairs):
+            raise UsageError(
+                "SP121",
+                "The bundle has a cascade and pairs of AdaIN.",
+                "Leave the cascade out, or bundle pairs of WCT.",
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class MetricRecipe:

@@ -12,10 +12,10 @@ import torch
 
 import styleplugin
 from styleplugin.checkpoint import read_weights
-from styleplugin.errors import Cancelled, UsageError
+from styleplugin.errors import Cancelled, CheckpointError, UsageError
 from styleplugin.losses import style_error
 from styleplugin.models.pairs import PairModel, pairing_id
-from styleplugin.registry import load_model
+from styleplugin.registry import load_model, save_model
 from styleplugin.train import BundleRecipe, CascadeRecipe, read_recipe, recipe_text, run
 from styleplugin.train.cascade import WEIGHTS, CascadeTask, CascadeTrainee
 from styleplugin.train.config import PhaseOptions, TeacherOptions
@@ -157,6 +157,23 @@ def test_R11_a_cascade_says_what_it_lacks(make_cascade, tiny_weights: Path, tmp_
         run(make_cascade(start="kbstyle.200k"), tmp_path / "b", device="cpu")
     with pytest.raises(UsageError, match=r"\[5\].*\[3, 2, 1\]"):
         run(make_cascade(start=f"file:{tiny_weights}", levels=(5,)), tmp_path / "c", device="cpu")
+
+
+def test_R11_a_cascade_needs_pairs_of_wct(make_recipe, make_cascade):
+    with pytest.raises(UsageError, match="pairs of AdaIN"):
+        BundleRecipe(name="a", pairs=(make_recipe(method="adain", level=3),), cascade=make_cascade())
+
+
+@pytest.mark.slow
+def test_R03_a_cascade_does_not_go_on_with_another_start(make_cascade, tiny_weights: Path, tmp_path: Path):
+    recipe = make_cascade(start=f"file:{tiny_weights}")
+    with pytest.raises(Cancelled):
+        run(recipe, tmp_path / "run", device="cpu", should_stop=lambda: any((tmp_path / "run").rglob("decoders-*")))
+    other = PairModel("wct", [load_model(read_weights(tiny_weights))[0].pair(level) for level in (1, 2, 3)])  # type: ignore[operator]
+    other.pair(3).decoder.get_parameter("conv1_1.bias").data += 1
+    save_model(tiny_weights, other, license="MIT")
+    with pytest.raises(CheckpointError, match="start"):
+        run(recipe, tmp_path / "run", device="cpu", resume=True)
 
 
 def test_a_bundle_names_its_cascade_by_file_or_table(make_recipe, make_cascade, tmp_path: Path):
