@@ -6,7 +6,7 @@ their official code. All are means over elements, so that their weights do not d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,14 +72,15 @@ def style_distance(features: Sequence[Tensor], styles: Sequence[Tensor]) -> Tens
     )
 
 
-def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
     """Compare channel means and deviations, relative to the style's own; the weighted mean over levels.
 
     Args:
         seen: Features of the output, (N, C, H, W) for each level.
         wanted: Of the style.
-        weights: Of the levels.
+        weights: Of the levels; by default all count the same.
     """
+    weights = weights or [1.0] * len(seen)
     terms = []
     for weight, a, b in zip(weights, seen, wanted, strict=True):
         (mean, deviation), (wanted_mean, wanted_deviation) = mean_and_deviation(a), mean_and_deviation(b)
@@ -122,6 +123,11 @@ def grid_error(image: Tensor) -> Tensor:
         power = steps.square().mean((1, 2, 3))
         errors.append((power / power.mean(1, keepdim=True).clamp_min(1e-8) - 1).square().mean())
     return torch.stack(errors).sum()
+
+
+def weigh(parts: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict[str, Tensor]:
+    """Return the parts of a loss with their weighted sum as "loss"."""
+    return {"loss": torch.stack([weights[name] * value for name, value in parts.items()]).sum(), **parts}
 
 
 def psnr(error: Tensor) -> Tensor:

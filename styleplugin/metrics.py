@@ -164,7 +164,7 @@ def cells(image: Tensor, period: int = 4) -> float:
     """Return how much the size of the differences of neighbors depends on their place in a period, in percent.
 
     Upsampled cells whose borders show, of any sign: differences are larger at the borders than within. `checkerboard`
-    sees only what repeats with the same sign. The photographs of `docs/benchmarks.md` have 0.4.
+    sees only what repeats with the same sign. The photographs of `docs/benchmarks.md` have 0.3 to 0.4.
 
     Args:
         image: (1, 3, H, W) in [0, 1].

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import content_error, mse, style_error
+from styleplugin.losses import content_error, mse, style_error, weigh
 from styleplugin.models.pairs import Pair, PairModel
 from styleplugin.train.coders import open_end
 from styleplugin.train.teachers import Judge
@@ -68,10 +68,9 @@ class CascadeTask(nn.Module):
             if pair.level in self.levels:
                 seen = self.judge.features(output)
                 parts["content"].append(content_error(seen[place], shapes[place]))
-                parts["style"].append(style_error(seen, wanted, [1.0] * len(seen)))
+                parts["style"].append(style_error(seen, wanted))
                 parts["pixel"].append(mse(pair(own), own))
-        means = {name: torch.stack(values).mean() for name, values in parts.items()}
-        return {"loss": torch.stack([self.weights[name] * value for name, value in means.items()]).sum()} | means
+        return weigh({name: torch.stack(values).mean() for name, values in parts.items()}, self.weights)
 
     def _cascade(self, content: Tensor, style: Tensor) -> Iterator[tuple[Pair, Tensor]]:
         """Yield each pair with the picture it paints from that of the pair before, deepest first."""

@@ -12,8 +12,6 @@ from torch import Tensor
 from styleplugin import zoo
 from styleplugin.checkpoint import read_weights
 from styleplugin.errors import UsageError
-from styleplugin.losses import style_error
-from styleplugin.metrics import ssim
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.pairs import PairModel, PairSpec, pairing_id
 from styleplugin.registry import blank_pairs, load_model, load_tensors, save_model
@@ -21,7 +19,7 @@ from styleplugin.train.bundles import bundle, join_gates
 from styleplugin.train.cascade import WEIGHTS, CascadeTask, CascadeTrainee
 from styleplugin.train.config import CascadeRecipe, PhaseOptions, Recipe
 from styleplugin.train.data import step_generator
-from styleplugin.train.evaluate import evaluate_pair, reconstruction_psnr
+from styleplugin.train.evaluate import evaluate_pair, evaluate_stylization, reconstruction_psnr
 from styleplugin.train.gate import verdict
 from styleplugin.train.logbook import Row
 from styleplugin.train.phases import SHEET, PhasedRun
@@ -71,7 +69,7 @@ class CascadeRun(PhasedRun):
         with self.autocast():
             values = [reconstruction_psnr(trainee.model.pair(level), self.validation, 16) for level in self.levels]
             output = task.stylize(contents, styles).float().clamp(0, 1)
-            figures = self._figures(contents, styles, output)
+            figures = evaluate_stylization(self.judge, contents, styles, output)
         return {"psnr": round(sum(values) / len(values), 3)} | figures, [contents, styles, output]
 
     def mend(self, phase: str, trainee: CascadeTrainee, step: int, steps: int) -> Row:
@@ -101,7 +99,7 @@ class CascadeRun(PhasedRun):
         task = self.task(CascadeTrainee(_copy(model).to(self.device), self.levels), self.recipe.phase(self.phases[-1]))
         batches = zip(contents.split(SHEET), styles.split(SHEET), strict=True)
         outputs = torch.cat([task.stylize(*batch).clamp(0, 1) for batch in batches])
-        card = self.evaluated(self._figures(contents, styles, outputs))
+        card = self.evaluated(evaluate_stylization(self.judge, contents, styles, outputs))
         pairs = {str(level): self._pair_card(level, evaluate_pair(model.pair(level), images)) for level in model.levels}
         save_model(self.out / PAIRS, model, license=self.recipe.license, card={"pairs": pairs, "cascade": card})
         bundle([self.out / PAIRS], target, self.recipe.license, name=self.recipe.name)
@@ -112,14 +110,6 @@ class CascadeRun(PhasedRun):
         gates = {"alone": before, "in the row": after} if "gate" in before else {"in the row": after}
         self.log.write(event="pair", level=level, **metrics)
         return before | {"metrics": metrics, "gate": join_gates(gates)}
-
-    def _figures(self, contents: Tensor, styles: Tensor, outputs: Tensor) -> dict[str, float]:
-        """Return how (N, 3, H, W) pictures are stylized."""
-        errors = []
-        for output, style in zip(outputs.split(SHEET), styles.split(SHEET), strict=True):
-            seen = self.judge.features(output)
-            errors.append(style_error(seen, self.judge.features(style), [1.0] * len(seen)))
-        return {"style": round(float(torch.stack(errors).mean()), 4), "ssim": round(ssim(contents, outputs), 4)}
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
-from styleplugin.losses import feature_distance
+from styleplugin.losses import feature_distance, weigh
 from styleplugin.models.layers import Conv3x3
 from styleplugin.models.vgg import Decoder, Encoder
 from styleplugin.train.pruned import PrunedCoder
@@ -180,5 +180,4 @@ class DistillTask(nn.Module):
 
     def weigh(self, parts: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
         """Add the weighted sum as "loss" to the named losses that there are."""
-        present = {name: value for name, value in parts.items() if value is not None}
-        return {"loss": torch.stack([self.weights[name] * value for name, value in present.items()]).sum()} | present
+        return weigh({name: value for name, value in parts.items() if value is not None}, self.weights)

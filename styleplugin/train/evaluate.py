@@ -10,14 +10,19 @@ from torch import Tensor
 
 from styleplugin.errors import UsageError
 from styleplugin.images.small import read_image
-from styleplugin.losses import psnr
+from styleplugin.losses import psnr, style_error
+from styleplugin.metrics import ssim
 from styleplugin.models.pairs import Pair
 from styleplugin.train.prune import dead_fraction
 from styleplugin.train.sources import SUFFIXES
+from styleplugin.train.teachers import Judge
+
+BATCH = 8
+"""Pictures that are looked at together."""
 
 
 @torch.no_grad()
-def reconstruction_psnr(reconstruct: Callable[[Tensor], Tensor], images: Tensor, batch: int = 8) -> float:
+def reconstruction_psnr(reconstruct: Callable[[Tensor], Tensor], images: Tensor, batch: int = BATCH) -> float:
     """Return the mean over pictures of the PSNR between (N, 3, H, W) images and their clamped reconstructions."""
     errors = [(reconstruct(part).float().clamp(0, 1) - part).square().mean((1, 2, 3)) for part in images.split(batch)]
     return psnr(torch.cat(errors)).mean().item()
@@ -31,6 +36,15 @@ def evaluate_pair(pair: Pair, images: Tensor) -> dict[str, float]:
         "dead_encoder": dead_fraction(pair.encoder, images),
         "dead_decoder": dead_fraction(pair.decoder, pair.encoder(images)),
     }
+
+
+@torch.no_grad()
+def evaluate_stylization(judge: Judge, contents: Tensor, styles: Tensor, outputs: Tensor) -> dict[str, float]:
+    """Return "style", the distance of (N, 3, H, W) outputs to their styles, and "ssim", that to their contents."""
+    errors = []
+    for output, style in zip(outputs.split(BATCH), styles.split(BATCH), strict=True):
+        errors.append(style_error(judge.features(output), judge.features(style)))
+    return {"style": round(float(torch.stack(errors).mean()), 4), "ssim": round(ssim(contents, outputs), 4)}
 
 
 def sample_psnr(reconstruct: Callable[[Tensor], Tensor], folder: str | Path, side: int = 512) -> dict[str, float]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import content_error, grid_error, mse, style_error
+from styleplugin.losses import content_error, grid_error, mse, style_error, weigh
 from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
 from styleplugin.train.teachers import Judge
 
@@ -72,7 +72,7 @@ class KBTask(nn.Module):
             with torch.no_grad():
                 taught = self.teacher.trace(contents, styles)
             parts |= self._distilled(trace, taught)
-        return {"loss": torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()} | parts
+        return weigh(parts, self.weights)
 
     def _distilled(self, trace: KBTrace, taught: KBTrace) -> dict[str, Tensor]:
         """Compare a student with its teacher, through one embedding for both mirrored stages."""

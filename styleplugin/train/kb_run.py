@@ -8,14 +8,12 @@ from typing import Any
 import torch
 
 from styleplugin.checkpoint import TEACHER, read_weights, write_weights
-from styleplugin.losses import style_error
-from styleplugin.metrics import ssim
 from styleplugin.models.kbstyle import KBModel
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.registry import load_tensors, save_model
 from styleplugin.train.config import KBRecipe, PhaseOptions
 from styleplugin.train.data import step_generator
-from styleplugin.train.evaluate import reconstruction_psnr
+from styleplugin.train.evaluate import evaluate_stylization, reconstruction_psnr
 from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee
 from styleplugin.train.logbook import Row
 from styleplugin.train.phases import SHEET, PhasedRun
@@ -80,12 +78,8 @@ class KBRun(PhasedRun):
         contents, styles = self.held_out_pairs(len(self.validation))
         pairs = zip(contents.split(SHEET), styles.split(SHEET), strict=True)
         outputs = torch.cat([model(content, style).clamp(0, 1) for content, style in pairs])
-        seen, wanted = (self.judge.features(images) for images in (outputs, styles))
-        return {
-            "psnr": round(reconstruction_psnr(model, self.validation, SHEET), 3),
-            "style": round(float(style_error(seen, wanted, [1.0] * len(seen))), 4),
-            "ssim": round(ssim(contents, outputs), 4),
-        }
+        psnr = round(reconstruction_psnr(model, self.validation, SHEET), 3)
+        return {"psnr": psnr} | evaluate_stylization(self.judge, contents, styles, outputs)
 
     def write_part(self, path: Path, phase: str, trainee: KBTrainee, card: dict[str, Any]) -> None:
         """Write the model; the embeddings are dropped."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import feature_distance, mse
+from styleplugin.losses import feature_distance, mse, weigh
 from styleplugin.models.photorealistic import PhotoModel
 
 
@@ -62,7 +62,7 @@ class PhotoTask(nn.Module):
         if last > 0 and self.weights["perceptual"]:
             seen = self.teacher.features(output)  # type: ignore[operator]
             parts["perceptual"] = feature_distance(seen[last : last + 1], taught[last : last + 1])
-        return {"loss": torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()} | parts
+        return weigh(parts, self.weights)
 
     def _unexplained(self, block: int, features: Tensor, taught: Tensor) -> Tensor:
         """Return how far a student's centered features are from the teacher's principal components, 1 for all of it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,16 @@ def picture(seed: int, height: int = 40, width: int = 48) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.uint8(127 + 120 * np.stack(waves, 2))).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def stop_at(phase: str, step: int) -> Callable[[dict], None]:
+    """Ask the process to stop when a line of the log is reached."""
+
+    def on_event(row: dict) -> None:
+        if (row.get("phase"), row.get("step")) == (phase, step) and "loss" in row:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return on_event
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,8 @@ from styleplugin.registry import load_model, save_model
 from styleplugin.train import BundleRecipe, CascadeRecipe, read_recipe, recipe_text, run
 from styleplugin.train.cascade import WEIGHTS, CascadeTask, CascadeTrainee
 from styleplugin.train.config import PhaseOptions, TeacherOptions
+
+from .conftest import stop_at
 
 pytestmark = pytest.mark.filterwarnings("ignore::styleplugin.errors.StylePluginWarning")
 
@@ -137,12 +137,8 @@ def test_R01_a_stopped_cascade_ends_with_the_weights_of_an_uninterrupted_one(
     recipe = make_cascade(start=f"file:{tiny_weights}")
     whole = read_weights(run(recipe, tmp_path / "whole", device="cpu")).sha256
 
-    def stop(row: dict[str, Any]) -> None:
-        if row.get("phase") == "decoders" and row.get("step") == 2 and "loss" in row:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     with pytest.raises(Cancelled):
-        run(recipe, tmp_path / "parts", device="cpu", on_event=stop)
+        run(recipe, tmp_path / "parts", device="cpu", on_event=stop_at("decoders", 2))
     resumed = read_weights(run(recipe, tmp_path / "parts", device="cpu", resume=True))
     assert resumed.sha256 == whole
     model, info = load_model(resumed)

@@ -1,5 +1,3 @@
-import os
-import signal
 from typing import Any
 
 import pytest
@@ -12,6 +10,8 @@ from styleplugin.registry import load_model
 from styleplugin.train import KBRecipe, read_recipe, run
 from styleplugin.train.config import KB_PHASES, PhaseOptions, TeacherOptions
 from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee
+
+from .conftest import stop_at
 
 SPEC = KBSpec(widths=(3, 4, 5), blocks=1)
 PHASE = PhaseOptions(steps=4, batch=4, warmup=2, lr=0.003, encoder=1, decoder=1, code=1, output=1)
@@ -67,12 +67,8 @@ def test_R01_R02_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(mak
     recipe = make_kb_recipe()
     whole = read_weights(run(recipe, tmp_path / "whole", device="cpu")).sha256
 
-    def stop(row: dict[str, Any]) -> None:
-        if row.get("phase") == "small" and row.get("step") == 2 and "loss" in row:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     with pytest.raises(Cancelled):
-        run(recipe, tmp_path / "parts", device="cpu", on_event=stop)
+        run(recipe, tmp_path / "parts", device="cpu", on_event=stop_at("small", 2))
     assert read_weights(run(recipe, tmp_path / "parts", device="cpu", resume=True)).sha256 == whole
 
 

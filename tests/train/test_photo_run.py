@@ -1,7 +1,5 @@
 import hashlib
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ from styleplugin.train.config import PHOTO_PHASES, PhaseOptions, TeacherOptions
 from styleplugin.train.eigenbasis import global_eigenbasis
 from styleplugin.train.photo import PhotoTask, PhotoTrainee, principal_components
 from styleplugin.train.photo_start import start_block
+
+from .conftest import stop_at
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +77,8 @@ def test_a_run_trains_block_after_block_and_writes_a_student(make_photo_recipe, 
 def test_a_stopped_run_goes_on_to_the_same_weights(make_photo_recipe, tmp_path):
     whole = run(make_photo_recipe(), tmp_path / "whole", device="cpu")
 
-    def stop(row):
-        if (row.get("phase"), row.get("step")) == ("block3", 2) and "loss" in row:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     with pytest.raises(Cancelled):
-        run(make_photo_recipe(), tmp_path / "parts", device="cpu", on_event=stop)
+        run(make_photo_recipe(), tmp_path / "parts", device="cpu", on_event=stop_at("block3", 2))
     again = run(make_photo_recipe(), tmp_path / "parts", resume=True, device="cpu")
     assert again.read_bytes() == whole.read_bytes()
 

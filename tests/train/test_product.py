@@ -24,7 +24,8 @@ from styleplugin.registry import load_model, save_model
 from styleplugin.train import BEST, BundleRecipe, EncoderRecipe, Plan, Recipe, read_log, run
 from styleplugin.train.config import DataOptions, GateOptions, PhaseOptions, TeacherOptions
 
-from .test_runner import sha256, stop_at
+from .conftest import stop_at
+from .test_runner import sha256
 
 pytestmark = pytest.mark.slow
 

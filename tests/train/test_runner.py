@@ -2,7 +2,6 @@ import hashlib
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +22,8 @@ from styleplugin.train.evaluate import evaluate_pair, sample_psnr
 from styleplugin.train.pair_run import PairRun
 from styleplugin.train.parts import load_part
 
+from .conftest import stop_at
+
 pytestmark = pytest.mark.slow
 
 SCRIPT = """
@@ -42,16 +43,6 @@ run(recipe, sys.argv[2], resume=True, device="cpu", on_event=report)
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def stop_at(phase: str, step: int) -> Callable[[dict], None]:
-    """Ask the process to stop when a line of the log is reached."""
-
-    def on_event(row: dict) -> None:
-        if (row.get("phase"), row.get("step")) == (phase, step) and "loss" in row:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    return on_event
 
 
 @pytest.fixture(scope="module")
