@@ -80,10 +80,19 @@ def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Seque
         wanted: Of the style.
         weights: Of the levels; by default all count the same.
     """
+    measured = ([mean_and_deviation(level) for level in features] for features in (seen, wanted))
+    return statistics_error(*measured, weights=weights)
+
+
+Statistics = Sequence[tuple[Tensor, Tensor]]
+"""Channel means and deviations for each level, (N, C) each."""
+
+
+def statistics_error(seen: Statistics, wanted: Statistics, weights: Sequence[float] | None = None) -> Tensor:
+    """Do what `style_error` does, for statistics that were measured before."""
     weights = weights or [1.0] * len(seen)
     terms = []
-    for weight, a, b in zip(weights, seen, wanted, strict=True):
-        (mean, deviation), (wanted_mean, wanted_deviation) = mean_and_deviation(a), mean_and_deviation(b)
+    for weight, (mean, deviation), (wanted_mean, wanted_deviation) in zip(weights, seen, wanted, strict=True):
         scale = (wanted_mean.square() + wanted_deviation.square()).mean()
         terms.append(weight * (mse(mean, wanted_mean) + mse(deviation, wanted_deviation)) / scale)
     return torch.stack(terms).sum() / sum(weights)

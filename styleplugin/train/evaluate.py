@@ -10,12 +10,13 @@ from torch import Tensor
 
 from styleplugin.errors import UsageError
 from styleplugin.images.small import read_image
-from styleplugin.losses import psnr, style_error
+from styleplugin.losses import psnr, statistics_error
 from styleplugin.metrics import ssim
 from styleplugin.models.pairs import Pair
 from styleplugin.train.prune import dead_fraction
 from styleplugin.train.sources import SUFFIXES
 from styleplugin.train.teachers import Judge
+from styleplugin.transforms.statistics import mean_and_deviation
 
 BATCH = 8
 """Pictures that are looked at together."""
@@ -41,10 +42,14 @@ def evaluate_pair(pair: Pair, images: Tensor) -> dict[str, float]:
 @torch.no_grad()
 def evaluate_stylization(judge: Judge, contents: Tensor, styles: Tensor, outputs: Tensor) -> dict[str, float]:
     """Return "style", the distance of (N, 3, H, W) outputs to their styles, and "ssim", that to their contents."""
-    errors = []
-    for output, style in zip(outputs.split(BATCH), styles.split(BATCH), strict=True):
-        errors.append(style_error(judge.features(output), judge.features(style)))
-    return {"style": round(float(torch.stack(errors).mean()), 4), "ssim": round(ssim(contents, outputs), 4)}
+
+    def statistics(images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        batches = [[mean_and_deviation(level) for level in judge.features(batch)] for batch in images.split(BATCH)]
+        levels = zip(*batches, strict=True)
+        return [(torch.cat([m for m, _ in level]), torch.cat([d for _, d in level])) for level in levels]
+
+    style = float(statistics_error(statistics(outputs), statistics(styles)))
+    return {"style": round(style, 4), "ssim": round(ssim(contents, outputs), 4)}
 
 
 def sample_psnr(reconstruct: Callable[[Tensor], Tensor], folder: str | Path, side: int = 512) -> dict[str, float]:
