@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from styleplugin import zoo
-from styleplugin.engine.device import is_out_of_memory, pick_device
+from styleplugin.engine.device import is_out_of_memory, keep_freed_memory, pick_device
 from styleplugin.engine.fields import Canvas, Field, extend
 from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.stream import Engine, Measure, OnStep, Stage
@@ -99,6 +99,8 @@ class Stylizer:
         self.model = model
         self.options = options or EngineOptions()
         self.device = pick_device(self.options.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._like = torch.empty(0, device=self.device, dtype=dtype)
         self._method = METHODS[model.method](model, self._like)
         self.macs_per_pixel = sum(stage.macs_per_pixel for stage in self._method.stages)

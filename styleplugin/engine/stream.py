@@ -18,7 +18,7 @@ from styleplugin.engine.fields import Canvas, Computed, Field
 from styleplugin.engine.plan import Plan
 from styleplugin.engine.region import Region, tiles
 from styleplugin.transforms.affine import AffineMap
-from styleplugin.transforms.moments import Moments
+from styleplugin.transforms.moments import BLOCK, Moments
 
 KEEP_MACS = 50.0
 """Multiply-adds per value from which on a map is rather kept in memory than computed again."""
@@ -124,7 +124,7 @@ class Engine:
         self._settle(field)
         load = field.load if isinstance(field, Computed) else field.channels
         side = self._plan.side(load)
-        regions = list(tiles(field.size, int(min(side, max(field.size)))))
+        regions = list(tiles(field.size, int(min(side, max(field.size))), multiple=BLOCK))
         if self._shuffle is not None:
             self._shuffle.shuffle(regions)
         return regions

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from styleplugin.errors import NumericalError, TensorInputError, UsageError
@@ -16,8 +17,10 @@ from styleplugin.transforms.eigen import square_root
 
 DEGENERATE_VARIANCE = 1e-5
 """Variance of a feature under which it counts as constant, in squared feature units."""
-BLOCK = 1 << 13
-"""Positions that are summed in working precision; sums over more of them are merged in float64."""
+BLOCK = 16
+"""Side in cells of the squares whose moments are taken in the features' precision; they are merged in float64. Tiles that
+start at multiples of it cut the squares that the whole picture cuts, and get the same sums."""
+_TINY = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Moments:
     def of(cls, features: Tensor, weights: Tensor | None = None, *, diagonal: bool = False) -> Moments:
         """Measure features.
 
-        Sums are float64 on the CPU, and at least float32 in blocks on other devices; what comes out is float64 on the
-        CPU, so that sums over many tiles lose nothing.
+        Each square is measured about its own mean: whitening divides by small eigenvalues, which float32 sums would blur
+        over many positions or far from zero.
 
         Args:
             features: (N, C, H, W), floating point; all N pictures count as one set of positions.
@@ -49,40 +52,48 @@ class Moments:
         if features.dim() != 4:
             raise TensorInputError("SP220", f"Features must be (N, C, H, W), not {tuple(features.shape)}.")
         n, channels, height, width = features.shape
-        x = features.movedim(1, -1).reshape(-1, channels)
-        if x.dtype not in (torch.float32, torch.float64):
-            x = x.float()
-        if weights is None:
-            blocks = [(block, None) for block in x.split(BLOCK)]
-        else:
+        if features.dtype not in (torch.float32, torch.float64):
+            features = features.float()
+        if weights is not None:
             if weights.dim() != 4 or weights.shape[1:] != (1, height, width):
                 raise TensorInputError(
                     "SP220", f"Weights must be (N, 1, {height}, {width}) like the features, not {tuple(weights.shape)}."
                 )
-            w = weights.to(x).expand(n, 1, height, width).reshape(-1, 1)
-            blocks = list(zip(x.split(BLOCK), w.split(BLOCK), strict=True))
+            weights = weights.to(features).expand(n, 1, height, width)
         total = cls.empty(channels, diagonal=diagonal)
-        for block, weight in blocks:
-            total = total + cls._of_block(block, weight, diagonal=diagonal)
+        for rows, block_height in _parts(height):
+            for cols, block_width in _parts(width):
+                x = features[:, :, rows, cols]
+                w = None if weights is None else weights[:, :, rows, cols]
+                total = total + cls._of_blocks(x, w, (block_height, block_width), diagonal=diagonal)
         return total
 
     @classmethod
-    def _of_block(cls, x: Tensor, w: Tensor | None, *, diagonal: bool) -> Moments:
-        """Measure (n, C) positions with weights (n, 1)."""
-        # In float64 on the CPU: whitening divides by small eigenvalues, which float32 sums would blur.
-        if x.device.type == "cpu":
-            x, w = x.double(), None if w is None else w.double()
+    def _of_blocks(cls, x: Tensor, w: Tensor | None, block: tuple[int, int], *, diagonal: bool) -> Moments:
+        """Measure (N, C, H, W) with weights (N, 1, H, W); the sides of a block divide H and W."""
+        channels, cells = x.shape[1], block[0] * block[1]
+        centers = F.avg_pool2d(x, block)
+        # How a matrix product rounds depends on where it lies in memory. With a multiple of 4 channels all lie alike.
+        lanes = channels if diagonal else -(-channels // 4) * 4
+        centered = x.new_empty(len(x) * centers[0, 0].numel(), cells, lanes)
+        centered[..., channels:] = 0
+        grid = _grid(x, block)
+        torch.sub(grid, _grid(centers, (1, 1)), out=centered[..., :channels].view(grid.shape))
+        means = _wide(centers.movedim(1, -1).flatten(0, -2))
         if w is None:
-            count, mean = float(x.shape[0]), x.mean(0)
-            centered = x - mean
-            weighted = centered
+            weighted, counts = centered, means.new_full((len(means), 1), cells)
         else:
-            count = float(w.sum(dtype=torch.float64))
-            mean = (w * x).sum(0) / max(count, torch.finfo(x.dtype).tiny)
-            centered = x - mean
-            weighted = centered * w
-        scatter = (weighted * centered).sum(0) if diagonal else weighted.T @ centered
-        return cls(count, mean.to("cpu", torch.float64), scatter.to("cpu", torch.float64))
+            weights = _grid(w, block).reshape(-1, cells, 1)
+            weighted, counts = centered * weights, _wide(weights.sum(1))
+        products = (weighted * centered).sum(1) if diagonal else weighted.transpose(1, 2) @ centered
+        scatter = _wide(products, total=True)[..., :channels][:channels]
+        if w is not None:
+            # Their weights draw the means of the blocks away from the centers.
+            steps = _wide(weighted.sum(1)[:, :channels]) / counts.clamp(min=_TINY)
+            means, scatter = means + steps, scatter - _spread(steps, counts, diagonal=diagonal)
+        count = float(counts.sum())
+        mean = (counts * means).sum(0) / max(count, _TINY)
+        return cls(count, mean, scatter + _spread(means - mean, counts, diagonal=diagonal))
 
     @classmethod
     def empty(cls, channels: int, *, diagonal: bool = False) -> Moments:
@@ -146,6 +157,32 @@ class Moments:
                 "SP701", f"The moments of the {what} are not finite.", "Check the weights and the input."
             )
         return self
+
+
+def _parts(length: int) -> list[tuple[slice, int]]:
+    """Cut a side into the part that whole blocks fill and the rest, each with the side of its blocks."""
+    whole = length // BLOCK * BLOCK
+    parts = [(slice(0, whole), BLOCK), (slice(whole, length), length - whole)]
+    return [(part, side) for part, side in parts if part.stop > part.start]
+
+
+def _grid(x: Tensor, block: tuple[int, int]) -> Tensor:
+    """View (N, C, H, W) as (N, rows of blocks, columns of blocks, height and width of a block, C)."""
+    rows, cols = x.shape[2] // block[0], x.shape[3] // block[1]
+    return x.movedim(1, -1).unflatten(2, (cols, block[1])).unflatten(1, (rows, block[0])).transpose(2, 3)
+
+
+def _wide(x: Tensor, *, total: bool = False) -> Tensor:
+    """Return x, or its sum over the blocks, in float64 on the CPU."""
+    if total and x.device.type != "mps":  # which has no float64
+        return x.sum(0, dtype=torch.float64).cpu()
+    x = x.cpu().double()
+    return x.sum(0) if total else x
+
+
+def _spread(steps: Tensor, counts: Tensor, *, diagonal: bool) -> Tensor:
+    """Return the scatter of (blocks, C) steps that count (blocks, 1) times."""
+    return (counts * steps * steps).sum(0) if diagonal else (counts * steps).T @ steps
 
 
 def normalized_weights(weights: Sequence[float]) -> list[float]:

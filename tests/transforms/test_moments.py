@@ -51,9 +51,22 @@ def test_weights_count_positions_by_their_share():
     assert Moments.of(x, weights * 0).count == 0
 
 
-def test_float32_sums_stay_exact_over_more_than_one_block():
-    x = features(1, 2, 3, BLOCK // 2) + 100
-    assert_close(Moments.of(x.float()).covariance(), Moments.of(x).covariance(), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_float32_sums_stay_exact_far_from_zero_and_over_many_blocks(weighted):
+    x = features(1, 2, 40 * BLOCK, 40 * BLOCK) + 100
+    weights = torch.linspace(0, 1, 40 * BLOCK).expand(1, 1, 40 * BLOCK, -1).double() if weighted else None
+    assert_close(Moments.of(x.float(), weights).covariance(), Moments.of(x, weights).covariance(), rtol=1e-5, atol=1e-6)
+
+
+def test_tiles_of_whole_blocks_have_the_sums_of_the_whole():
+    x = features(1, 5, 3 * BLOCK + 5, 4 * BLOCK + 3).float()
+    whole, total = Moments.of(x), Moments.empty(5)
+    for rows in (slice(0, BLOCK), slice(BLOCK, None)):
+        for cols in (slice(0, 2 * BLOCK), slice(2 * BLOCK, None)):
+            total = total + Moments.of(x[:, :, rows, cols])
+    assert total.count == whole.count
+    assert_close(total.mean, whole.mean, rtol=1e-14, atol=1e-14)
+    assert_close(total.scatter, whole.scatter, rtol=1e-12, atol=1e-10)
 
 
 def test_T08_features_are_not_changed_and_any_layout_gives_the_same():
