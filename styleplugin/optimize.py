@@ -24,9 +24,10 @@ from torch import Tensor
 
 from styleplugin.checkpoint import Limits, check_identity, read_weights, write_weights
 from styleplugin.encoders import load_encoder
-from styleplugin.engine.device import is_out_of_memory, pick_device
+from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import extend
 from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
+from styleplugin.engine.memory import is_out_of_memory
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import MaskError, StylePluginWarning, UsageError
 from styleplugin.files import check_target

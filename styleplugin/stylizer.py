@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from styleplugin import zoo
-from styleplugin.engine.device import is_out_of_memory, keep_freed_memory, pick_device
+from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import Canvas, Field, extend
+from styleplugin.engine.memory import is_out_of_memory, keep_freed_memory
 from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.stream import Engine, Measure, OnStep, Stage
 from styleplugin.errors import MaskError, ResourceError, UsageError

@@ -10,7 +10,6 @@ from PIL import Image
 
 import styleplugin
 from styleplugin import zoo
-from styleplugin.engine import device as engine_device
 from styleplugin.engine.fields import extend
 from styleplugin.engine.stream import Engine
 from styleplugin.errors import (
@@ -370,10 +369,6 @@ def test_stylize_and_load_find_models(tiny_weights):
     with pytest.raises(UsageError, match="no option"):
         styleplugin.load("cd-wct.x16", tyle=64)
     assert choose_model(None, STYLE) == zoo.DEFAULT_MODELS["wct"]
-
-
-def test_devices_report_failed_allocations(monkeypatch):
-    assert engine_device.free_memory(torch.device("cpu")) > 1 << 20
 
 
 def test_keep_luminance_changes_colors_alone(wct):

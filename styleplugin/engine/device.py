@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 
 from styleplugin.errors import ResourceError, UsageError
@@ -40,38 +37,3 @@ def pick_device(name: str) -> torch.device:
     if (device.index or 0) >= present.get(device.type, 0):
         raise ResourceError("SP510", f"The device {name!r} is not available here.", "Use --device cpu or auto.")
     return device
-
-
-def free_memory(device: torch.device) -> int:
-    """Return the bytes that can be allocated on a device now, as far as it can be told."""
-    if device.type in ("cuda", "xpu"):
-        backend = getattr(torch, device.type)
-        # What torch holds but does not use counts as free.
-        cached = backend.memory_reserved(device) - backend.memory_allocated(device)
-        return backend.mem_get_info(device)[0] + cached
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30
-
-
-def keep_freed_memory() -> None:
-    """Make the C library keep the buffers that a tile frees for the next tile.
-
-    glibc hands large buffers back at once, and the system clears their pages each time they are taken again. It keeps
-    buffers up to the largest one that was ever freed, 32 MiB at most, and twice as much in all: so one is taken here
-    and freed, untouched. Elsewhere this does nothing.
-    """
-    torch.empty(31 << 20, dtype=torch.uint8)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that an allocation failed, on any device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("not enough memory" in text or "out of memory" in text)

@@ -26,6 +26,16 @@ class Field(Protocol):
     sources: tuple[Field, ...]
     """What it is computed from; none if it is in memory."""
 
+    @property
+    def macs(self) -> float:
+        """Multiply-adds to compute all of it from what is in memory, without rims."""
+        ...
+
+    @property
+    def load(self) -> float:
+        """Values per cell that reading it holds in memory at the widest place."""
+        ...
+
     def read(self, region: Region) -> Tensor:
         """Return the (N, C, h, w) values of a region inside the grid; not to be written to."""
         ...
@@ -35,11 +45,13 @@ class Canvas:
     """A field that is in memory: (N, C, H, W), channels-last."""
 
     sources: tuple[Field, ...] = ()
+    macs = 0.0
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor.contiguous(memory_format=torch.channels_last)
         self.size = (tensor.shape[2], tensor.shape[3])
         self.channels = tensor.shape[1]
+        self.load = float(self.channels)
         self.like = tensor[:, :, :0]
 
     def read(self, region: Region) -> Tensor:
@@ -58,26 +70,28 @@ class Computed:
             self._sizes.append(operation.output_size(self._sizes[-1]))
         self.size = self._sizes[-1]
         self.channels = operations[-1].out_channels
-        self._in_channels = source.channels
         self.like = source.like
         self.kept: Tensor | None = None
+        self.readers = 0
+        """How many fields are computed from it."""
+        _count_reader(self)
 
     @property
     def macs(self) -> float:
-        """Multiply-adds of the whole field, without rims."""
-        return sum(op.macs * h * w for op, (h, w) in zip(self.operations, self._sizes[1:], strict=True))
+        """Multiply-adds of its operations, and of its source's if that is not kept."""
+        if self.kept is not None:
+            return 0.0
+        own = sum(op.macs * h * w for op, (h, w) in zip(self.operations, self._sizes[1:], strict=True))
+        return own + self.sources[0].macs
 
     @property
     def load(self) -> float:
-        """Values per output cell at the widest place, input included: what a tile must hold in memory."""
-        channels = [self._in_channels, *(op.out_channels for op in self.operations)]
-        values = max(c * h * w for c, (h, w) in zip(channels, self._sizes, strict=True))
+        """Values per cell at the widest place, the source included."""
+        if self.kept is not None:
+            return float(self.channels)
+        per_cell = [self.sources[0].load, *(op.out_channels for op in self.operations)]
+        values = max(c * h * w for c, (h, w) in zip(per_cell, self._sizes, strict=True))
         return values / (self.size[0] * self.size[1])
-
-    def buffer(self) -> Tensor:
-        """Allocate memory for the complete field."""
-        shape = (self.like.shape[0], self.channels, *self.size)
-        return torch.empty(shape, dtype=self.like.dtype, device=self.like.device, memory_format=torch.channels_last)
 
     def keep(self, tensor: Tensor) -> None:
         """Take the complete field; its source is let go."""
@@ -116,11 +130,28 @@ class Joined:
         self.size = first.size
         self.channels = first.channels + (second.channels if kind == "stack" else 0)
         self.like = first.like
+        _count_reader(self)
+
+    @property
+    def macs(self) -> float:
+        """Multiply-adds of both, as far as they are not kept."""
+        return sum(source.macs for source in self.sources)
+
+    @property
+    def load(self) -> float:
+        """Values per cell at the widest place: the joined ones and those of a source."""
+        return self.channels + max(source.load for source in self.sources)
 
     def read(self, region: Region) -> Tensor:
         """Compute a region from both."""
         first, second = (source.read(region) for source in self.sources)
         return first + second if self.kind == "add" else torch.cat([first, second], 1)
+
+
+def _count_reader(field: Field) -> None:
+    for source in field.sources:
+        if isinstance(source, Computed):
+            source.readers += 1
 
 
 def _read_beyond(source: Field, region: Region) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from styleplugin.engine.device import free_memory
+from styleplugin.engine.memory import free_memory
 from styleplugin.errors import ResourceError
 from styleplugin.options import MIN_TILE, TILE_MULTIPLE, EngineOptions
 

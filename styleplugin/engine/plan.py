@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from styleplugin.engine.device import TILES, free_memory
+from styleplugin.engine.device import TILES
+from styleplugin.engine.memory import free_memory
 from styleplugin.errors import ResourceError
 from styleplugin.options import MIN_TILE, TILE_MULTIPLE, EngineOptions
 

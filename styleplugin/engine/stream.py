@@ -7,6 +7,7 @@ same way. With one tile this is the plain run of the network, and nothing is com
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
@@ -15,13 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleplugin.engine.fields import Canvas, Computed, Field
+from styleplugin.engine.memory import Arena
 from styleplugin.engine.plan import Plan
 from styleplugin.engine.region import Region, tiles
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import BLOCK, Moments
 
 KEEP_MACS = 50.0
-"""Multiply-adds per value from which on a map is rather kept in memory than computed again."""
+"""Multiply-adds that take as long as writing a value to memory and reading it again."""
+RIM = 12.0
+"""Cells of a map that a tile needs around its own, on all four sides together."""
 
 OnStep = Callable[[float, float, str], None]
 """Called after every tile with (done, total, name of the stage); raise `Cancelled` in it to stop the run."""
@@ -60,6 +64,7 @@ class Engine:
         self._total, self._done = total_macs, 0.0
         self._on_step = on_step
         self._shuffle = shuffle
+        self._arena = Arena()
         self.stage_name = ""
 
     def run(
@@ -84,15 +89,18 @@ class Engine:
                 try:
                     fields[i] = steps.send(affine)
                 except StopIteration as end:
-                    fields[i], ended = Canvas(self.complete(end.value)), True
+                    fields[i], ended = end.value, True
             point += 1
-        return fields  # type: ignore[return-value]  # all are canvases now
+        runs.clear()
+        return [Canvas(self.complete(fields.pop(0))) for _ in range(len(fields))]
 
     def measure(self, field: Field, measure: Measure) -> Moments:
         """Return the moments of a field; the field is kept on the way if it is small."""
         total = Moments.empty(field.channels, diagonal=measure.diagonal)
         weights = measure.at(field.size)
-        kept = field.buffer() if isinstance(field, Computed) and self._worth_keeping(field) else None
+        self._settle(field)
+        # What is measured is read once more.
+        kept = self._buffer(field) if isinstance(field, Computed) and self._worth_keeping(field, 1.0) else None
         for region in self._tiles(field):
             values = field.read(region)
             if kept is not None:
@@ -111,36 +119,45 @@ class Engine:
             return field.tensor
         assert isinstance(field, Computed)
         if field.kept is None:
-            output = field.buffer()
-            for region in self._tiles(field):
-                region.of(output).copy_(field.read(region))
-                self._step(field, region)
-            field.keep(output)
+            self._settle(field)
+            self._fill(field)
         assert field.kept is not None
         return field.kept
 
+    def _fill(self, field: Computed) -> None:
+        output = self._buffer(field)
+        for region in self._tiles(field):
+            region.of(output).copy_(field.read(region))
+            self._step(field, region)
+        field.keep(output)
+
+    def _buffer(self, field: Field) -> Tensor:
+        return self._arena.empty((field.like.shape[0], field.channels, *field.size), field.like)
+
     def _tiles(self, field: Field) -> Sequence[Region]:
-        """Make a field's source ready to be read, and return the field's tiles."""
-        self._settle(field)
-        load = field.load if isinstance(field, Computed) else field.channels
-        side = self._plan.side(load)
+        side = self._plan.side(field.load)
         regions = list(tiles(field.size, int(min(side, max(field.size))), multiple=BLOCK))
         if self._shuffle is not None:
             self._shuffle.shuffle(regions)
         return regions
 
     def _settle(self, field: Field) -> None:
+        """Keep what a field is computed from where that takes less time than the rims of its tiles, or a second run."""
         for source in field.sources:
-            if isinstance(source, Computed) and self._worth_keeping(source):
-                self.complete(source)
-            else:
-                self._settle(source)
+            self._settle(source)
+            if isinstance(source, Computed) and self._worth_keeping(source, self._computed_again(source)):
+                self._fill(source)
 
-    def _worth_keeping(self, field: Computed) -> bool:
-        if field.kept is not None:
-            return False
+    def _computed_again(self, source: Computed) -> float:
+        """Return the share of a source that is computed more than once if it is not kept."""
+        if source.readers > 1:
+            return 1.0
+        stride = math.sqrt(self._pixels / (source.size[0] * source.size[1]))
+        return RIM * stride / self._plan.tile if self._plan.tile else 0.0
+
+    def _worth_keeping(self, field: Computed, again: float) -> bool:
         values = field.channels * field.size[0] * field.size[1]
-        return values <= self._plan.keep_floats * self._pixels and field.macs >= KEEP_MACS * values
+        return values <= self._plan.keep_floats * self._pixels and field.macs * again > KEEP_MACS * values
 
     def _step(self, field: Field, region: Region) -> None:
         if self._on_step is None:

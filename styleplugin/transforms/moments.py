@@ -18,8 +18,8 @@ from styleplugin.transforms.eigen import square_root
 DEGENERATE_VARIANCE = 1e-5
 """Variance of a feature under which it counts as constant, in squared feature units."""
 BLOCK = 16
-"""Side in cells of the squares whose moments are taken in the features' precision; they are merged in float64. Tiles that
-start at multiples of it cut the squares that the whole picture cuts, and get the same sums."""
+"""Side in cells of the squares whose moments are taken in the features' precision; they are merged in float64. Tiles
+that start at multiples of it cut the squares that the whole picture cuts, and get the same sums."""
 _TINY = torch.finfo(torch.float64).tiny
 
 
@@ -38,8 +38,8 @@ class Moments:
     def of(cls, features: Tensor, weights: Tensor | None = None, *, diagonal: bool = False) -> Moments:
         """Measure features.
 
-        Each square is measured about its own mean: whitening divides by small eigenvalues, which float32 sums would blur
-        over many positions or far from zero.
+        Each square is measured about its own mean: whitening divides by small eigenvalues, which float32 sums would
+        blur over many positions or far from zero.
 
         Args:
             features: (N, C, H, W), floating point; all N pictures count as one set of positions.

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from styleplugin.engine.device import is_out_of_memory, pick_device
+from styleplugin.engine.device import pick_device
 from styleplugin.engine.plan import WHOLE, Plan, make_plan
 from styleplugin.errors import ResourceError, UsageError
 from styleplugin.options import MIN_TILE, EngineOptions
@@ -50,10 +50,3 @@ def test_devices_are_checked():
         pick_device("gpu")
     with pytest.raises(ResourceError, match="not available"):
         pick_device("cuda:99")
-
-
-def test_only_failed_allocations_count_as_out_of_memory():
-    assert is_out_of_memory(torch.OutOfMemoryError("x"))
-    assert is_out_of_memory(MemoryError())
-    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 byte"))
-    assert not is_out_of_memory(RuntimeError("shape mismatch"))

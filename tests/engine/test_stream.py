@@ -183,6 +183,7 @@ def test_a_kept_field_lets_its_source_go(make_pair):
     Engine(Plan(CPU, 64, 12.0), picture_size=(64, 64)).measure(field, Measure())
     assert field.kept is not None
     assert field.sources == ()
+    assert field.macs == 0
 
 
 def test_M06_cancel_stops_at_the_next_tile_and_progress_grows(models):
