@@ -155,7 +155,9 @@ class Stylizer:
             code = []
             for stage in self._method.stages:
                 engine.stage_name = f"style {stage.name}"
-                code.append(tuple(engine.measure(features, measure) for features in stage.style_features(canvas)))
+                # Deeper features are computed from shallower ones, which are kept once they are measured.
+                shallow_first = stage.style_features(canvas)[::-1]
+                code.append(tuple(engine.measure(field, measure, last=True) for field in shallow_first)[::-1])
             return tuple(code)
 
         code = self._with_smaller_tiles(run, canvas.size, 1, notes.append)
@@ -338,14 +340,15 @@ class Stylizer:
                     content, style = measured(features), shot.code[place][point]
                     strength = shot.options.strength
                     if blends:
-                        own = measured([stage.style_features(canvas)[point] for canvas in inputs])
+                        own = measured([stage.style_features(canvas)[point] for canvas in inputs], last=True)
                         style, strength = mix_moments([own, style], [1 - strength, strength]), 1.0
                     full = self._method.solve(point, content, style, shot.options)
                     solved[place, point] = full.blend(strength)
                 return solved[place, point]
 
-            def measured(features: Sequence[Field]) -> Moments:
-                moments = [engine.measure(f, measure) for f, measure in zip(features, measures, strict=True)]
+            def measured(features: Sequence[Field], *, last: bool = False) -> Moments:
+                parts = zip(features, measures, strict=True)
+                moments = [engine.measure(field, measure, last=last) for field, measure in parts]
                 return sum(moments[1:], moments[0])
 
             for place, stage in stages:

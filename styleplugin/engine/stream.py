@@ -94,13 +94,20 @@ class Engine:
         runs.clear()
         return [Canvas(self.complete(fields.pop(0))) for _ in range(len(fields))]
 
-    def measure(self, field: Field, measure: Measure) -> Moments:
-        """Return the moments of a field; the field is kept on the way if it is small."""
+    def measure(self, field: Field, measure: Measure, *, last: bool = False) -> Moments:
+        """Return the moments of a field; the field is kept on the way if it is read again and that saves time.
+
+        Args:
+            field: Kept or not.
+            measure: How moments are taken.
+            last: Whether only fields that are described already read it again.
+        """
         total = Moments.empty(field.channels, diagonal=measure.diagonal)
         weights = measure.at(field.size)
         self._settle(field)
-        # What is measured is read once more.
-        kept = self._buffer(field) if isinstance(field, Computed) and self._worth_keeping(field, 1.0) else None
+        kept = None
+        if isinstance(field, Computed) and self._worth_keeping(field, float(not last or field.readers > 0)):
+            kept = self._buffer(field)
         for region in self._tiles(field):
             values = field.read(region)
             if kept is not None:
