@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from styleplugin.engine.fields import Canvas, Computed, extend, through
+from styleplugin.engine.memory import Arena
 from styleplugin.engine.operations import compile_layers
 from styleplugin.engine.plan import WHOLE, Plan
 from styleplugin.engine.region import Region, Span, tiles
@@ -21,6 +22,7 @@ from styleplugin.methods.kbstyle import KBStyle
 from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
 from styleplugin.models.pairs import PairModel
+from styleplugin.models.vgg import Encoder, student_spec
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.moments import Moments
 from styleplugin.transforms.wct import zca_map
@@ -184,6 +186,32 @@ def test_a_kept_field_lets_its_source_go(make_pair):
     assert field.kept is not None
     assert field.sources == ()
     assert field.macs == 0
+
+
+def test_a_map_on_the_way_is_kept_where_rims_or_a_second_reader_cost_more(monkeypatch):
+    kept = []
+    empty = Arena.empty
+    monkeypatch.setattr(Arena, "empty", lambda arena, shape, like: kept.append(shape[1:]) or empty(arena, shape, like))
+    operations = compile_layers(Encoder(student_spec(3)).layers(), torch.empty(0))
+    half, quarter = (16, 128, 128), (32, 64, 64)  # after the first and the second pooling
+
+    def shapes(tile, *, readers=1, keep_floats=12.0, last=False):
+        kept.clear()
+        field = through(Canvas(picture(256, 256, dtype=torch.float32)), operations)
+        pooled = field.sources[0].sources[0]
+        pooled.readers = readers
+        assert (pooled.channels, *pooled.size) == half
+        engine = Engine(Plan(CPU, tile, keep_floats), picture_size=(256, 256))
+        engine.measure(field, Measure(), last=last)
+        return kept
+
+    features = (64, 64, 64)
+    assert shapes(384) == [quarter, features]
+    assert shapes(64) == [half, quarter, features]
+    assert shapes(384, readers=2) == [half, quarter, features]
+    assert shapes(384, last=True) == [quarter]
+    assert shapes(WHOLE) == [features]
+    assert shapes(384, keep_floats=1.0) == []
 
 
 def test_M06_cancel_stops_at_the_next_tile_and_progress_grows(models):
