@@ -5,7 +5,7 @@ Source: Chan, Golub, LeVeque 1983 for the merging of means and scatters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,8 @@ DEGENERATE_VARIANCE = 1e-5
 BLOCK = 16
 """Side in cells of the squares whose moments are taken in the features' precision; they are merged in float64. Tiles
 that start at multiples of it cut the squares that the whole picture cuts, and get the same sums."""
+_BAND = 1 << 15
+"""Positions that are measured together: few enough that what is made of them stays small."""
 _TINY = torch.finfo(torch.float64).tiny
 
 
@@ -61,8 +63,8 @@ class Moments:
                 )
             weights = weights.to(features).expand(n, 1, height, width)
         total = cls.empty(channels, diagonal=diagonal)
-        for rows, block_height in _parts(height):
-            for cols, block_width in _parts(width):
+        for rows, block_height in _parts(height, _BAND // width):
+            for cols, block_width in _parts(width, width):
                 x = features[:, :, rows, cols]
                 w = None if weights is None else weights[:, :, rows, cols]
                 total = total + cls._of_blocks(x, w, (block_height, block_width), diagonal=diagonal)
@@ -159,11 +161,16 @@ class Moments:
         return self
 
 
-def _parts(length: int) -> list[tuple[slice, int]]:
-    """Cut a side into the part that whole blocks fill and the rest, each with the side of its blocks."""
-    whole = length // BLOCK * BLOCK
-    parts = [(slice(0, whole), BLOCK), (slice(whole, length), length - whole)]
-    return [(part, side) for part, side in parts if part.stop > part.start]
+def _parts(length: int, longest: int) -> Iterator[tuple[slice, int]]:
+    """Cut a side into parts of whole blocks, of `longest` cells at most where that is a block, and a rest.
+
+    Yields each part with the side of its blocks.
+    """
+    whole, step = length // BLOCK * BLOCK, max(1, longest // BLOCK) * BLOCK
+    for start in range(0, whole, step):
+        yield slice(start, min(start + step, whole)), BLOCK
+    if whole < length:
+        yield slice(whole, length), length - whole
 
 
 def _grid(x: Tensor, block: tuple[int, int]) -> Tensor:
