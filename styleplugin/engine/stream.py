@@ -2,7 +2,7 @@
 
 A stage is a coroutine on fields. It yields the features of a transform point; the engine measures them tile by tile and
 sends back the affine map that was solved from their moments. Whatever a stage returns is computed tile by tile in the
-same way. With one tile this is the plain run of the network, and nothing is computed twice.
+same way. With one tile this is the plain run of the network.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ class Engine:
                 except StopIteration as end:
                     fields[i], ended = end.value, True
             point += 1
+        # An output lets go of what it is computed from before the next begins.
         runs.clear()
         return [Canvas(self.complete(fields.pop(0))) for _ in range(len(fields))]
 
