@@ -37,8 +37,9 @@ class Moments:
     """Sum of centered outer products, (C, C); or of centered squares, (C,), where only variances are kept."""
 
     @classmethod
+    @torch.no_grad()
     def of(cls, features: Tensor, weights: Tensor | None = None, *, diagonal: bool = False) -> Moments:
-        """Measure features.
+        """Measure features; without gradients.
 
         Each square is measured about its own mean: whitening divides by small eigenvalues, which float32 sums would
         blur over many positions or far from zero.
@@ -63,7 +64,7 @@ class Moments:
                 )
             weights = weights.to(features).expand(n, 1, height, width)
         total = cls.empty(channels, diagonal=diagonal)
-        for rows, block_height in _parts(height, _BAND // width):
+        for rows, block_height in _parts(height, _BAND // max(1, width)):
             for cols, block_width in _parts(width, width):
                 x = features[:, :, rows, cols]
                 w = None if weights is None else weights[:, :, rows, cols]

@@ -77,6 +77,20 @@ def test_T08_features_are_not_changed_and_any_layout_gives_the_same():
     assert torch.equal(x, copy)
 
 
+@pytest.mark.parametrize("size", [(0, 4), (4, 0)])
+def test_no_positions_at_all_are_the_zero_of_the_addition(size):
+    some = Moments.of(features(1, 3, 5, 5))
+    assert Moments.of(torch.zeros(1, 3, *size)).count == 0
+    assert_close((Moments.of(torch.zeros(1, 3, *size).double()) + some).scatter, some.scatter)
+
+
+def test_features_that_are_trained_are_measured_without_gradients():
+    x = features(1, 3, 20, 20)
+    moments = Moments.of(x.clone().requires_grad_())
+    assert not moments.scatter.requires_grad
+    assert_close(moments.scatter, Moments.of(x).scatter)
+
+
 @pytest.mark.parametrize(("shape", "weights"), [((3, 4, 4), None), ((1, 3, 4, 4), (1, 1, 4, 5))])
 def test_wrong_shapes_are_refused(shape, weights):
     with pytest.raises(TensorInputError, match="must be"):
