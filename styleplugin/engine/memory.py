@@ -55,8 +55,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Arena:
     """Gives maps memory, that of maps which are gone where it fits.
 
-    A large buffer is new memory for a CPU's system, which clears it page by page as it is written first; that takes as
-    long as a layer. One arena serves one run, so nothing is held on to afterwards.
+    A large buffer is new memory for a CPU's system, which clears it page by page as it is written first. One arena
+    serves one run, so nothing is held on to afterwards.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Arena:
 
 
 def _pages(size: int) -> np.ndarray:
-    """Take new memory, in huge pages where Linux has them on request: they are cleared ten times as fast."""
+    """Take new memory, in huge pages where Linux has them on request: there are fewer of them to hand out."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.empty(size, np.uint8)
     try:
