@@ -48,7 +48,7 @@ def test_the_front_matter_names_the_app_and_the_gradio_we_test_with(space: Path)
 def test_the_requirements_are_those_of_the_package(space: Path):
     tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert (space / "requirements.txt").read_text().split() == project["dependencies"]
+    assert (space / "requirements.txt").read_text().splitlines() == project["dependencies"]
 
 
 @pytest.mark.slow
