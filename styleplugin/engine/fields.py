@@ -172,15 +172,17 @@ def _read_beyond(source: Field, region: Region) -> Tensor:
 
 
 def _continue(x: Tensor, region: Region, size: tuple[int, int], padding: Literal["reflect", "replicate"]) -> None:
-    """Set the first row and column beyond each edge of a grid of `size` that a region reaches over."""
+    """Set what lies beyond each edge of a grid of `size` that a region reaches over: padding, and then zeros."""
     step = 2 if padding == "reflect" else 1
     for dim, span, length in ((3, region.cols, size[1]), (2, region.rows, size[0])):
         if span.start < 0:
             edge = -span.start
             x.select(dim, edge - 1).copy_(x.select(dim, edge - 1 + step))
+            x.narrow(dim, 0, edge - 1).zero_()
         if span.stop > length:
             edge = length - span.start
             x.select(dim, edge).copy_(x.select(dim, edge - step))
+            x.narrow(dim, edge + 1, span.stop - length - 1).zero_()
 
 
 def through(source: Field, operations: Sequence[Operation]) -> Field:

@@ -1,20 +1,24 @@
 """The layers of a network as operations on regions.
 
-An operation says which region of its input a region of its output needs, and computes exactly that region. At the edges
-of the picture the input is padded as the layer pads it; at the edges of a tile there is real context instead. So a tile
-costs no more than its own cells and the thinnest possible rim, and equals the whole picture's run.
+An operation says which region of its input a region of its output needs, and computes that region; those that work in
+blocks of cells compute the blocks it lies in. At the edges of the picture the input is padded as the layer pads it; at
+the edges of a tile there is real context instead. So a tile costs little more than its own cells, and equals the whole
+picture's run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from styleplugin.engine.last_layer import LastLayerKernel
 from styleplugin.engine.region import Region, Span
+from styleplugin.engine.winograd import STEP, WinogradKernel
 from styleplugin.models.layers import BilinearUpsample2x, Conv1x1, Conv3x3, MaxPool2x2, ResidualBlock, Upsample2x
 from styleplugin.models.vgg import Preprocess
 from styleplugin.transforms.affine import AffineMap
@@ -91,7 +95,9 @@ class Convolution:
     ) -> None:
         self.out_channels = weight.shape[0]
         self.macs = float(weight.numel())
-        self._kernel = Kernel(weight, bias, relu=relu, stride=(stride, stride), groups=groups, like=like)
+        self._kernel: Callable[[Tensor], Tensor] = Kernel(
+            weight, bias, relu=relu, stride=(stride, stride), groups=groups, like=like
+        )
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size
@@ -101,6 +107,43 @@ class Convolution:
 
     def run(self, x: Tensor, region: Region) -> Tensor:
         return self._kernel(x)
+
+
+class WinogradConvolution:
+    """3x3 convolution with reflection padding in blocks of 4x4 cells, which lie alike for every region."""
+
+    padding: Literal["reflect", "replicate"] = "reflect"
+
+    def __init__(self, kernel: WinogradKernel) -> None:
+        self.kernel, self.out_channels, self.macs = kernel, kernel.out_channels, kernel.macs
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size
+
+    def need(self, span: Span) -> Span:
+        blocks = _in_blocks(span)
+        return Span(blocks.start - 1, blocks.stop + 1)
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        return region.relative_to(region.map(_in_blocks)).of(self.kernel(x))
+
+
+class PooledWinogradConvolution(WinogradConvolution):
+    """3x3 convolution with reflection padding and 2x2 max-pooling, in blocks of 2x2 cells of the result."""
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size[0] // 2, size[1] // 2
+
+    def need(self, span: Span) -> Span:
+        blocks = _in_blocks(span, STEP // 2)
+        return Span(2 * blocks.start - 1, 2 * blocks.stop + 1)
+
+    def run(self, x: Tensor, region: Region) -> Tensor:
+        return region.relative_to(region.map(partial(_in_blocks, side=STEP // 2))).of(self.kernel(x))
+
+
+def _in_blocks(span: Span, side: int = STEP) -> Span:
+    return Span(span.start // side * side, -(-span.stop // side) * side)
 
 
 class StridedConvolution(Convolution):
@@ -132,6 +175,14 @@ class HighFrequencies(Convolution):
         kernel = torch.full((channels, 1, 3, 3), -1 / 9, dtype=torch.float64)
         kernel[:, :, 1, 1] += 1
         super().__init__(kernel, torch.zeros(channels, dtype=torch.float64), relu=False, groups=channels, like=like)
+
+
+class LastConvolution(Convolution):
+    """3x3 convolution to three channels, compiled."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, like: Tensor) -> None:
+        super().__init__(weight, bias, relu=relu, like=like)
+        self._kernel = LastLayerKernel(weight, bias, relu=relu)
 
 
 class PictureConvolution(Convolution):
@@ -281,6 +332,19 @@ class UpsampledConvolution:
         return output
 
 
+class UpsampledWinogradConvolution(WinogradConvolution):
+    """Nearest upsampling by 2 and a 3x3 convolution in one, in blocks of 4x4 cells of the result."""
+
+    padding: Literal["reflect", "replicate"] = "replicate"
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return 2 * size[0], 2 * size[1]
+
+    def need(self, span: Span) -> Span:
+        blocks = _in_blocks(span)
+        return Span(blocks.start // 2 - 1, blocks.stop // 2 + 1)
+
+
 class BilinearUpsampling:
     """Bilinear upsampling by 2 with half-pixel centers."""
 
@@ -308,7 +372,8 @@ def compile_layers(
     """Turn the layers of a model into operations for `like`'s device and dtype.
 
     A per-position map in front of the first convolution (preprocessing, or `before`) is folded into it, also through a
-    bilinear upsampling, which commutes with it; nearest upsampling merges with the convolution behind it.
+    bilinear upsampling, which commutes with it; nearest upsampling merges with the convolution behind it, max-pooling
+    with a compiled one in front of it.
 
     Args:
         layers: In order.
@@ -325,7 +390,11 @@ def compile_layers(
                     layer.weight[:, :, 0, 0].to("cpu", torch.float64), layer.bias.to("cpu", torch.float64)
                 )
             case MaxPool2x2():
-                operations.append(Pooling(channels))
+                last = operations[-1] if operations else None
+                if type(last) is WinogradConvolution:
+                    operations[-1] = PooledWinogradConvolution(last.kernel.pooled())
+                else:
+                    operations.append(Pooling(channels))
             case BilinearUpsample2x():
                 operations.append(BilinearUpsampling(channels))
             case Upsample2x():
@@ -361,13 +430,20 @@ def _parameters(layer: nn.Conv2d, before: AffineMap | None) -> tuple[Tensor, Ten
 def _convolution(layer: Conv3x3 | Conv1x1, weight: Tensor, bias: Tensor, *, upsample: bool, like: Tensor) -> Operation:
     if isinstance(layer, Conv1x1):
         return PointwiseConvolution(weight, bias, relu=True, like=like)
-    if upsample:
-        return UpsampledConvolution(weight, bias, relu=layer.relu, like=like)
     if layer.stride == (2, 2):
         return StridedConvolution(weight, bias, relu=layer.relu, groups=layer.groups, like=like)
-    if weight.shape[0] == 3 and layer.groups == 1:
+    if layer.groups > 1:
+        return Convolution(weight, bias, relu=layer.relu, groups=layer.groups, like=like)
+    if WinogradKernel.fits(weight, like):
+        kernel = WinogradKernel(weight, bias, relu=layer.relu, doubled=upsample)
+        return UpsampledWinogradConvolution(kernel) if upsample else WinogradConvolution(kernel)
+    if upsample:
+        return UpsampledConvolution(weight, bias, relu=layer.relu, like=like)
+    if LastLayerKernel.fits(weight, like):
+        return LastConvolution(weight, bias, relu=layer.relu, like=like)
+    if weight.shape[0] == 3:
         return PictureConvolution(weight, bias, relu=layer.relu, like=like)
-    return Convolution(weight, bias, relu=layer.relu, groups=layer.groups, like=like)
+    return Convolution(weight, bias, relu=layer.relu, like=like)
 
 
 def segments(operations: Sequence[Operation]) -> list[list[Operation]]:
@@ -377,9 +453,10 @@ def segments(operations: Sequence[Operation]) -> list[list[Operation]]:
     """
     parts: list[list[Operation]] = [[]]
     for operation in operations:
-        if isinstance(operation, (UpsampledConvolution, BilinearUpsampling)) and parts[-1]:
+        finer = isinstance(operation, (UpsampledConvolution, UpsampledWinogradConvolution, BilinearUpsampling))
+        if finer and parts[-1]:
             parts.append([])
         parts[-1].append(operation)
-        if isinstance(operation, (Pooling, StridedConvolution)):
+        if isinstance(operation, (Pooling, PooledWinogradConvolution, StridedConvolution)):
             parts.append([])
     return [part for part in parts if part]

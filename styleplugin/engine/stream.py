@@ -22,9 +22,9 @@ from styleplugin.engine.region import Region, tiles
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import BLOCK, Moments
 
-KEEP_MACS = 50.0
+KEEP_MACS = 20.0
 """Multiply-adds that take as long as writing a value to memory and reading it again."""
-RIM = 12.0
+RIM = 24.0
 """Cells of a map that a tile needs around its own, on all four sides together."""
 
 OnStep = Callable[[float, float, str], None]

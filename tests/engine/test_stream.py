@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from styleplugin import native
 from styleplugin.engine.fields import Canvas, Computed, extend, through
 from styleplugin.engine.memory import Arena
 from styleplugin.engine.operations import compile_layers
@@ -97,6 +98,16 @@ def test_tiles_equal_the_whole_picture_in_float32(models, name):
     whole = stylized(method, content, style, WHOLE)
     for tile in (64, 128):
         assert_close(stylized(method, content, style, tile), whole, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_compiled_code_and_torch_make_the_same_picture(models, name, monkeypatch):
+    content, style = picture(208, 272, dtype=torch.float32), picture(96, 64, seed=1, dtype=torch.float32)
+    compiled = stylized(METHODS[name](models[name], torch.empty(0)), content, style, 128)
+    monkeypatch.setattr(native, "target", lambda: None)
+    method = METHODS[name](models[name], torch.empty(0))
+    assert_close(stylized(method, content, style, 128), compiled, rtol=0, atol=2e-3)
+    assert_close(stylized(method, content, style, WHOLE), compiled, rtol=0, atol=2e-3)
 
 
 @settings(max_examples=12, deadline=None)
@@ -206,10 +217,10 @@ def test_a_map_on_the_way_is_kept_where_rims_or_a_second_reader_cost_more(monkey
         return kept
 
     features = (64, 64, 64)
-    assert shapes(384) == [quarter, features]
-    assert shapes(64) == [half, quarter, features]
-    assert shapes(384, readers=2) == [half, quarter, features]
-    assert shapes(384, last=True) == [quarter]
+    assert shapes(2048) == [quarter, features]
+    assert shapes(384) == [half, quarter, features]
+    assert shapes(2048, readers=2) == [half, quarter, features]
+    assert shapes(2048, last=True) == [quarter]
     assert shapes(WHOLE) == [features]
     assert shapes(384, keep_floats=1.0) == []
 
