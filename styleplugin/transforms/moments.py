@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleplugin.errors import NumericalError, TensorInputError, UsageError
+from styleplugin.transforms import scatter
 from styleplugin.transforms.eigen import square_root
 
 DEGENERATE_VARIANCE = 1e-5
@@ -63,13 +64,21 @@ class Moments:
                     "SP220", f"Weights must be (N, 1, {height}, {width}) like the features, not {tuple(weights.shape)}."
                 )
             weights = weights.to(features).expand(n, 1, height, width)
+        at_once = weights is None and not diagonal and scatter.fits(features)
         total = cls.empty(channels, diagonal=diagonal)
-        for rows, block_height in _parts(height, _BAND // max(1, width)):
+        for rows, block_height in _parts(height, height if at_once else _BAND // max(1, width)):
             for cols, block_width in _parts(width, width):
-                x = features[:, :, rows, cols]
+                x, block = features[:, :, rows, cols], (block_height, block_width)
                 w = None if weights is None else weights[:, :, rows, cols]
-                total = total + cls._of_blocks(x, w, (block_height, block_width), diagonal=diagonal)
+                total = total + (cls._at_once(x, block) if at_once else cls._of_blocks(x, w, block, diagonal=diagonal))
         return total
+
+    @classmethod
+    def _at_once(cls, x: Tensor, block: tuple[int, int]) -> Moments:
+        """Measure (N, C, H, W) with compiled code; the sides of a block divide H and W."""
+        means, scatters = zip(*(scatter.block_scatter(picture, block) for picture in x), strict=True)
+        means = torch.cat(means).double()
+        return cls._merged(means, means.new_full((len(means), 1), block[0] * block[1]), torch.stack(scatters).sum(0))
 
     @classmethod
     def _of_blocks(cls, x: Tensor, w: Tensor | None, block: tuple[int, int], *, diagonal: bool) -> Moments:
@@ -89,14 +98,19 @@ class Moments:
             weights = _grid(w, block).reshape(-1, cells, 1)
             weighted, counts = centered * weights, _wide(weights.sum(1))
         products = (weighted * centered).sum(1) if diagonal else weighted.transpose(1, 2) @ centered
-        scatter = _wide(products, total=True)[..., :channels][:channels]
+        within = _wide(products, total=True)[..., :channels][:channels]
         if w is not None:
             # Their weights draw the means of the blocks away from the centers.
             steps = _wide(weighted.sum(1)[:, :channels]) / counts.clamp(min=_TINY)
-            means, scatter = means + steps, scatter - _spread(steps, counts, diagonal=diagonal)
+            means, within = means + steps, within - _spread(steps, counts, diagonal=diagonal)
+        return cls._merged(means, counts, within, diagonal=diagonal)
+
+    @classmethod
+    def _merged(cls, means: Tensor, counts: Tensor, within: Tensor, *, diagonal: bool = False) -> Moments:
+        """Merge blocks with means (blocks, C), weights (blocks, 1), and the sum of their scatters."""
         count = float(counts.sum())
         mean = (counts * means).sum(0) / max(count, _TINY)
-        return cls(count, mean, scatter + _spread(means - mean, counts, diagonal=diagonal))
+        return cls(count, mean, within + _spread(means - mean, counts, diagonal=diagonal))
 
     @classmethod
     def empty(cls, channels: int, *, diagonal: bool = False) -> Moments:
