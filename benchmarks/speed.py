@@ -2,8 +2,9 @@
 
 python benchmarks/speed.py [--sizes 512x512 3840x2160] [--models cd-wct.x16 cd-adain.x16] [--tile auto] [--repeats 3]
 
-Multiply-adds are counted twice: as the networks define them, 9 per pair of channels; and as they are done, with
-upsampling merged into the convolution behind it. The peak is the rate of one large convolution in the same process.
+Multiply-adds are counted twice: as the networks define them, 9 per pair of channels; and as they are done: Winograd's
+products where convolutions are compiled, and upsampling merged into the convolution behind it. The peak is the rate of
+one large convolution of torch's in the same process.
 """
 
 from __future__ import annotations
