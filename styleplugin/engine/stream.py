@@ -22,7 +22,7 @@ from styleplugin.engine.region import Region, tiles
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import BLOCK, Moments
 
-KEEP_MACS = 20.0
+KEEP_MACS = 50.0
 """Multiply-adds that take as long as writing a value to memory and reading it again."""
 RIM = 24.0
 """Cells of a map that a tile needs around its own, on all four sides together."""

@@ -217,10 +217,10 @@ def test_a_map_on_the_way_is_kept_where_rims_or_a_second_reader_cost_more(monkey
         return kept
 
     features = (64, 64, 64)
-    assert shapes(2048) == [quarter, features]
-    assert shapes(384) == [half, quarter, features]
-    assert shapes(2048, readers=2) == [half, quarter, features]
-    assert shapes(2048, last=True) == [quarter]
+    assert shapes(768) == [quarter, features]
+    assert shapes(64) == [half, quarter, features]
+    assert shapes(768, readers=2) == [half, quarter, features]
+    assert shapes(768, last=True) == [quarter]
     assert shapes(WHOLE) == [features]
     assert shapes(384, keep_floats=1.0) == []
 
