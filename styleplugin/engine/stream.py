@@ -20,7 +20,8 @@ from styleplugin.engine.memory import Arena
 from styleplugin.engine.plan import Plan
 from styleplugin.engine.region import Region, tiles
 from styleplugin.transforms.affine import AffineMap
-from styleplugin.transforms.moments import BLOCK, Moments
+from styleplugin.transforms.blocks import BLOCK, Blocks
+from styleplugin.transforms.moments import Moments
 
 KEEP_MACS = 50.0
 """Multiply-adds that take as long as writing a value to memory and reading it again."""
@@ -103,7 +104,7 @@ class Engine:
             measure: How moments are taken.
             last: Whether only fields that are described already read it again.
         """
-        total = Moments.empty(field.channels, diagonal=measure.diagonal)
+        blocks = Blocks(field.like, field.channels, field.size, diagonal=measure.diagonal)
         weights = measure.at(field.size)
         self._settle(field)
         kept = None
@@ -113,13 +114,12 @@ class Engine:
             values = field.read(region)
             if kept is not None:
                 region.of(kept).copy_(values)
-            total = total + Moments.of(
-                values, None if weights is None else region.of(weights), diagonal=measure.diagonal
-            )
+            corner = (region.rows.start, region.cols.start)
+            blocks.add(values, None if weights is None else region.of(weights), corner=corner)
             self._step(field, region)
         if isinstance(field, Computed) and kept is not None:
             field.keep(kept)
-        return total
+        return Moments(*blocks.merged())
 
     def complete(self, field: Field) -> Tensor:
         """Compute a whole field."""

@@ -250,11 +250,17 @@ class Sums:
     def __add__(self, values: Number | int) -> Sums:
         return Sums(self._code, self._code._at.gep(self._value, [Number.of(self._code, values).value]))
 
-    def add(self, vector: Vector) -> None:
-        """Add a vector to the values from here on."""
-        at, wide = self._code._at, ir.VectorType(ir.DoubleType(), self._code.cpu.lanes)
-        place = at.bitcast(self._value, wide.as_pointer())
-        at.store(at.fadd(at.load(place, align=8), at.fpext(vector.value, wide)), place, align=8)
+    def add(self, vector: Vector, lost: Sums) -> None:
+        """Add a vector to the values from here on, and what rounding takes from these sums to others (TwoSum)."""
+        at = self._code._at
+        wide = ir.VectorType(ir.DoubleType(), self._code.cpu.lanes)
+        here, there = (at.bitcast(place._value, wide.as_pointer()) for place in (self, lost))
+        before, value = at.load(here, align=8), at.fpext(vector.value, wide)
+        total = at.fadd(before, value)
+        share = at.fsub(total, before)
+        rest = at.fadd(at.fsub(before, at.fsub(total, share)), at.fsub(value, share))
+        at.store(total, here, align=8)
+        at.store(at.fadd(at.load(there, align=8), rest), there, align=8)
 
 
 class Vector:

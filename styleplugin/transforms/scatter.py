@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from styleplugin import native
+from styleplugin.transforms.double_double import DoubleDouble
 
 if TYPE_CHECKING:
     from styleplugin.native.code import Code, Number
@@ -20,7 +21,7 @@ def fits(x: Tensor) -> bool:
     return x.stride(1) == 1 and native.fits(x, x.shape[1])
 
 
-def block_scatter(x: Tensor, block: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def block_scatter(x: Tensor, block: tuple[int, int]) -> tuple[Tensor, DoubleDouble]:
     """Return the means of blocks and the sum of their scatters about their own means.
 
     Args:
@@ -28,15 +29,14 @@ def block_scatter(x: Tensor, block: tuple[int, int]) -> tuple[Tensor, Tensor]:
         block: Height and width of a block; they divide H and W.
 
     Returns:
-        Means (blocks, C), float32, and scatter (C, C), float64: summed in float32 within a block, in float64 over the
-        blocks.
+        Means (rows of blocks, columns, C), float32, and scatter (C, C), summed in float32 within a block.
     """
     cpu = native.known_target()
     channels, rows, cols = x.shape[0], x.shape[1] // block[0], x.shape[2] // block[1]
     threads = min(torch.get_num_threads(), rows * cols)
     values = -(-channels * channels // cpu.lanes) * cpu.lanes
-    means = torch.empty(rows * cols, channels)
-    sums = torch.zeros(threads, values, dtype=torch.float64)
+    means = torch.empty(rows, cols, channels)
+    sums = torch.zeros(threads, 2, values, dtype=torch.float64)
     scratch = native.scratch(threads * (channels * block[0] * block[1] + values))
     _kernel()(
         threads,
@@ -44,8 +44,10 @@ def block_scatter(x: Tensor, block: tuple[int, int]) -> tuple[Tensor, Tensor]:
         *(channels, values, rows * cols, cols, *block, x.stride(1), x.stride(2)),
     )
     # What lies below the diagonal is not complete.
-    upper = sums.sum(0)[: channels * channels].view(channels, channels).triu()
-    return means, upper + upper.triu(1).T
+    upper = sums[..., : channels * channels].unflatten(-1, (channels, channels)).triu()
+    high, low = (upper + upper.triu(1).mT).unbind(1)
+    total = DoubleDouble.total(high)
+    return means, DoubleDouble(total.high, total.low + low.sum(0))
 
 
 @cache
@@ -69,7 +71,7 @@ class _Writer:
         # What a thread keeps: a block about its mean, its scatter, and the sum of the scatters.
         self._centered = scratch + code.thread() * (self._channels * self._cells + self._values)
         self._scatter = self._centered + self._channels * self._cells
-        self._sums = sums + code.thread() * self._values
+        self._sums = sums + code.thread() * 2 * self._values
 
     def write(self) -> Callable[..., None]:
         """Write and compile it."""
@@ -78,7 +80,8 @@ class _Writer:
             with self._code.loop(0, self._channels, self._code.cpu.rows) as first:
                 self._multiply(first.at_most(self._channels - self._code.cpu.rows))
             with self._code.loop(0, self._values, self._code.cpu.lanes) as place:
-                (self._sums + place).add((self._scatter + place).load())
+                total = self._sums + place
+                total.add((self._scatter + place).load(), lost=total + self._values)
         return self._code.compile()
 
     def _center(self, block: Number) -> None:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from styleplugin.errors import NumericalError, TensorInputError, UsageError
+from styleplugin.transforms.blocks import BLOCK
 from styleplugin.transforms.eigen import square_root
-from styleplugin.transforms.moments import BLOCK, Moments, mix_moments, normalized_weights
+from styleplugin.transforms.moments import Moments, mix_moments, normalized_weights
 
 
 def features(*shape: int, seed: int = 0) -> torch.Tensor:
