@@ -14,9 +14,12 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from styleplugin.native import Target, openmp
+from styleplugin.native import Target, openmp, store
 
 _OPENMP = openmp()
+_EFFORT = 3
+_TUNING = {"speed_level": 2, "loop_unrolling": False, "loop_vectorization": False, "slp_vectorization": False}
+"""For LLVM's passes; the loops that matter are written as vectors already."""
 _THREAD, _THREADS = "omp_get_thread_num", "omp_get_num_threads"
 
 llvm.initialize_native_target()
@@ -135,15 +138,14 @@ class Code:
         """
         self._variables.branch(self._start)
         self._at.ret_void()
-        module = llvm.parse_assembly(str(self._module))
+        text = str(self._module)
         machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=self.cpu.name, features=self.cpu.features, opt=3
+            cpu=self.cpu.name, features=self.cpu.features, opt=_EFFORT
         )
-        tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-        tuning.loop_unrolling = tuning.loop_vectorization = tuning.slp_vectorization = False
-        passes = llvm.create_pass_builder(machine, tuning)
-        passes.getModulePassManager().run(module, passes)
-        engine = llvm.create_mcjit_compiler(module, machine)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        key = "\n".join(map(str, (llvm.llvm_version_info, self.cpu, _EFFORT, _TUNING, text)))
+        data = store.kept(key, lambda: _machine_code(text, machine))
+        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
         engine.finalize_object()
         address, arguments = engine.get_function_address("kernel"), ctypes.c_int64 * self._arguments
 
@@ -167,6 +169,16 @@ class Code:
         integer = ir.IntType(32)
         function = self._module.globals.get(name) or ir.Function(self._module, ir.FunctionType(integer, []), name)
         return Number(self, self._at.sext(self._at.call(function, []), self._integer))
+
+
+def _machine_code(text: str, machine: Any) -> bytes:
+    """Compile a module, given as text."""
+    module, tuning = llvm.parse_assembly(text), llvm.create_pipeline_tuning_options()
+    for name, value in _TUNING.items():
+        setattr(tuning, name, value)
+    passes = llvm.create_pass_builder(machine, tuning)
+    passes.getModulePassManager().run(module, passes)
+    return machine.emit_object(module)
 
 
 class Number:
