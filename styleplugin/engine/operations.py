@@ -361,6 +361,8 @@ class BilinearUpsampling:
         return Span((span.start - 1) // 2, span.stop // 2 + 1)
 
     def run(self, x: Tensor, region: Region) -> Tensor:
+        # A part of a larger map would be computed by other code, which rounds differently.
+        x = x.contiguous(memory_format=torch.channels_last)
         doubled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         given = region.map(lambda span: Span(2 * self.need(span).start, 2 * self.need(span).stop))
         return region.relative_to(given).of(doubled)

@@ -26,7 +26,6 @@ _SUMMED = 1 << 18
 _MERGED = 1 << 12
 """Blocks that are merged together, for the same reason."""
 _TINY = torch.finfo(torch.float64).tiny
-_TINY = torch.finfo(torch.float64).tiny
 
 
 class Blocks:
@@ -68,11 +67,8 @@ class Blocks:
         for rows, block_height in _parts(height, height if at_once else _BAND // max(1, width)):
             for cols, block_width in _parts(width, width):
                 part, block = x[:, :, rows, cols], (block_height, block_width)
-                if at_once:
-                    counts, means = torch.tensor(block_height * block_width), self._add_at_once(part, block)
-                else:
-                    w = None if weights is None else weights[:, :, rows, cols]
-                    counts, means = self._add_by_torch(part, w, block)
+                w = None if weights is None else weights[:, :, rows, cols]
+                counts, means = self._add_at_once(part, block) if at_once else self._add_by_torch(part, w, block)
                 row, col = (corner[0] + rows.start) // BLOCK, (corner[1] + cols.start) // BLOCK
                 place = (slice(None), slice(row, row + means.shape[1]), slice(col, col + means.shape[2]))
                 self._counts[place], self._means[place] = counts, means
@@ -88,14 +84,7 @@ class Blocks:
             total += (n * steps * steps).sum(0) if self._diagonal else (n * steps).T @ steps
         return count, mean, total
 
-    def _add_at_once(self, x: Tensor, block: tuple[int, int]) -> Tensor:
-        """Add the scatters of blocks, whose sides divide those of x, with compiled code; return their means."""
-        means, scatters = zip(*(scatter.block_scatter(picture, block) for picture in x), strict=True)
-        for own in scatters:
-            self._scatter = self._scatter + own
-        return torch.stack(means)
-
-    def _add_by_torch(self, x: Tensor, w: Tensor | None, block: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def _add_by_torch(self, x: Tensor, w: Tensor | None, block: tuple[int, int]) -> tuple[float | Tensor, Tensor]:
         """Add the scatters of blocks, whose sides divide those of x; return their weights and means."""
         channels, cells = x.shape[1], block[0] * block[1]
         if w is None:
@@ -117,8 +106,15 @@ class Blocks:
             products = (weighted.transpose(1, 2) @ centered)[:, :channels, :channels]
         for part in products.split(max(1, _SUMMED // products[0].numel())):
             self._scatter = self._scatter + DoubleDouble.total(_wide(part))
-        counts = torch.tensor(cells) if weights is None else _wide(weights.sum(1)).cpu().view(*means.shape[:3], 1)
+        counts = cells if weights is None else _wide(weights.sum(1)).cpu().view(*means.shape[:3], 1)
         return counts, means.cpu()
+
+    def _add_at_once(self, x: Tensor, block: tuple[int, int]) -> tuple[float, Tensor]:
+        """Do the same without weights, with compiled code."""
+        means, scatters = zip(*(scatter.block_scatter(picture, block) for picture in x), strict=True)
+        for own in scatters:
+            self._scatter = self._scatter + own
+        return block[0] * block[1], torch.stack(means)
 
 
 def _precision(x: Tensor) -> torch.dtype:
