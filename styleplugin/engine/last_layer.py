@@ -37,8 +37,8 @@ class LastLayerKernel:
 
     @staticmethod
     def fits(weight: Tensor, like: Tensor) -> bool:
-        """Whether there is a compiler for this device, three outputs, and a vector of inputs."""
-        return weight.shape[0] == _COLORS and native.fits(like, weight.shape[1])
+        """Whether there is a compiler for this device, three outputs, and a vector of inputs in a row of the window."""
+        return weight.shape[0] == _COLORS and native.fits(like, weight.shape[1] * 3)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Convolve (N, I, H, W); the result is channels-last and contiguous."""
@@ -59,7 +59,7 @@ class LastLayerKernel:
 @cache
 def _kernel(relu: bool) -> Callable[..., None]:
     """Compile the convolution for any number of input channels and cells."""
-    code = native.new_code()
+    code = native.new_code(native.known_target())
     lanes = code.cpu.lanes
     x, weight, bias, y = (code.pointer() for _ in range(4))
     inputs, height, width, row_stride = (code.number() for _ in range(4))

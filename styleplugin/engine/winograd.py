@@ -113,7 +113,7 @@ def _used(doubled: bool) -> list[int]:
 @cache
 def _kernel(doubled: bool, relu: bool, side: int) -> Callable[..., None]:
     """Compile the convolution for any number of channels and cells."""
-    return _Writer(native.new_code(), doubled, relu, side).write()
+    return _Writer(native.new_code(native.known_target()), doubled, relu, side).write()
 
 
 class _Writer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,10 @@ class Target:
     rows: int
     """Rows of a matrix that are multiplied together: as many as the registers hold sums of, two vectors each."""
 
+    def narrow(self) -> Target:
+        """Return the same CPU with vectors of half the length, and no more rows than that."""
+        return replace(self, lanes=self.lanes // 2, rows=min(self.rows, self.lanes // 2))
+
 
 @cache
 def target() -> Target | None:
@@ -49,12 +53,12 @@ def target() -> Target | None:
     return None
 
 
-def fits(like: Tensor, channels: int) -> bool:
-    """Whether maps like this one, with so many channels at least, can be left to compiled code."""
+def fits(like: Tensor, values: int) -> bool:
+    """Whether maps like this one can be left to compiled code, where so many values lie next to each other."""
     if like.device.type != "cpu" or like.dtype != torch.float32:
         return False
     cpu = target()
-    return cpu is not None and channels >= cpu.lanes
+    return cpu is not None and values >= cpu.lanes
 
 
 def known_target() -> Target:
@@ -64,11 +68,11 @@ def known_target() -> Target:
     return cpu
 
 
-def new_code() -> Code:
+def new_code(cpu: Target) -> Code:
     """Begin a function for this CPU, where `fits` holds."""
     from styleplugin.native.code import Code
 
-    return Code(known_target())
+    return Code(cpu)
 
 
 def scratch(values: int) -> Tensor:

@@ -13,12 +13,13 @@ from styleplugin import native
 from styleplugin.transforms.double_double import DoubleDouble
 
 if TYPE_CHECKING:
+    from styleplugin.native import Target
     from styleplugin.native.code import Code, Number
 
 
 def fits(x: Tensor) -> bool:
-    """Whether there is a compiler for the device of (N, C, H, W), and a vector of channels."""
-    return x.stride(1) == 1 and native.fits(x, x.shape[1])
+    """Whether there is a compiler for the device of (N, C, H, W), and a vector of channels, be it a narrow one."""
+    return x.stride(1) == 1 and native.fits(x, 2 * x.shape[1])
 
 
 def block_scatter(x: Tensor, block: tuple[int, int]) -> tuple[Tensor, DoubleDouble]:
@@ -32,13 +33,15 @@ def block_scatter(x: Tensor, block: tuple[int, int]) -> tuple[Tensor, DoubleDoub
         Means (rows of blocks, columns, C), float32, and scatter (C, C), summed in float32 within a block.
     """
     cpu = native.known_target()
+    if x.shape[0] < cpu.lanes:
+        cpu = cpu.narrow()
     channels, rows, cols = x.shape[0], x.shape[1] // block[0], x.shape[2] // block[1]
     threads = min(torch.get_num_threads(), rows * cols)
     values = -(-channels * channels // cpu.lanes) * cpu.lanes
     means = torch.empty(rows, cols, channels)
     sums = torch.zeros(threads, 2, values, dtype=torch.float64)
     scratch = native.scratch(threads * (channels * block[0] * block[1] + values))
-    _kernel()(
+    _kernel(cpu)(
         threads,
         *(tensor.data_ptr() for tensor in (x, means, scratch, sums)),
         *(channels, values, rows * cols, cols, *block, x.stride(1), x.stride(2)),
@@ -51,9 +54,9 @@ def block_scatter(x: Tensor, block: tuple[int, int]) -> tuple[Tensor, DoubleDoub
 
 
 @cache
-def _kernel() -> Callable[..., None]:
-    """Compile the sums for any number of channels and cells."""
-    return _Writer(native.new_code()).write()
+def _kernel(cpu: Target) -> Callable[..., None]:
+    """Compile the sums for any number of channels, a vector at least, and any cells."""
+    return _Writer(native.new_code(cpu)).write()
 
 
 class _Writer:

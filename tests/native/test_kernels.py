@@ -99,7 +99,7 @@ def test_what_is_not_a_number_stays_one():
         assert bool(kernel(x).isnan().any())
 
 
-@pytest.mark.parametrize("inputs", [16, 21, 24, 64])
+@pytest.mark.parametrize("inputs", [6, 13, 16, 21, 24, 64])
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (33, 130)])
 @pytest.mark.parametrize("relu", [False, True])
 def test_the_last_layer_is_the_convolution(inputs, size, relu):
@@ -108,9 +108,10 @@ def test_the_last_layer_is_the_convolution(inputs, size, relu):
     assert_close(LastLayerKernel(weight, bias, relu=relu)(x), convolved(x, weight, bias, relu), rtol=0, atol=5e-6)
 
 
-@pytest.mark.parametrize("channels", [16, 19, 24, 64])
+@pytest.mark.parametrize("channels", [8, 10, 16, 19, 24, 64])
 def test_scatters_are_those_of_float64(channels):
     x = features(channels, 48, 33, batch=2) + 3
+    assert scatter.fits(x)
     measured, expected = Moments.of(x), Moments.of(x.double())
     assert measured.count == expected.count
     assert_close(measured.mean, expected.mean, rtol=2e-6, atol=0)

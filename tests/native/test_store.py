@@ -65,7 +65,7 @@ def test_a_function_that_was_compiled_before_is_only_loaded(tmp_path, monkeypatc
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     results = []
     for _ in range(2):
-        function = native.new_code()
+        function = native.new_code(native.known_target())
         function.pointer().store(function.splat(3))
         run, values = function.compile(), native.scratch(64)
         run(1, values.zero_().data_ptr())
