@@ -46,6 +46,8 @@ class Operation(Protocol):
         ...
 
 
+_SIDE = 4
+"""Of a grid that shows whether an operation makes it coarser or finer."""
 # PyTorch's own inductor uses this packing; it is not public, so everything works without it as well.
 _pack: Callable[..., Tensor] | None = getattr(getattr(torch._C, "_nn", None), "mkldnn_reorder_conv2d_weight", None)
 
@@ -455,10 +457,10 @@ def segments(operations: Sequence[Operation]) -> list[list[Operation]]:
     """
     parts: list[list[Operation]] = [[]]
     for operation in operations:
-        finer = isinstance(operation, (UpsampledConvolution, UpsampledWinogradConvolution, BilinearUpsampling))
-        if finer and parts[-1]:
+        side, _ = operation.output_size((_SIDE, _SIDE))
+        if side > _SIDE and parts[-1]:
             parts.append([])
         parts[-1].append(operation)
-        if isinstance(operation, (Pooling, PooledWinogradConvolution, StridedConvolution)):
+        if side < _SIDE:
             parts.append([])
     return [part for part in parts if part]

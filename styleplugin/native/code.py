@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -18,9 +18,12 @@ from styleplugin.native import Target, openmp, store
 
 _OPENMP = openmp()
 _EFFORT = 3
+"""Of LLVM's code generator, 0 to 3."""
 _TUNING = {"speed_level": 2, "loop_unrolling": False, "loop_vectorization": False, "slp_vectorization": False}
 """For LLVM's passes; the loops that matter are written as vectors already."""
 _THREAD, _THREADS = "omp_get_thread_num", "omp_get_num_threads"
+
+P = TypeVar("P", bound="_Place")
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
@@ -216,14 +219,18 @@ class Number:
         return Number(self._code, at.select(at.icmp_signed("<", self.value, limit), self.value, limit))
 
 
-class Pointer:
-    """A place among float32 values in memory."""
+class _Place:
+    """A place in memory; what is added to it counts in values of its kind."""
 
     def __init__(self, code: Code, value: Any) -> None:
         self._code, self._value = code, value
 
-    def __add__(self, values: Number | int) -> Pointer:
-        return Pointer(self._code, self._code._at.gep(self._value, [Number.of(self._code, values).value]))
+    def __add__(self: P, values: Number | int) -> P:
+        return type(self)(self._code, self._code._at.gep(self._value, [Number.of(self._code, values).value]))
+
+
+class Pointer(_Place):
+    """A place among float32 values."""
 
     def load(self) -> Vector:
         """Read a vector."""
@@ -253,14 +260,8 @@ class Pointer:
         return self._code._at.bitcast(self._value, self._code._vector.as_pointer())
 
 
-class Sums:
-    """A place among float64 values in memory, to which vectors are added."""
-
-    def __init__(self, code: Code, value: Any) -> None:
-        self._code, self._value = code, value
-
-    def __add__(self, values: Number | int) -> Sums:
-        return Sums(self._code, self._code._at.gep(self._value, [Number.of(self._code, values).value]))
+class Sums(_Place):
+    """A place among float64 values, to which vectors are added."""
 
     def add(self, vector: Vector, lost: Sums) -> None:
         """Add a vector to the values from here on, and what rounding takes from these sums to others (TwoSum)."""
