@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SAMPLES := docs/images/samples
 
-.PHONY: help stylize app test environment clean
+.PHONY: help stylize app test slow environment clean
 
 help:
 	@echo "make stylize   make the environment and stylize a sample picture"
 	@echo "make test      make the environment and run all checks"
+	@echo "make slow      run the tests that take minutes, and write docs/slow.md"
 	@echo "make app       make the environment and open the page in a browser"
 	@echo "make clean     remove the environment"
 
@@ -26,6 +27,9 @@ test: environment
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 	$(BIN)/pytest -q -n auto
+
+slow: environment
+	$(BIN)/python scripts/slow_tests.py
 
 environment: $(VENV)/ready
 	@mkdir -p out

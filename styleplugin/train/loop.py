@@ -167,7 +167,7 @@ def fit(
             done, late = progress.step == progress.steps, workers.agree(time.monotonic() > deadline)
             stop = workers.agree(stopped.is_set() or should_stop())
             if progress.step % rhythm.log == 0 or done or late or stop:
-                means, skipped = _summarize(window, progress.step)
+                means, skipped = _summarize(window, progress.step, workers)
                 elapsed = time.monotonic() - begin
                 speed = len(window) * stepper.options.batch / elapsed
                 lr = learning_rate(stepper.options, step, progress.steps)
@@ -227,10 +227,10 @@ def measure_speed(
     return count / (time.monotonic() - begin)
 
 
-def _summarize(window: list[dict[str, Tensor]], end: int) -> tuple[dict[str, float], tuple[int, ...]]:
-    """Return the mean losses of the good steps before `end`, and the bad steps; the one place that waits."""
+def _summarize(window: list[dict[str, Tensor]], end: int, workers: Workers) -> tuple[dict[str, float], tuple[int, ...]]:
+    """Return the mean losses of all processes in the good steps before `end`, and the bad steps; here it is waited."""
     names = list(window[0])
-    table = torch.stack([torch.stack([losses[name].float() for name in names]) for losses in window]).cpu()
+    table = workers.average(torch.stack([torch.stack([losses[name].float() for name in names]) for losses in window]))
     bad = table[:, names.index("skipped")] > 0
     means = table[~bad].mean(0) if not bad.all() else table.mean(0)
     skipped = tuple(end - len(window) + int(index) for index in bad.nonzero().flatten())

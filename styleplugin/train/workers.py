@@ -71,6 +71,13 @@ class Workers:
         for gradient, mean in zip(gradients, (flat / self.count).split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
+    def average(self, values: Tensor) -> Tensor:
+        """Return the mean of a float32 tensor over the processes, on the CPU."""
+        values = values.cpu()
+        if self.count > 1:
+            dist.all_reduce(values, group=self._group)
+        return values / self.count
+
     def agree(self, flag: bool) -> bool:
         """Return whether any process says yes."""
         if self.count == 1:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pickle
 import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +16,7 @@ from styleplugin.checkpoint import read_weights
 from styleplugin.encoders import load_encoder
 from styleplugin.errors import Cancelled, OutputError, ResourceError, UsageError, WeightsError
 from styleplugin.registry import load_model, save_model
-from styleplugin.train import BEST, BundleRecipe, EncoderRecipe, Plan, Recipe, read_log, run
+from styleplugin.train import BEST, BundleRecipe, EncoderRecipe, Plan, read_log, run
 from styleplugin.train.config import DataOptions, GateOptions, PhaseOptions, TeacherOptions
 
 from .conftest import stop_at
@@ -243,45 +238,6 @@ def test_a_folder_that_cannot_be_made_is_named(make_recipe, tmp_path: Path):
     with pytest.raises(UsageError, match="cannot be made") as caught:
         run(make_recipe(), tmp_path / "file" / "out", device="cpu")
     assert caught.value.code == "SP144"
-
-
-WORKER = """
-import pickle, sys
-from pathlib import Path
-from styleplugin.train import run
-run(pickle.loads(Path(sys.argv[1]).read_bytes()), sys.argv[2], device="cpu", on_plan=lambda plan: print(plan))
-"""
-
-
-def test_two_processes_train_one_student(make_recipe, tmp_path: Path):
-    recipe: Recipe = make_recipe(validate_every=3)
-    (tmp_path / "recipe").write_bytes(pickle.dumps(recipe))
-    (tmp_path / "train.py").write_text(WORKER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
-    command += [str(tmp_path / "train.py"), str(tmp_path / "recipe"), str(tmp_path / "two")]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("of memory") == 1
-    both, alone = (
-        read_weights(p) for p in (tmp_path / "two" / "pair.safetensors", run(recipe, tmp_path / "one", device="cpu"))
-    )
-    # Half batches whose gradients are averaged: the same up to rounding, which training enlarges.
-    for name, value in alone.tensors.items():
-        torch.testing.assert_close(both.tensors[name], value, rtol=0.05, atol=0.05 * float(value.abs().max()))
-    rows = [json.loads(line) for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()]
-    steps = [(row["phase"], row["step"]) for row in rows if "loss" in row]
-    assert len(steps) == len(set(steps))
-
-
-def test_a_batch_must_be_shared_evenly():
-    from styleplugin.train.workers import Workers
-
-    workers = Workers()
-    workers.check(3)
-    workers.count = 2
-    with pytest.raises(UsageError, match="3 crops"):
-        workers.check(3)
 
 
 def test_pictures_of_the_user_are_enough(data_options: DataOptions, make_recipe, tmp_path: Path):
