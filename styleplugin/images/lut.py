@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,10 @@ PathLike = str | os.PathLike[str]
 MAX_SIZE = 129
 """Most nodes of an axis that a file may have."""
 _MAX_BYTES = 128 << 20
+_LARGEST = 1e9
+"""Of the numbers of a `.cube` file: far from where float32 ends, far beyond every look."""
+_NARROWEST = 1e-6
+"""A domain's least width, as a share of its corners (and of 1): narrower ones are no width in float32."""
 _PIXELS = 1 << 20
 """Pixels that are looked up at once."""
 _COLOR_SPACE = "sRGB, gamma-encoded, full range, in and out"
@@ -138,21 +143,21 @@ def read_cube(path: PathLike) -> LUT:
         if key == "TITLE":
             title = line.strip()[5:].strip().strip('"')
         elif key == "LUT_3D_SIZE":
-            if len(words) != 2 or not words[1].isdigit() or not 2 <= int(words[1]) <= MAX_SIZE:
-                raise _bad(file, f"line {number} is {line.strip()!r}; a size from 2 to {MAX_SIZE} is needed")
-            size = int(words[1])
+            size = _size(words, file, number)
         elif key in corners:
             corners[key] = _numbers(words[1:], file, number)
         elif key.startswith("LUT_1D"):
             raise _bad(file, "it is a 1D table; a 3D table is needed")
         elif key[0].isalpha():
             continue
+        elif len(rows) == MAX_SIZE**3:
+            raise _bad(file, f"it has more than {MAX_SIZE**3} colors, and no size needs more")
         else:
             rows.append(_numbers(words, file, number))
     low, high = corners["DOMAIN_MIN"], corners["DOMAIN_MAX"]
     if not size or len(rows) != size**3:
         raise _bad(file, f"it has {len(rows)} colors, and its size {size} needs {size**3}")
-    if any(a >= b for a, b in zip(low, high, strict=True)):
+    if any(b - a < _NARROWEST * max(1, abs(a), abs(b)) for a, b in zip(low, high, strict=True)):
         raise _bad(file, f"its domain goes from {low} to {high}")
     return LUT(torch.tensor(rows).reshape(size, size, size, 3), title, low, high)
 
@@ -196,6 +201,14 @@ def _hald_identity(level: int) -> Tensor:
     return LUT.identity(level * level).table.reshape(side, side, 3).permute(2, 0, 1)[None]
 
 
+def _size(words: list[str], file: Path, line: int) -> int:
+    # Not `isdigit`, which is true of a superscript; and `int` refuses thousands of digits with an error of its own.
+    size = int(words[1]) if len(words) == 2 and re.fullmatch("[0-9]{1,4}", words[1]) else 0
+    if not 2 <= size <= MAX_SIZE:
+        raise _bad(file, f"line {line} is {' '.join(words)[:60]!r}; a size from 2 to {MAX_SIZE} is needed")
+    return size
+
+
 def _numbers(words: list[str], file: Path, line: int) -> tuple[float, float, float]:
     try:
         red, green, blue = map(float, words)
@@ -203,6 +216,8 @@ def _numbers(words: list[str], file: Path, line: int) -> tuple[float, float, flo
         raise _bad(file, f"line {line} is {' '.join(words)[:60]!r}; three numbers are needed") from None
     if not all(map(math.isfinite, (red, green, blue))):
         raise _bad(file, f"line {line} holds a value that is not finite")
+    if max(map(abs, (red, green, blue))) > _LARGEST:
+        raise _bad(file, f"line {line} holds a value beyond {_LARGEST:g}")
     return red, green, blue
 
 

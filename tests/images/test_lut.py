@@ -117,13 +117,30 @@ def test_other_domains_comments_and_line_ends_are_read(tmp_path):
         ("LUT_1D_SIZE 2\n0 0 0\n1 1 1\n", "1D"),
         ("LUT_3D_SIZE 2\nDOMAIN_MAX 0 0 0\n" + "0 0 0\n" * 8, "domain"),
         ("", "0 colors"),
+        ("LUT_3D_SIZE ²\n", "line 1"),
+        ("LUT_3D_SIZE ٣\n" + "0 0 0\n" * 27, "line 1"),
+        (f"LUT_3D_SIZE {'9' * 5000}\n", "line 1"),
+        ("LUT_3D_SIZE 2\nDOMAIN_MAX 1e-50 1 1\n" + "0 0 0\n" * 8, "domain"),
+        ("LUT_3D_SIZE 2\nDOMAIN_MIN 1e8 0 0\nDOMAIN_MAX 100000001 1 1\n" + "0 0 0\n" * 8, "domain"),
+        ("LUT_3D_SIZE 2\nDOMAIN_MIN -1e39 0 0\n" + "0 0 0\n" * 8, "line 2 holds a value beyond"),
+        ("LUT_3D_SIZE 2\nDOMAIN_MAX 1e39 1 1\n" + "0 0 0\n" * 8, "line 2 holds a value beyond"),
+        ("LUT_3D_SIZE 2\n" + "0 0 0\n" * 7 + "0 1e39 0\n", "line 9 holds a value beyond"),
     ],
 )
 def test_malformed_cube_files_are_refused_with_the_line(tmp_path, text, message):
-    (tmp_path / "bad.cube").write_text(text)
+    (tmp_path / "bad.cube").write_text(text, "utf-8")
     with pytest.raises(InputImageError, match=message) as caught:
         read_cube(tmp_path / "bad.cube")
     assert caught.value.code == "SP240"
+
+
+@pytest.mark.parametrize(("low", "high"), [("0", "1e-5"), ("-1e9", "1e9"), ("0", "65504"), ("0.999998", "1")])
+def test_the_widest_and_narrowest_domains_give_finite_colors(tmp_path, low, high):
+    domain = f"DOMAIN_MIN {low} {low} {low}\nDOMAIN_MAX {high} {high} {high}\n"
+    rows = [f"{r} {g} {b}" for b in (0, 1) for g in (0, 1) for r in (0, 1)]
+    (tmp_path / "edge.cube").write_text("\n".join(["LUT_3D_SIZE 2", domain, *rows]))
+    result = read_cube(tmp_path / "edge.cube").apply(torch.tensor([-1e9, 0.0, 0.5, 1.0, 1e9]).expand(1, 3, 1, 5))
+    assert 0 <= float(result.min()) <= float(result.max()) <= 1
 
 
 @settings(max_examples=100, deadline=None)
