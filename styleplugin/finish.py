@@ -140,8 +140,8 @@ def blended(
         if options.keep_luminance:
             after = with_luminance_of(before, after).clamp(0, 1)
         if share < 1 or where is not None:
-            weight = torch.tensor(share) if where is None else share * where[:, :, rows]
-            after = torch.lerp(before, after, weight.to(after))
+            weight = after.new_tensor(share) if where is None else (share * where[:, :, rows]).to(after)
+            after = torch.lerp(before, after, weight)
         if after is not band:
             band.copy_(after)
         on_band()

@@ -34,8 +34,8 @@ def edge_ssim(a: Tensor, b: Tensor) -> float:
 
     Outlines count, flat regions and colors hardly do.
     """
-    step = torch.tensor([[1.0, 2.0, 1.0]], dtype=torch.float64) / 4
-    rise = torch.tensor([[-1.0, 0.0, 1.0]], dtype=torch.float64)
+    step = torch.tensor([[1.0, 2.0, 1.0]], dtype=torch.float64, device="cpu") / 4
+    rise = torch.tensor([[-1.0, 0.0, 1.0]], dtype=torch.float64, device="cpu")
     kernels = torch.stack([step.T @ rise, rise.T @ step])[:, None]
     x, y = (F.conv2d(luminance(image.clamp(0, 1)).double(), kernels.to(image.device)) for image in (a, b))
     return _similarity(torch.linalg.vector_norm(x, dim=1)[:, None], torch.linalg.vector_norm(y, dim=1)[:, None])
@@ -43,7 +43,7 @@ def edge_ssim(a: Tensor, b: Tensor) -> float:
 
 def _similarity(x: Tensor, y: Tensor) -> float:
     """Return the mean SSIM of two (N, 1, H, W), float64."""
-    line = torch.arange(_SSIM_SIDE, dtype=torch.float64) - _SSIM_SIDE // 2
+    line = torch.arange(_SSIM_SIDE, dtype=torch.float64, device="cpu") - _SSIM_SIDE // 2
     line = torch.exp(-line.square() / (2 * _SSIM_SIGMA**2))
     window = (torch.outer(line, line)[None, None] / line.sum() ** 2).to(x.device)
 
@@ -112,8 +112,10 @@ def patch_distance(output: Tensor, style: Tensor, side: int = 5) -> float:
 def _sliced_distance(a: Tensor, b: Tensor, directions: int = 64, quantiles: int = 512) -> float:
     """Return the sliced Wasserstein-2 distance of two sets of points, (P, D) and (Q, D), along fixed directions."""
     generator = torch.Generator().manual_seed(0)
-    axes = F.normalize(torch.randn(a.shape[1], directions, generator=generator, dtype=torch.float64), dim=0)
-    at = (torch.arange(quantiles, dtype=torch.float64) + 0.5) / quantiles
+    axes = F.normalize(
+        torch.randn(a.shape[1], directions, generator=generator, dtype=torch.float64, device="cpu"), dim=0
+    )
+    at = (torch.arange(quantiles, dtype=torch.float64, device="cpu") + 0.5) / quantiles
     sorted_values = [(points.cpu().double() @ axes).sort(0).values for points in (a, b)]
     x, y = (values[(at * len(values)).long()] for values in sorted_values)
     return float((x - y).square().mean().sqrt())

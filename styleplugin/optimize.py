@@ -128,7 +128,7 @@ class Optimization:
     ) -> None:
         self.options, self._finish, self._engine = _sorted(options)
         self._device = pick_device(self._engine.device)
-        self._like = torch.empty(0, device=self._device)
+        self._like = torch.empty(0, device=self._device, dtype=torch.float32)
         self._on_step, self._unknown = on_step, allow_unknown_model
         self.report = Report(
             settings={"method": METHOD, **settings_of(self.options, self._finish, self._engine)},
@@ -342,7 +342,7 @@ class Optimization:
         size = (content.shape[2], content.shape[3])
         if self.options.start == "noise" and self._descent is None:
             generator = torch.Generator().manual_seed(self.options.seed)
-            start = torch.rand((1, 3, *size), generator=generator).to(self._like)
+            start = torch.rand((1, 3, *size), generator=generator, dtype=torch.float32, device="cpu").to(self._like)
         elif self.options.start == "noise":
             start = _resized(self._best(), size)
         else:

@@ -200,7 +200,7 @@ def load_saved_encoder(weights: Weights) -> tuple[Encoder, tuple[Tensor, ...]]:
     encoder, blank = pair.encoder, nn.Module()
     for level, feature in enumerate((f"conv{k}_1" for k in range(1, spec.level + 1)), 1):
         width = len(encoder.get_parameter(f"{feature}.bias"))
-        blank.register_buffer(f"level{level}_root", torch.zeros(width, width))
+        blank.register_buffer(f"level{level}_root", torch.zeros(width, width, dtype=torch.float32, device="cpu"))
     blank.add_module("encoder", encoder)
     load_tensors(blank, {name.replace(".root", "_root"): value for name, value in weights.tensors.items()}, where)
     return encoder, tuple(value for _, value in blank.named_buffers(recurse=False))

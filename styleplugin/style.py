@@ -153,7 +153,7 @@ def _unpack(count: float, mean: Tensor, packed: Tensor) -> Moments:
     if packed.numel() == channels and channels > 1:
         covariance = packed
     else:
-        upper = torch.zeros(channels, channels, dtype=packed.dtype)
+        upper = torch.zeros(channels, channels, dtype=packed.dtype, device="cpu")
         upper[torch.triu(torch.ones_like(upper, dtype=torch.bool))] = packed
         covariance = upper + upper.triu(1).T
     return Moments(count, mean.double(), covariance.double() * count)

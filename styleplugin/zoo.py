@@ -210,7 +210,7 @@ def verify(name: str) -> ModelInfo:
         WeightsError: As `load`; SP317, the network gives a non-finite picture.
     """
     model, info = load(f"builtin:{name}")
-    ramp = torch.linspace(0, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
+    ramp = torch.linspace(0, 1, 3 * 64 * 64, dtype=torch.float32, device="cpu").reshape(1, 3, 64, 64)
     with torch.inference_mode():
         if not model(ramp).isfinite().all():
             raise WeightsError("SP317", f"The model {name} gives a non-finite picture.", "Reinstall styleplugin.")

@@ -207,6 +207,6 @@ def extend(picture: Tensor, multiple: int, minimum: int) -> Tensor:
         target = max(minimum, -(-length // multiple) * multiple)
         if target > length:
             period = max(1, 2 * length - 2)
-            index = torch.arange(target, device=picture.device) % period
+            index = torch.arange(target, device=picture.device, dtype=torch.int64) % period
             picture = picture.index_select(dim, torch.minimum(index, period - index).clamp(max=length - 1))
     return picture

@@ -30,8 +30,8 @@ class LastLayerKernel:
         # By row of the window, as the values of its cells lie in memory.
         rows = weight.permute(2, 0, 3, 1).flatten(2).float()
         # The last vector of a row begins earlier, to end with it; what an earlier one holds already counts once.
-        first = torch.arange(0, rows.shape[2], cpu.lanes)[:, None]
-        places = first.clamp(max=rows.shape[2] - cpu.lanes) + torch.arange(cpu.lanes)
+        first = torch.arange(0, rows.shape[2], cpu.lanes, dtype=torch.int64, device="cpu")[:, None]
+        places = first.clamp(max=rows.shape[2] - cpu.lanes) + torch.arange(cpu.lanes, dtype=torch.int64, device="cpu")
         self._weight = rows[..., places].masked_fill(places < first, 0).transpose(1, 2).contiguous()
         self._bias = bias.float().contiguous()
 
@@ -45,7 +45,9 @@ class LastLayerKernel:
         if x.stride(1) != 1 or x.stride(3) != self._inputs:
             x = x.contiguous(memory_format=torch.channels_last)
         height, width = x.shape[2] - 2, x.shape[3] - 2
-        y = torch.empty((x.shape[0], _COLORS, height, width), memory_format=torch.channels_last)
+        y = torch.empty(
+            (x.shape[0], _COLORS, height, width), memory_format=torch.channels_last, dtype=torch.float32, device="cpu"
+        )
         run = _kernel(self._relu)
         for picture, result in zip(x, y, strict=True):
             run(

@@ -41,7 +41,7 @@ def keep_freed_memory() -> None:
     buffers up to the largest one that was ever freed, 32 MiB at most, and twice as much in all: so one is taken here
     and freed, untouched. Elsewhere this does nothing.
     """
-    torch.empty(_LARGE - (1 << 20), dtype=torch.uint8)
+    torch.empty(_LARGE - (1 << 20), dtype=torch.uint8, device="cpu")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

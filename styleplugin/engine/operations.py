@@ -174,9 +174,9 @@ class HighFrequencies(Convolution):
     padding: Literal["reflect", "replicate"] = "replicate"
 
     def __init__(self, channels: int, like: Tensor) -> None:
-        kernel = torch.full((channels, 1, 3, 3), -1 / 9, dtype=torch.float64)
+        kernel = torch.full((channels, 1, 3, 3), -1 / 9, dtype=torch.float64, device="cpu")
         kernel[:, :, 1, 1] += 1
-        super().__init__(kernel, torch.zeros(channels, dtype=torch.float64), relu=False, groups=channels, like=like)
+        super().__init__(kernel, kernel.new_zeros(channels), relu=False, groups=channels, like=like)
 
 
 class LastConvolution(Convolution):

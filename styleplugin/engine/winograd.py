@@ -65,7 +65,11 @@ class WinogradKernel:
         products = torch.stack(transform_weight(rows.unbind(3)), 1)[_used(doubled)][:, _used(doubled)]
         # In the order in which they are read: by product, by vector of outputs, by input.
         starts = range(0, self.out_channels, cpu.lanes)
-        columns = torch.tensor([[min(s, self.out_channels - cpu.lanes) + i for i in range(cpu.lanes)] for s in starts])
+        columns = torch.tensor(
+            [[min(s, self.out_channels - cpu.lanes) + i for i in range(cpu.lanes)] for s in starts],
+            dtype=torch.int64,
+            device="cpu",
+        )
         self._weight = products.flatten(0, 1)[:, columns].permute(0, 1, 3, 2).float().contiguous()
         self._bias = bias.float().contiguous()
         self._scratch = len(_used(doubled)) ** 2 * cpu.rows * (self._inputs + self.out_channels)
@@ -90,7 +94,7 @@ class WinogradKernel:
         """Convolve (N, I, H, W) with sides of 4n + 2, or 2n + 2 if doubled, to sides of 4n, or 2n if pooled."""
         rows, cols = ((side - 2) * (1 + self._doubled) // STEP for side in x.shape[2:])
         shape = (x.shape[0], self.out_channels, rows * self._side, cols * self._side)
-        y = torch.empty(shape, memory_format=torch.channels_last)
+        y = torch.empty(shape, memory_format=torch.channels_last, dtype=torch.float32, device="cpu")
         if x.stride(1) != 1:
             x = x.contiguous(memory_format=torch.channels_last)
         threads = torch.get_num_threads()

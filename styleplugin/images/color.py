@@ -14,12 +14,13 @@ _LUMA_RED, _LUMA_BLUE = 0.299, 0.114
 _RGB_TO_XYZ = torch.tensor(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
     dtype=torch.float64,
+    device="cpu",
 )
 _RGB_TO_XYZ /= _RGB_TO_XYZ.sum(dim=1, keepdim=True)
 _XYZ_TO_RGB = torch.linalg.inv(_RGB_TO_XYZ)
 
 # Rows: L, a, b from f(X), f(Y), f(Z), without the offset of L.
-_F_TO_LAB = torch.tensor([[0, 116, 0], [500, -500, 0], [0, 200, -200]], dtype=torch.float64)
+_F_TO_LAB = torch.tensor([[0, 116, 0], [500, -500, 0], [0, 200, -200]], dtype=torch.float64, device="cpu")
 _LAB_TO_F = torch.linalg.inv(_F_TO_LAB)
 
 _DELTA = 6 / 29

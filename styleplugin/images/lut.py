@@ -66,7 +66,7 @@ class LUT:
     @classmethod
     def identity(cls, size: int) -> LUT:
         """Return the table that changes nothing."""
-        axis = torch.linspace(0, 1, size)
+        axis = torch.linspace(0, 1, size, dtype=torch.float32, device="cpu")
         blue, green, red = torch.meshgrid(axis, axis, axis, indexing="ij")
         return cls(torch.stack([red, green, blue], -1))
 
@@ -74,7 +74,9 @@ class LUT:
         """Look up (N, 3, H, W) colors in [0, 1] by tetrahedral interpolation."""
         pixels = rgb.movedim(1, -1).reshape(-1, 3)
         table = self.table.reshape(-1, 3).to(rgb)
-        low, high = (torch.tensor(corner).to(rgb) for corner in (self.low, self.high))
+        low, high = (
+            torch.tensor(corner, dtype=torch.float32, device="cpu").to(rgb) for corner in (self.low, self.high)
+        )
         output = torch.empty_like(pixels)
         for part, target in zip(pixels.split(_PIXELS), output.split(_PIXELS), strict=True):
             nodes, weights = tetrahedra((part - low) / (high - low), self.size)
@@ -97,7 +99,7 @@ def tetrahedra(colors: Tensor, size: int) -> tuple[Tensor, Tensor]:
     places = colors.clamp(0, 1) * (size - 1)
     cells = places.floor().clamp(max=size - 2)
     fractions, order = (places - cells).sort(dim=1, descending=True)
-    strides = torch.tensor([1, size, size * size], device=colors.device)
+    strides = torch.tensor([1, size, size * size], device=colors.device, dtype=torch.int64)
     base = (cells.long() * strides).sum(1, keepdim=True)
     nodes = torch.cat([base, base + strides[order].cumsum(1)], 1)
     weights = torch.cat([1 - fractions[:, :1], fractions[:, :-1] - fractions[:, 1:], fractions[:, 2:]], 1)
@@ -159,7 +161,7 @@ def read_cube(path: PathLike) -> LUT:
         raise _bad(file, f"it has {len(rows)} colors, and its size {size} needs {size**3}")
     if any(b - a < _NARROWEST * max(1, abs(a), abs(b)) for a, b in zip(low, high, strict=True)):
         raise _bad(file, f"its domain goes from {low} to {high}")
-    return LUT(torch.tensor(rows).reshape(size, size, size, 3), title, low, high)
+    return LUT(torch.tensor(rows, dtype=torch.float32, device="cpu").reshape(size, size, size, 3), title, low, high)
 
 
 def write_hald(lut: LUT, path: PathLike, *, overwrite: bool = False) -> None:

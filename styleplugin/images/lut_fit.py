@@ -43,10 +43,14 @@ def fit_lut(
     products = weights[:, :, None] * weights[:, None, :]
     indices = torch.stack([rows.flatten(), cols.flatten()])
     shape = (count, count)
-    normal = torch.sparse_coo_tensor(indices, products.flatten(), shape, check_invariants=False).coalesce()
-    right = torch.zeros(count, 3, dtype=torch.float64)
+    normal = torch.sparse_coo_tensor(
+        indices, products.flatten(), shape, check_invariants=False, dtype=torch.float64, device="cpu"
+    )
+    normal = normal.coalesce()
+    right = torch.zeros(count, 3, dtype=torch.float64, device="cpu")
     right.index_add_(0, nodes.flatten(), (weights[:, :, None] * after[:, None, :]).flatten(0, 1))
-    visits = torch.zeros(count, dtype=torch.float64).index_add_(0, nodes.flatten(), weights.square().flatten())
+    visits = torch.zeros(count, dtype=torch.float64, device="cpu")
+    visits.index_add_(0, nodes.flatten(), weights.square().flatten())
     scale = 1 / visits[visits > 0].mean()
     start = _affine(before, after, size)
 
@@ -66,14 +70,14 @@ def _pixels(picture: Tensor) -> Tensor:
 
 def _affine(before: Tensor, after: Tensor, size: int) -> Tensor:
     """Return the nodes' colors under the best affine map, (S^3, 3), drawn to the identity where it is open."""
-    ones = torch.ones(len(before), 1, dtype=torch.float64)
+    ones = torch.ones(len(before), 1, dtype=torch.float64, device="cpu")
     inputs = torch.cat([before, ones], 1)
-    ridge = 1e-3 * len(before) * torch.eye(4, dtype=torch.float64)
+    ridge = 1e-3 * len(before) * torch.eye(4, dtype=torch.float64, device="cpu")
     ridge[3, 3] = 0
-    identity = torch.eye(4, 3, dtype=torch.float64)
+    identity = torch.eye(4, 3, dtype=torch.float64, device="cpu")
     matrix = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ after + ridge @ identity)
     nodes = LUT.identity(size).table.reshape(-1, 3).double()
-    return (torch.cat([nodes, torch.ones(len(nodes), 1, dtype=torch.float64)], 1) @ matrix).clamp(0, 1)
+    return (torch.cat([nodes, torch.ones(len(nodes), 1, dtype=torch.float64, device="cpu")], 1) @ matrix).clamp(0, 1)
 
 
 def _roughness(table: Tensor, size: int) -> Tensor:

@@ -257,5 +257,7 @@ def _check_range(samples: Tensor, largest: int) -> tuple[str, ...]:
 def _hide(color: Tensor, alpha: Tensor) -> Tensor:
     """Replace colors nobody can see, which may be anything, by the mean of the visible ones."""
     weight = alpha.sum(dtype=torch.float64)
-    mean = (color * alpha).sum((2, 3), keepdim=True, dtype=torch.float64) / weight if weight > 0 else torch.tensor(0.5)
+    if not weight > 0:
+        return torch.where(alpha > 0, color, 0.5)
+    mean = (color * alpha).sum((2, 3), keepdim=True, dtype=torch.float64) / weight
     return torch.where(alpha > 0, color, mean.to(color))

@@ -96,7 +96,7 @@ def import_embeddings(source: str | Path) -> dict[int, EmbeddedEncoder]:
         embeddings = []
         for k in range(1, level + 1):
             weight, bias = _conv(tensors, f"conv{k}1_aux", where)
-            embeddings.append(nn.Conv2d(weight.shape[1], weight.shape[0], 1))
+            embeddings.append(nn.Conv2d(weight.shape[1], weight.shape[0], 1, dtype=torch.float32, device="cpu"))
             load_tensors(embeddings[-1], {"weight": weight, "bias": bias}, where)
         embedded[level] = EmbeddedEncoder(encoder, embeddings).eval()
     return embedded

@@ -33,7 +33,7 @@ def compact_pair(pair: Pair, images: Iterable[Tensor]) -> Pair:
     alive = alive_channels(pair.encoder, images)
     convs = convs_of_level(pair.level)
     encoder = dict(pair.encoder.state_dict())
-    before = torch.arange(3)
+    before = torch.arange(3, dtype=torch.int64, device="cpu")
     for conv in convs:
         encoder[f"conv{conv}.weight"] = encoder[f"conv{conv}.weight"][alive[conv]][:, before]
         encoder[f"conv{conv}.bias"] = encoder[f"conv{conv}.bias"][alive[conv]]
@@ -56,7 +56,10 @@ def compact_pair(pair: Pair, images: Iterable[Tensor]) -> Pair:
 def alive_channels(encoder: Encoder, images: Iterable[Tensor]) -> dict[str, Tensor]:
     """Return, per convolution, the indices of the channels that are above 0 somewhere; at least one each."""
     convs = convs_of_level(encoder.spec.level)
-    peaks = {conv: torch.zeros(width) for conv, width in zip(convs, encoder.spec.widths, strict=True)}
+    peaks = {
+        conv: torch.zeros(width, dtype=torch.float32, device="cpu")
+        for conv, width in zip(convs, encoder.spec.widths, strict=True)
+    }
     for image in images:
         x, names = image, iter(convs)
         for layer in encoder.layers():
@@ -76,9 +79,10 @@ def probe_images(side: int = 256) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(0)
 
     def rand(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator)
+        return torch.rand(*shape, generator=generator, dtype=torch.float32, device="cpu")
 
-    y, x = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
+    line = torch.linspace(-1, 1, side, dtype=torch.float32, device="cpu")
+    y, x = torch.meshgrid(line, line, indexing="ij")
     for cell in (1, 2, 4, 8, 16, 32, 64, side):
         for channels in (1, 3):
             for mode in ("nearest", "bilinear"):

@@ -107,7 +107,8 @@ def _build(convolutions: list[Convolution], backbone: Backbone, where: str) -> P
             raise WeightsError("SP310", f"The first layer of {where} has the shape {tuple(weight.shape)}, not 1x1.")
         matrix = weight[:, :, 0, 0]
     else:
-        matrix, bias = 2 * torch.eye(3), -torch.ones(3)
+        matrix = 2 * torch.eye(3, dtype=torch.float32, device="cpu")
+        bias = -torch.ones(3, dtype=torch.float32, device="cpu")
     model = PhotoModel(PhotoSpec(backbone=backbone))
     layers = [layer for half in (model.encoder, model.decoder) for layer in _convolutions(half)]
     for number, (layer, (weight_of, bias_of)) in enumerate(zip(layers, convolutions, strict=True)):

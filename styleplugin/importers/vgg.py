@@ -84,7 +84,9 @@ def _front(tensors: Mapping[str, Tensor], first: str, inputs: str | None, where:
             raise _not_vgg(where, "the preprocessing 0.weight, 0.bias is missing")
         return tensors["0.weight"], tensors["0.bias"]
     if first == "features.0" and inputs != "caffe":
-        mean, std = torch.tensor(_IMAGENET_MEAN), torch.tensor(_IMAGENET_STD)
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device="cpu") for values in (_IMAGENET_MEAN, _IMAGENET_STD)
+        )
         return torch.diag(1 / std)[:, :, None, None], -mean / std
     return None
 

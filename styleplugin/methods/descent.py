@@ -103,7 +103,7 @@ class Adam:
     """Adam (Kingma and Ba 2015)."""
 
     def __init__(self) -> None:
-        self._mean = self._square = torch.empty(0)
+        self._mean = self._square = torch.empty(0, dtype=torch.float32, device="cpu")
         self._count = 0
 
     def step(self, gradient: Tensor, size: float) -> Tensor:
@@ -119,7 +119,11 @@ class Adam:
 
     def state(self) -> dict[str, Tensor]:
         """Return all it remembers."""
-        return {"mean": self._mean, "square": self._square, "count": torch.tensor(float(self._count))}
+        return {
+            "mean": self._mean,
+            "square": self._square,
+            "count": torch.tensor(float(self._count), dtype=torch.float32, device="cpu"),
+        }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up a `state`."""
@@ -158,7 +162,7 @@ class Descent:
         self.step_number = 0
         self.step_size = step_size
         self.failures = 0
-        self._sum, self._count = torch.zeros(()), 0
+        self._sum, self._count = torch.zeros((), dtype=torch.float32, device="cpu"), 0
         self._optimizer = self._new_optimizer()
 
     @property

@@ -119,7 +119,7 @@ class StyleTarget:
         # What counts as zero there counts as zero here: the root of a rounding error is none.
         common = torch.where(values > floor, values, 0).sqrt().sum()
         distance = shift.square().sum() + covariance.trace() + self.root.square().sum() - 2 * common
-        by_covariance = torch.eye(len(mean), dtype=mean.dtype) - self.root @ inverse @ self.root
+        by_covariance = torch.eye(len(mean), dtype=mean.dtype, device="cpu") - self.root @ inverse @ self.root
         by_mean = 2 * shift - 2 * by_covariance @ mean
         return distance.clamp_min(0) / size, by_mean / size, by_covariance / size
 
@@ -222,7 +222,7 @@ class Objective:
         root = encoder.roots[self._place]
         self._metric = (root @ root).to(content)
         """Of the content's level."""
-        self._shapes: Tensor = torch.empty(0)
+        self._shapes: Tensor = torch.empty(0, dtype=torch.float32, device="cpu")
         self._shapes_size = 0.0
         if weights.content:
             self._keep_shapes(content)
@@ -236,7 +236,9 @@ class Objective:
             features = tile.own(self._encoder.features(tile.crop.of(content))[self._place], stride)
             if not self._shapes.numel():
                 shape = (1, features.shape[1], *(side // stride for side in self._size))
-                self._shapes = torch.empty(shape, memory_format=torch.channels_last).to(features)
+                self._shapes = torch.empty(
+                    shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last
+                )
             tile.cells(stride).of(self._shapes).copy_(features)
             total += float((self._measured(features) * features).sum())
             self._on_tile()
@@ -414,8 +416,8 @@ def _pooled(weights: Tensor, level: int) -> Tensor:
 
 def _sums(rows: Tensor, weights: Tensor | None) -> _Sums:
     """Add up (P, C) positions and their outer products."""
-    first = torch.zeros(rows.shape[1], dtype=torch.float64)
-    second = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
+    first = torch.zeros(rows.shape[1], dtype=torch.float64, device="cpu")
+    second = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device="cpu")
     count = float(len(rows)) if weights is None else float(weights.sum())
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]

@@ -98,7 +98,7 @@ def _has_convolution(layers: Sequence[nn.Module]) -> bool:
 
 def _beside_identity(affine: AffineMap, channels: int) -> AffineMap:
     """Return a map that leaves further channels behind its own as they are."""
-    matrix = torch.block_diag(affine.dense, torch.eye(channels, dtype=affine.dense.dtype))
+    matrix = torch.block_diag(affine.dense, torch.eye(channels, dtype=affine.dense.dtype, device="cpu"))
     return AffineMap(matrix, torch.cat([affine.bias, affine.bias.new_zeros(channels)]))
 
 

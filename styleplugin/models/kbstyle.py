@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
@@ -85,7 +86,8 @@ class Modulator(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.mean, self.deviation = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.mean = nn.Linear(channels, channels, dtype=torch.float32, device="cpu")
+        self.deviation = nn.Linear(channels, channels, dtype=torch.float32, device="cpu")
         for linear in (self.mean, self.deviation):
             nn.init.eye_(linear.weight)
             nn.init.zeros_(linear.bias)

@@ -21,7 +21,7 @@ class Conv3x3(nn.Conv2d):
     def __init__(
         self, in_channels: int, out_channels: int, *, relu: bool = True, stride: int = 1, groups: int = 1
     ) -> None:
-        super().__init__(in_channels, out_channels, 3, stride, groups=groups)
+        super().__init__(in_channels, out_channels, 3, stride, groups=groups, dtype=torch.float32, device="cpu")
         self.relu = relu
         self.rim = (1, 1, 1, 1) if stride == 1 else (0, 1, 0, 1)
         """Padded columns left and right, rows above and below."""
@@ -36,7 +36,7 @@ class Conv1x1(nn.Conv2d):
     """1x1 convolution with ReLU: (N, C, H, W) to (N, K, H, W)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 1)
+        super().__init__(in_channels, out_channels, 1, dtype=torch.float32, device="cpu")
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve (N, C, H, W)."""
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.depthwise = Conv3x3(channels, channels, groups=channels)
-        self.pointwise = nn.Conv2d(channels, channels, 1)
+        self.pointwise = nn.Conv2d(channels, channels, 1, dtype=torch.float32, device="cpu")
 
     def forward(self, input: Tensor) -> Tensor:
         """Refine (N, C, H, W)."""

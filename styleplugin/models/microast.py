@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ class MicroConv(nn.Conv2d):
     """A convolution whose input is continued by reflection on all sides: (N, C, H, W)."""
 
     def __init__(self, in_channels: int, out_channels: int, side: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(in_channels, out_channels, side, stride, groups=groups)
+        super().__init__(in_channels, out_channels, side, stride, groups=groups, dtype=torch.float32, device="cpu")
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve."""

@@ -6,6 +6,7 @@ continued by reflection like everywhere in this package, not by zeros.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from styleplugin.models.layers import Conv3x3
@@ -28,7 +29,7 @@ class MobileNet(nn.Module):
             self.add_module(f"conv{number}_dw", Conv3x3(channels, channels, relu=False, stride=stride, groups=channels))
             if number <= len(_POINTWISE):
                 out = _POINTWISE[number - 1]
-                self.add_module(f"conv{number}_pw", nn.Conv2d(channels, out, 1))
+                self.add_module(f"conv{number}_pw", nn.Conv2d(channels, out, 1, dtype=torch.float32, device="cpu"))
                 channels = out
 
     def features(self, image: Tensor) -> list[Tensor]:

@@ -98,8 +98,14 @@ class Preprocess(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.tensor(_PREPROCESS_WEIGHT)[:, :, None, None], persistent=False)
-        self.register_buffer("bias", torch.tensor(_PREPROCESS_BIAS), persistent=False)
+        self.register_buffer(
+            "weight",
+            torch.tensor(_PREPROCESS_WEIGHT, dtype=torch.float32, device="cpu")[:, :, None, None],
+            persistent=False,
+        )
+        self.register_buffer(
+            "bias", torch.tensor(_PREPROCESS_BIAS, dtype=torch.float32, device="cpu"), persistent=False
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W) RGB in [0, 1] to the range VGG-19 was trained in."""

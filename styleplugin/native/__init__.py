@@ -79,7 +79,7 @@ def scratch(values: int) -> Tensor:
     """Return memory for so many float32 values to work in; the calling thread's next call gets the same again."""
     memory = getattr(_kept, "memory", None)
     if memory is None or memory.numel() < values:
-        memory = _kept.memory = torch.empty(values)
+        memory = _kept.memory = torch.empty(values, dtype=torch.float32, device="cpu")
     return memory
 
 

@@ -54,21 +54,23 @@ class Pictures:
         Returns:
             (N, 3, side, side) float32 in [0, 1] on the device of the pixels, channels-last.
         """
-        place = self.places[torch.randint(len(self), (count,), generator=generator)]
-        offset = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * (place[:, 1:] - side + 1)).long()
-        flip = torch.rand(count, generator=generator) < 0.5
+        place = self.places[torch.randint(len(self), (count,), generator=generator, dtype=torch.int64, device="cpu")]
+        share = torch.rand(count, 2, generator=generator, dtype=torch.float64, device="cpu")
+        offset = (share * (place[:, 1:] - side + 1)).long()
+        flip = torch.rand(count, generator=generator, dtype=torch.float32, device="cpu") < 0.5
         return self._cut(place, offset, flip, side)
 
     def center_crops(self, side: int, limit: int) -> Tensor:
         """Cut the centers of the first pictures: (N, 3, side, side) as `random_crops`."""
         place = self.places[:limit]
-        return self._cut(place, (place[:, 1:] - side) // 2, torch.zeros(len(place), dtype=torch.bool), side)
+        unflipped = torch.zeros(len(place), dtype=torch.bool, device="cpu")
+        return self._cut(place, (place[:, 1:] - side) // 2, unflipped, side)
 
     def _cut(self, place: Tensor, offset: Tensor, flip: Tensor, side: int) -> Tensor:
         numbers = torch.cat([place, offset, flip[:, None]], 1).to(self.pixels.device, non_blocking=True)
         base, _, width, top, left, flipped = numbers[:, :, None, None].unbind(1)
-        y = torch.arange(side, device=self.pixels.device)[None, :, None]
-        x = torch.arange(side, device=self.pixels.device)[None, None, :]
+        y = torch.arange(side, device=self.pixels.device, dtype=torch.int64)[None, :, None]
+        x = torch.arange(side, device=self.pixels.device, dtype=torch.int64)[None, None, :]
         x = torch.where(flipped > 0, side - 1 - x, x)
         crops = self.pixels[base + (top + y) * width + left + x]
         return crops.permute(0, 3, 1, 2).float() / 255
@@ -167,4 +169,8 @@ def _pack(items: Iterable[tuple[PictureFile, np.ndarray]]) -> Pictures:
         places.append((position, height, width))
         digest.update(f"{file.sha256} {height} {width}\n".encode())
         position += height * width
-    return Pictures(pixels=torch.cat(pixels), places=torch.tensor(places), fingerprint=digest.hexdigest()[:16])
+    return Pictures(
+        pixels=torch.cat(pixels),
+        places=torch.tensor(places, dtype=torch.int64, device="cpu"),
+        fingerprint=digest.hexdigest()[:16],
+    )

@@ -33,7 +33,7 @@ class KBTrainee:
         if teacher is not None:
             full, half, quarter = zip(model.spec.widths, teacher.spec.widths, strict=True)
             for narrow, wide in (full, half, quarter, quarter):
-                self.embeddings.append(nn.Conv2d(narrow, wide, 1, bias=False))
+                self.embeddings.append(nn.Conv2d(narrow, wide, 1, bias=False, dtype=torch.float32, device="cpu"))
         self.trained = nn.ModuleDict({"model": self.model, "embeddings": self.embeddings})
 
 

@@ -37,8 +37,8 @@ class _Products:
     """Sums of products of student and teacher features at one level, (C, C), (K, C) and a number."""
 
     def __init__(self) -> None:
-        self.own: Tensor = torch.zeros(())
-        self.both: Tensor = torch.zeros(())
+        self.own: Tensor = torch.zeros((), dtype=torch.float32, device="cpu")
+        self.both: Tensor = torch.zeros((), dtype=torch.float32, device="cpu")
         self.teachers = 0.0
 
     def add(self, student: Tensor, teacher: Tensor) -> None:

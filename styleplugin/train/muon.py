@@ -81,7 +81,7 @@ def _fresh(parameter: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
     state["exp_avg"] = torch.zeros_like(parameter)
     if parameter.dim() != 4:
         state["exp_avg_sq"] = torch.zeros_like(parameter)
-        state["step"] = torch.zeros((), device=parameter.device)
+        state["step"] = torch.zeros((), device=parameter.device, dtype=torch.float32)
     return state
 
 

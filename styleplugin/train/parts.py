@@ -121,7 +121,8 @@ def _build(weights: Weights, phase: str) -> Decoder | EmbeddedEncoder:
         encoder = Encoder(spec)
         own = (len(encoder.get_parameter(f"conv{k}_1.bias")) for k in range(1, spec.level + 1))
         widths = zip(own, weights.metadata["embeddings"], strict=True)
-        part = EmbeddedEncoder(encoder, [nn.Conv2d(narrow, wide, 1) for narrow, wide in widths])
+        embeddings = [nn.Conv2d(narrow, wide, 1, dtype=torch.float32, device="cpu") for narrow, wide in widths]
+        part = EmbeddedEncoder(encoder, embeddings)
     else:
         part = Decoder(spec)
     load_tensors(part, weights.tensors, weights.path.name)

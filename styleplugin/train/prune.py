@@ -157,8 +157,8 @@ def draw_layer(layer: Conv3x3 | Conv1x1, x: Tensor, generator: torch.Generator) 
     Source: Krähenbühl et al. 2016, data-dependent initialization: deep networks without normalization layers learn
     faster when every channel begins with mean 0 and deviation 1.
     """
-    layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
-    standard = torch.tensor([-1.0, 1.0], device=x.device)[:, None, None, None] * 2**-0.5
+    layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator, dtype=torch.float32, device="cpu"))
+    standard = torch.tensor([-1.0, 1.0], device=x.device, dtype=torch.float32)[:, None, None, None] * 2**-0.5
     match_statistics(layer, x, standard.expand(2, layer.out_channels, 1, 1))
     return layer(x)
 
@@ -210,7 +210,7 @@ def selection_embedding(keep: Sequence[int], teacher_width: int) -> nn.Conv2d:
 
     Source: methods.md 6.6, item 6.
     """
-    embedding = nn.Conv2d(len(keep), teacher_width, 1)
+    embedding = nn.Conv2d(len(keep), teacher_width, 1, dtype=torch.float32, device="cpu")
     bias = embedding.get_parameter("bias")
     nn.init.zeros_(embedding.weight)
     nn.init.ones_(bias)
@@ -232,7 +232,7 @@ def fit_embedding(features: Tensor, targets: Tensor, *, ridge: float = 1e-2, pos
     step = max(1, features[:, 0].numel() // positions)
     x, y = (t.transpose(0, 1).flatten(1)[:, ::step].double() for t in (features, targets))
     matrix, bias = fit_affine(x, y, ridge)
-    embedding = nn.Conv2d(len(x), len(y), 1, device=features.device)
+    embedding = nn.Conv2d(len(x), len(y), 1, device=features.device, dtype=torch.float32)
     embedding.weight.copy_(matrix[:, :, None, None])
     embedding.get_parameter("bias").copy_(bias)
     return embedding
@@ -296,7 +296,7 @@ def _make_twins(layer: Conv3x3, reader: Conv3x3, dead: Tensor, activation: Tenso
     donors = strength.topk(min(len(dead), int((strength > 0).sum()))).indices
     for channel, donor in zip(dead.tolist(), donors.tolist(), strict=False):
         weight = layer.weight[donor]
-        noise = torch.randn(weight.shape, generator=generator).to(weight)
+        noise = torch.randn(weight.shape, generator=generator, dtype=torch.float32, device="cpu").to(weight)
         layer.weight[channel] = weight + TWIN_NOISE * weight.std() * noise
         layer.get_parameter("bias")[channel] = layer.get_parameter("bias")[donor]
         reader.weight[:, donor] *= 0.5

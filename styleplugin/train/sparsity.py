@@ -76,9 +76,9 @@ class ChannelGroups(nn.Module):
         # Not registered: the layers belong to their networks.
         self._layers = (conv, reader)
         self.width = max(1, min(width, count))
-        self.register_buffer("removed", torch.zeros(count))
-        self.register_buffer("value", torch.full((count,), start))
-        self.register_buffer("rank", torch.zeros(count))
+        self.register_buffer("removed", torch.zeros(count, dtype=torch.float32, device="cpu"))
+        self.register_buffer("value", torch.full((count,), start, dtype=torch.float32, device="cpu"))
+        self.register_buffer("rank", torch.zeros(count, dtype=torch.float32, device="cpu"))
 
     @property
     def to_prune(self) -> int:
@@ -176,7 +176,7 @@ class Pruner(nn.Module):
         # Registers them; a ModuleList forgets the type of what it holds.
         self._groups = nn.ModuleList(self.groups)
         self.amplitude, self.every = 0.0, 1
-        self.register_buffer("steps", torch.zeros(()))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.float32, device="cpu"))
 
     def pace(self, steps: int, amplitude: float = 0.0, every: int = 0) -> None:
         """Set amplitude and steps between updates; 0 chooses, so that the rule fills a phase of these steps."""
@@ -244,8 +244,8 @@ class SPP(Pruner):
         generator = step_generator(self.seed, "spp", int(self.steps))
         drawn = []
         for groups in self.groups:
-            draw = torch.rand(len(groups.value), generator=generator).to(groups.value)
-            mask = (draw < groups.value).float()
+            draw = torch.rand(len(groups.value), generator=generator, dtype=torch.float32, device="cpu")
+            mask = (draw.to(groups.value) < groups.value).float()
             drawn.append((groups, mask, groups.filters()))
             groups.scale(mask)
         yield

@@ -89,7 +89,7 @@ def normalize_layers(layers: Mapping[str, Tensor], means: Mapping[str, Tensor]) 
     layer and does not rescale the next: here the function is preserved.
     """
     result: dict[str, Tensor] = {}
-    scale = torch.ones(3)
+    scale = torch.ones(3, dtype=torch.float32, device="cpu")
     for name in (f"conv{conv}" for conv in CONVS if f"conv{conv}.weight" in layers):
         mean = means[name].double()
         mean = torch.where(mean > DEAD, mean, torch.ones_like(mean))

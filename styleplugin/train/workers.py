@@ -82,7 +82,7 @@ class Workers:
         """Return whether any process says yes."""
         if self.count == 1:
             return flag
-        number = torch.tensor(float(flag))
+        number = torch.tensor(float(flag), dtype=torch.float32, device="cpu")
         dist.all_reduce(number, dist.ReduceOp.MAX, group=self._group)
         return bool(number)
 

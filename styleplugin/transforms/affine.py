@@ -20,7 +20,10 @@ class AffineMap:
     @classmethod
     def identity(cls, channels: int) -> AffineMap:
         """Return the map that changes nothing."""
-        return cls(torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64))
+        return cls(
+            torch.ones(channels, dtype=torch.float64, device="cpu"),
+            torch.zeros(channels, dtype=torch.float64, device="cpu"),
+        )
 
     @property
     def dense(self) -> Tensor:
@@ -36,7 +39,9 @@ class AffineMap:
 
     def blend(self, strength: float) -> AffineMap:
         """Return strength * self + (1 - strength) * identity."""
-        identity = 1.0 if self.matrix.dim() == 1 else torch.eye(self.bias.numel(), dtype=self.matrix.dtype)
+        identity = (
+            1.0 if self.matrix.dim() == 1 else torch.eye(self.bias.numel(), dtype=self.matrix.dtype, device="cpu")
+        )
         return AffineMap(strength * self.matrix + (1 - strength) * identity, strength * self.bias)
 
     def after(self, first: AffineMap) -> AffineMap:

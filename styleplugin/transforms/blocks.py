@@ -47,8 +47,8 @@ class Blocks:
         """
         grid = (like.shape[0], -(-size[0] // BLOCK), -(-size[1] // BLOCK))
         self._diagonal = diagonal
-        self._counts = torch.zeros(*grid, 1, dtype=torch.float64)
-        self._means = torch.zeros(*grid, channels, dtype=_precision(like))
+        self._counts = torch.zeros(*grid, 1, dtype=torch.float64, device="cpu")
+        self._means = torch.zeros(*grid, channels, dtype=_precision(like), device="cpu")
         self._scatter = DoubleDouble.zeros(*(channels,) * (1 if diagonal else 2))
 
     def add(self, x: Tensor, weights: Tensor | None = None, *, corner: tuple[int, int] = (0, 0)) -> None:

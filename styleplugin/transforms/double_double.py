@@ -21,7 +21,9 @@ class DoubleDouble:
     @classmethod
     def zeros(cls, *shape: int) -> DoubleDouble:
         """Return zeros of a shape."""
-        return cls(torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64))
+        return cls(
+            torch.zeros(shape, dtype=torch.float64, device="cpu"), torch.zeros(shape, dtype=torch.float64, device="cpu")
+        )
 
     @classmethod
     def total(cls, terms: Tensor) -> DoubleDouble:

@@ -58,7 +58,11 @@ class Moments:
     def empty(cls, channels: int, *, diagonal: bool = False) -> Moments:
         """Return the moments of no positions at all: the zero of the addition."""
         shape = (channels,) if diagonal else (channels, channels)
-        return cls(0.0, torch.zeros(channels, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64))
+        return cls(
+            0.0,
+            torch.zeros(channels, dtype=torch.float64, device="cpu"),
+            torch.zeros(shape, dtype=torch.float64, device="cpu"),
+        )
 
     @property
     def channels(self) -> int:

@@ -38,8 +38,8 @@ def block_scatter(x: Tensor, block: tuple[int, int]) -> tuple[Tensor, DoubleDoub
     channels, rows, cols = x.shape[0], x.shape[1] // block[0], x.shape[2] // block[1]
     threads = min(torch.get_num_threads(), rows * cols)
     values = -(-channels * channels // cpu.lanes) * cpu.lanes
-    means = torch.empty(rows, cols, channels)
-    sums = torch.zeros(threads, 2, values, dtype=torch.float64)
+    means = torch.empty(rows, cols, channels, dtype=torch.float32, device="cpu")
+    sums = torch.zeros(threads, 2, values, dtype=torch.float64, device="cpu")
     scratch = native.scratch(threads * (channels * block[0] * block[1] + values))
     _kernel(cpu)(
         threads,

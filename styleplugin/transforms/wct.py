@@ -31,7 +31,7 @@ def shrink(moments: Moments) -> Tensor:
     share = max(0.0, 1 - moments.count / moments.channels)
     if not share:
         return covariance
-    spread = torch.eye(moments.channels, dtype=covariance.dtype) * covariance.diagonal().mean()
+    spread = torch.eye(moments.channels, dtype=covariance.dtype, device="cpu") * covariance.diagonal().mean()
     return (1 - share) * covariance + share * spread
 
 
