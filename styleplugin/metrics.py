@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,6 +14,7 @@ from styleplugin.transforms.moments import Moments
 
 _SSIM_SIGMA, _SSIM_SIDE = 1.5, 11
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
+_PATCH_SIDE = 5
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -88,37 +90,47 @@ def color_distance(output: Tensor, style: Tensor) -> float:
 
     Source: Rabin et al. 2011.
     """
-    colors, wanted = (image.clamp(0, 1).movedim(1, -1).reshape(-1, 3) for image in (output, style))
-    return 255 * _sliced_distance(colors, wanted)
+    return quantile_distance(color_quantiles(output), color_quantiles(style))
 
 
-def patch_distance(output: Tensor, style: Tensor, side: int = 5) -> float:
+def patch_distance(output: Tensor, style: Tensor) -> float:
     """Return the sliced Wasserstein distance of small patches, without their mean color: fine texture and strokes.
 
     Args:
         output: (1, 3, H, W).
         style: (1, 3, h, w).
-        side: Of a patch, in pixels.
 
     Returns:
-        Like `color_distance`, over 64 directions of the 3 * side * side values of a patch, in levels.
+        Like `color_distance`, over 64 directions of the 75 values of a patch of 5 x 5, in levels.
     """
+    return quantile_distance(patch_quantiles(output), patch_quantiles(style))
+
+
+def color_quantiles(image: Tensor) -> Tensor:
+    """Return what `color_distance` compares, of one picture: to be kept where it is compared many times."""
+    return _sliced_quantiles(image.clamp(0, 1).movedim(1, -1).reshape(-1, 3))
+
+
+def patch_quantiles(image: Tensor) -> Tensor:
+    """Return what `patch_distance` compares, of one picture (1, 3, H, W)."""
     # (positions, 3, side * side)
-    patches = [F.unfold(image.clamp(0, 1), side, stride=2)[0].T.unflatten(1, (3, -1)) for image in (output, style)]
-    found, wanted = ((patch - patch.mean(2, keepdim=True)).flatten(1) for patch in patches)
-    return 255 * _sliced_distance(found, wanted)
+    patches = F.unfold(image.clamp(0, 1), _PATCH_SIDE, stride=2)[0].T.unflatten(1, (3, -1))
+    return _sliced_quantiles((patches - patches.mean(2, keepdim=True)).flatten(1))
 
 
-def _sliced_distance(a: Tensor, b: Tensor, directions: int = 64, quantiles: int = 512) -> float:
-    """Return the sliced Wasserstein-2 distance of two sets of points, (P, D) and (Q, D), along fixed directions."""
+def quantile_distance(output: Tensor, style: Tensor) -> float:
+    """Return the distance of two pictures' quantiles, in levels of 8-bit pictures."""
+    return 255 * float((output - style).square().mean().sqrt())
+
+
+def _sliced_quantiles(points: Tensor, directions: int = 64, quantiles: int = 512) -> Tensor:
+    """Return quantiles of points (P, D) along fixed directions: (directions, quantiles), float64."""
     generator = torch.Generator().manual_seed(0)
-    axes = F.normalize(
-        torch.randn(a.shape[1], directions, generator=generator, dtype=torch.float64, device="cpu"), dim=0
-    )
-    at = (torch.arange(quantiles, dtype=torch.float64, device="cpu") + 0.5) / quantiles
-    sorted_values = [(points.cpu().double() @ axes).sort(0).values for points in (a, b)]
-    x, y = (values[(at * len(values)).long()] for values in sorted_values)
-    return float((x - y).square().mean().sqrt())
+    axes = F.normalize(torch.randn(points.shape[1], directions, generator=generator, dtype=torch.float64), dim=0)
+    at = (torch.arange(quantiles, dtype=torch.float64) + 0.5) / quantiles
+    # NumPy sorts lines with vector instructions, twice as fast as torch.
+    lines = np.sort((points.cpu().double() @ axes).T.contiguous().numpy(), axis=1)
+    return torch.from_numpy(lines)[:, (at * len(points)).long()]
 
 
 def seam(tiled: Tensor, whole: Tensor) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ class Evaluator:
     def __init__(self, device: str = "cpu", *, folder: Path = TEACHERS, memory_mb: float = 1500) -> None:
         self._device = device
         self._networks = read_networks(folder, device)
-        self._styles: dict[str, list[list[Statistics]]] = {}
+        self._styles: dict[str, _Style] = {}
         self._contents = _Kept(memory_mb)
         self._flattest: dict[str, np.ndarray] = {}
 
@@ -55,13 +56,13 @@ class Evaluator:
             output: (1, 3, H, W); what is outside [0, 1] is cut off, as a file would.
         """
         output = output.clamp(0, 1)
-        tiles = self._flattest.setdefault(_key(content), flattest(content))
+        wanted, tiles = self._style(style), self._flat_tiles(content)
         return {
             **self.distances(content, style, output),
             "ssim": metrics.ssim(content, output),
             "edge_ssim": metrics.edge_ssim(content, output),
-            "color_distance": metrics.color_distance(output, style),
-            "patch_distance": metrics.patch_distance(output, style),
+            "color_distance": metrics.quantile_distance(metrics.color_quantiles(output), wanted.colors),
+            "patch_distance": metrics.quantile_distance(metrics.patch_quantiles(output), wanted.patches),
             **weave_at(tiles, output)._asdict(),
         }
 
@@ -70,7 +71,7 @@ class Evaluator:
         """Return e_style and e_content alone: what a curve needs at every strength. Arguments as for a call."""
         if output.shape != content.shape:
             raise ValueError(f"output {tuple(output.shape)} and content {tuple(content.shape)} need the same size.")
-        wanted = self._style(style)
+        wanted = self._style(style).statistics
         kept = self._contents.get(_key(content), lambda: self._shapes(content))
         of_style, of_content = [], []
         for features, statistics, content_shapes in zip(self._features(output), wanted, kept, strict=True):
@@ -83,14 +84,34 @@ class Evaluator:
         """Return the features by network and depth."""
         return [network(image.to(self._device).clamp(0, 1)) for network in self._networks]
 
-    def _style(self, style: Tensor) -> list[list[Statistics]]:
+    def _style(self, style: Tensor) -> _Style:
         key = _key(style)
         if key not in self._styles:
-            self._styles[key] = [[Statistics.of(depth) for depth in depths] for depths in self._features(style)]
+            self._styles[key] = _Style(
+                statistics=[[Statistics.of(depth) for depth in depths] for depths in self._features(style)],
+                colors=metrics.color_quantiles(style),
+                patches=metrics.patch_quantiles(style),
+            )
         return self._styles[key]
+
+    def _flat_tiles(self, content: Tensor) -> np.ndarray:
+        key = _key(content)
+        if key not in self._flattest:
+            self._flattest[key] = flattest(content)
+        return self._flattest[key]
 
     def _shapes(self, content: Tensor) -> list[list[Tensor]]:
         return [[shapes(depth) for depth in depths] for depths in self._features(content)]
+
+
+@dataclass(frozen=True)
+class _Style:
+    """What is compared with a style, without the picture."""
+
+    statistics: list[list[Statistics]]
+    """By network and depth."""
+    colors: Tensor
+    patches: Tensor
 
 
 class _Kept:
