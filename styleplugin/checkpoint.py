@@ -29,6 +29,7 @@ FORMAT = 1
 MAX_TENSORS = 4096
 MAX_NAME = 256
 _ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+_INTEGER_BYTES = {"U8": 1, "I32": 4}
 
 _OTHER_FORMATS = (
     (b"version https://git-lfs", "a Git LFS pointer", "Run `git lfs pull` to fetch the file it stands for."),
@@ -48,6 +49,8 @@ class Limits:
     file_bytes: int
     value: float = 1e4
     """Largest absolute value; released networks stay far below (the largest, 255, is their preprocessing)."""
+    integers: bool = False
+    """Whether integers are read too: quantized originals, for an importer that makes weights of them."""
 
 
 STUDENT = Limits(header_bytes=1 << 20, file_bytes=64 << 20)
@@ -84,7 +87,7 @@ def read_weights(path: str | Path, *, limits: Limits = STUDENT, require_metadata
     data = _read_once(path, limits)
     header = _scan_header(path, data, limits)
     metadata = _parse_metadata(path, header.pop("__metadata__", {}), require_metadata)
-    _check_layout(path, header, len(data) - 8 - int.from_bytes(data[:8], "little"))
+    _check_layout(path, header, len(data) - 8 - int.from_bytes(data[:8], "little"), limits)
     try:
         tensors = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
@@ -248,26 +251,27 @@ def _parse_metadata(path: Path, strings: Any, required: bool) -> dict[str, Any]:
     return metadata
 
 
-def _check_layout(path: Path, header: dict[str, Any], data_bytes: int) -> None:
+def _check_layout(path: Path, header: dict[str, Any], data_bytes: int, limits: Limits) -> None:
     """Check names, types, shapes, and that the tensors fill the data without gap or overlap, in order."""
     position = 0
+    item_bytes = _ITEM_BYTES | (_INTEGER_BYTES if limits.integers else {})
     for name, entry in header.items():
         if not 0 < len(name) <= MAX_NAME or not name.isprintable():
             raise _damaged(path, f"a tensor name is empty, unprintable or longer than {MAX_NAME} characters")
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise _damaged(path, f"the header entry of {name} is malformed")
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
+        if not isinstance(dtype, str) or dtype not in item_bytes:
             raise WeightsError(
                 "SP305",
                 f"The tensor {name} of {path.name} has the type {dtype!r}; "
-                f"weights must be one of {', '.join(_ITEM_BYTES)}.",
+                f"weights must be one of {', '.join(item_bytes)}.",
                 "Convert the file to a floating-point type first.",
                 {"tensor": name},
             )
         if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2 or len(shape) > 8:
             raise _damaged(path, f"shape or place of {name} is malformed")
-        if offsets != [position, position + math.prod(shape) * _ITEM_BYTES[dtype]]:
+        if offsets != [position, position + math.prod(shape) * item_bytes[dtype]]:
             raise _damaged(path, f"{name} is not where its size and the tensors before it put it")
         position = offsets[1]
     if position != data_bytes:

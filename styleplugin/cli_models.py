@@ -149,6 +149,27 @@ def import_pca_distillation(folder: Positional[str], /, *, output: Output, overw
         )
 
 
+@import_app.command(name="adain")
+def import_adain(file: Positional[str], /, *, output: Output, overwrite: bool = False) -> None:
+    """Convert AdaIN's own pair, the whole VGG-19 up to relu4_1 and its decoder, from 8-bit integers with scales.
+
+    Args:
+        file: A safetensors file of the quantized pair.
+        output: Folder for the converted model.
+        overwrite: Replace an existing file.
+    """
+    from styleplugin.importers import adain as importer
+    from styleplugin.registry import save_model
+
+    model, metadata = importer.import_adain(file)
+    path = Path(output) / "adain.released.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(path, model, license=metadata["license"], card=metadata["card"], overwrite=overwrite)
+    print(
+        f"{path}\nUse it with: styleplugin stylize PHOTO PAINTING -o OUT.png --allow-unknown-model --model file:{path}"
+    )
+
+
 def train_command(
     recipe: Positional[str],
     /,

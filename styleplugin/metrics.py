@@ -45,7 +45,7 @@ def edge_ssim(a: Tensor, b: Tensor) -> float:
 
 def _similarity(x: Tensor, y: Tensor) -> float:
     """Return the mean SSIM of two (N, 1, H, W), float64."""
-    line = torch.arange(_SSIM_SIDE, dtype=torch.float64) - _SSIM_SIDE // 2
+    line = torch.arange(_SSIM_SIDE, dtype=torch.float64, device="cpu") - _SSIM_SIDE // 2
     line = torch.exp(-line.square() / (2 * _SSIM_SIGMA**2))
     line = (line / line.sum()).to(x.device)[None, None]
 
@@ -126,8 +126,10 @@ def quantile_distance(output: Tensor, style: Tensor) -> float:
 def _sliced_quantiles(points: Tensor, directions: int = 64, quantiles: int = 512) -> Tensor:
     """Return quantiles of points (P, D) along fixed directions: (directions, quantiles), float64."""
     generator = torch.Generator().manual_seed(0)
-    axes = F.normalize(torch.randn(points.shape[1], directions, generator=generator, dtype=torch.float64), dim=0)
-    at = (torch.arange(quantiles, dtype=torch.float64) + 0.5) / quantiles
+    axes = F.normalize(
+        torch.randn(points.shape[1], directions, generator=generator, dtype=torch.float64, device="cpu"), dim=0
+    )
+    at = (torch.arange(quantiles, dtype=torch.float64, device="cpu") + 0.5) / quantiles
     # NumPy sorts lines with vector instructions, twice as fast as torch.
     lines = np.sort((points.cpu().double() @ axes).T.contiguous().numpy(), axis=1)
     return torch.from_numpy(lines)[:, (at * len(points)).long()]
