@@ -131,9 +131,7 @@ def embedded_models() -> list[str]:
 def load_model(host: Host, name: str) -> StyleModel:
     """Load an embedded model, or a file of the model folder."""
     source = name if name in embedded_models() else f"file:{host.path(name)}"
-    # Not in inference mode: a node that trains needs weights that can have gradients.
-    with torch.inference_mode(False):
-        stylizer = styleplugin.load(source, allow_unknown_model=True, device="cpu")
+    stylizer = styleplugin.load(source, allow_unknown_model=True, device="cpu")
     return StyleModel(stylizer.info, stylizer.model)
 
 
@@ -262,30 +260,26 @@ def optimize(
         tile: Side in pixels, 0 to choose.
         **chosen: Fields of `styleplugin.OptimizeOptions` and `styleplugin.StylizeOptions`.
     """
-    # The host's own inference mode allows no gradients, and what was made in it none either: hence the copies.
-    with torch.inference_mode(False), torch.enable_grad():
-        frames, styles = (
-            [picture.clone() for picture in _pictures(x, name)] for x, name in ((content, "content"), (style, "style"))
-        )
-        masks = [None if where is None else where.clone() for where in _masks(mask, len(frames))]
-        bar = host.progress()
+    frames, styles = _pictures(content, "content"), _pictures(style, "style")
+    masks = _masks(mask, len(frames))
+    bar = host.progress()
 
-        def results() -> Iterator[styleplugin.Result]:
-            for i, (picture, where) in enumerate(zip(frames, masks, strict=True)):
-                run = Optimization(
-                    picture,
-                    styles,
-                    mask=where,
-                    on_step=_step(host),
-                    device=str(host.device()),
-                    tile=str(tile or "auto"),
-                    **chosen,
-                )
-                host.make_room(run.memory_needed)
-                _follow(host, run, bar, i, len(frames))
-                yield run.result()
+    def results() -> Iterator[styleplugin.Result]:
+        for i, (picture, where) in enumerate(zip(frames, masks, strict=True)):
+            run = Optimization(
+                picture,
+                styles,
+                mask=where,
+                on_step=_step(host),
+                device=str(host.device()),
+                tile=str(tile or "auto"),
+                **chosen,
+            )
+            host.make_room(run.memory_needed)
+            _follow(host, run, bar, i, len(frames))
+            yield run.result()
 
-        return _collected(host, results(), len(frames))
+    return _collected(host, results(), len(frames))
 
 
 def _follow(host: Host, run: Optimization, bar: Progress, place: int, parts: int) -> None:

@@ -172,24 +172,22 @@ def distill(
     batch = settings.get("batch") or 16
     host.make_room(batch * data.crop**2 * BYTES_PER_PIXEL)
     watcher = _Watcher(host, out)
-    # The host's own inference mode allows no gradients.
-    with torch.inference_mode(False), torch.enable_grad():
-        try:
-            target = train.run(
-                recipe,
-                out,
-                resume=True,
-                device=str(host.device()),
-                on_event=watcher.on_event,
-                should_stop=watcher.should_stop,
-                on_plan=watcher.on_plan,
-                owns_process=False,
-            )
-        except errors.Cancelled:
-            _keep_best(host, out, run_name)
-            if watcher.interrupt is not None:
-                raise watcher.interrupt from None
-            raise
+    try:
+        target = train.run(
+            recipe,
+            out,
+            resume=True,
+            device=str(host.device()),
+            on_event=watcher.on_event,
+            should_stop=watcher.should_stop,
+            on_plan=watcher.on_plan,
+            owns_process=False,
+        )
+    except errors.Cancelled:
+        _keep_best(host, out, run_name)
+        if watcher.interrupt is not None:
+            raise watcher.interrupt from None
+        raise
     host.check_interrupt()
     student = load_student(target)
     sheet, plot = (_tensor(host, picture) for picture in pictures_of_run(out))
@@ -198,8 +196,7 @@ def distill(
 
 def load_student(path: Path) -> logic.StyleModel:
     """Load a student, and remember its file."""
-    with torch.inference_mode(False):
-        stylizer = styleplugin.load(f"file:{path}", allow_unknown_model=True, device="cpu")
+    stylizer = styleplugin.load(f"file:{path}", allow_unknown_model=True, device="cpu")
     return logic.StyleModel(stylizer.info, stylizer.model, path=path)
 
 

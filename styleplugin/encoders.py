@@ -12,6 +12,7 @@ from styleplugin.errors import UsageError
 from styleplugin.importers.vgg import import_vgg
 from styleplugin.models.pairs import PairModel
 from styleplugin.models.vgg import CONVS, Encoder, VGGSpec, convs_of_level
+from styleplugin.modes import plain_modes
 from styleplugin.registry import ENCODER, load_saved_encoder, load_tensors
 
 
@@ -27,6 +28,7 @@ class LoadedEncoder:
     None where that is not known."""
 
 
+@plain_modes()
 def load_encoder(source: str, *, allow_unknown: bool = False) -> LoadedEncoder:
     """Load an encoder.
 

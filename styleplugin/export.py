@@ -17,6 +17,7 @@ from styleplugin.images.lut import LUT, check_size, write_cube, write_hald
 from styleplugin.images.lut_fit import fit_lut
 from styleplugin.images.picture import from_channels, to_picture
 from styleplugin.images.small import write_image
+from styleplugin.modes import plain_modes
 
 VISIBLE = 3.0
 """Color difference from which on most people see it."""
@@ -73,6 +74,7 @@ class Look:
         write_image(from_channels(gray, bits=8), path, overwrite=overwrite)
 
 
+@plain_modes()
 def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "", on_step: OnStep | None = None) -> Look:
     """Fit a color table to a stylization.
 
@@ -99,15 +101,14 @@ def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "", on
             "Give the stylization of this very picture.",
         )
     tell = on_step or (lambda done, total, stage: None)
-    with torch.no_grad():
-        # Most of the time goes into the table of a small picture, and into the errors of a large one.
-        lut = fit_lut(before.rgb, after.rgb, size, title=title, on_step=lambda share: tell(share / 2, 1, "fit"))
-        rows = max(1, _PIXELS // before.width)
-        parts = []
-        for a, b in zip(before.rgb.split(rows, 2), after.rgb.split(rows, 2), strict=True):
-            parts.append(delta_e(rgb_to_lab(lut.apply(a)), rgb_to_lab(b.clamp(0, 1))))
-            tell(0.5 + 0.5 * min(1.0, len(parts) * rows / before.height), 1, "errors")
-        errors = torch.cat(parts, 2)
+    # Most of the time goes into the table of a small picture, and into the errors of a large one.
+    lut = fit_lut(before.rgb, after.rgb, size, title=title, on_step=lambda share: tell(share / 2, 1, "fit"))
+    rows = max(1, _PIXELS // before.width)
+    parts = []
+    for a, b in zip(before.rgb.split(rows, 2), after.rgb.split(rows, 2), strict=True):
+        parts.append(delta_e(rgb_to_lab(lut.apply(a)), rgb_to_lab(b.clamp(0, 1))))
+        tell(0.5 + 0.5 * min(1.0, len(parts) * rows / before.height), 1, "errors")
+    errors = torch.cat(parts, 2)
     ordered = errors.flatten().sort().values
     report = LookReport(
         size=size,

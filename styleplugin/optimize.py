@@ -52,6 +52,7 @@ from styleplugin.methods.optimization import (
     StyleTarget,
     measure,
 )
+from styleplugin.modes import plain_modes, plain_steps
 from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions
 from styleplugin.regions import refuse_regions
 from styleplugin.report import Report
@@ -113,6 +114,7 @@ class Optimization:
         SP801, it is of another run.
     """
 
+    @plain_modes()
     def __init__(
         self,
         content: Any,
@@ -155,6 +157,7 @@ class Optimization:
         self._number = 0
         self._plan = self._planned()
 
+    @plain_steps
     def __iter__(self) -> Iterator[Progress]:
         """Do the steps; yields after each."""
         started = time.perf_counter()
@@ -188,6 +191,7 @@ class Optimization:
         self._descent.finish()
         self.report.seconds["stylize"] = time.perf_counter() - started
 
+    @plain_modes()
     def result(self) -> Result:
         """Return the best picture so far, at full size, finished as the options ask."""
         seconds = self.report.seconds | {"total": sum(self.report.seconds.values())}
@@ -200,6 +204,7 @@ class Optimization:
             rgb = blended(picture, output, self.content.where, self._finish, colors, _nothing)
         return Result(dataclasses.replace(picture, rgb=rgb, warnings=()), report)
 
+    @plain_modes()
     def preview(self, side: int = 512) -> Image.Image:
         """Return the best picture so far, small and unfinished: without mask, alpha and kept colors.
 
@@ -212,6 +217,7 @@ class Optimization:
         small = _resized(best, (height, width))
         return to_pil(Picture(rgb=small.float().cpu().clamp(0, 1)))
 
+    @plain_modes()
     def save(self) -> None:
         """Write the checkpoint.
 

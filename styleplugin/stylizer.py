@@ -41,6 +41,7 @@ from styleplugin.methods.base import Method, StyleCode
 from styleplugin.methods.kbstyle import KBStyle
 from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
+from styleplugin.modes import plain_modes, plain_steps
 from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
 from styleplugin.regions import has_regions, refuse_regions, stylize_regions
 from styleplugin.registry import ModelInfo, StyleModel
@@ -88,6 +89,7 @@ class Stylizer:
         dtype: torch.float32, or torch.float64 for reference runs.
     """
 
+    @plain_modes()
     def __init__(
         self,
         model: StyleModel,
@@ -107,6 +109,7 @@ class Stylizer:
         self.macs_per_pixel = sum(stage.macs_per_pixel for stage in self._method.stages)
         self._encoders = model.encoder_ids
 
+    @plain_modes()
     def prepare(
         self, style: Any, *, mask: Any = None, style_scale: float = 1.0, on_step: OnStep | None = None
     ) -> Style:
@@ -174,6 +177,7 @@ class Stylizer:
                 moments.check_finite("style")
         return prepared
 
+    @plain_modes()
     def __call__(
         self,
         content: Any,
@@ -299,6 +303,7 @@ class Stylizer:
         """
         return self._plan(size, frames, budget=1 << 62).bytes
 
+    @plain_steps
     def _together(
         self, pairs: Sequence[tuple[Any, Any]], shot: _Shot, report: Report, on_step: OnStep | None
     ) -> Iterator[Result]:
@@ -390,8 +395,7 @@ class Stylizer:
         plan: Plan | None = self._plan(size, frames)
         while plan is not None:
             try:
-                with torch.no_grad():
-                    return run(plan)
+                return run(plan)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

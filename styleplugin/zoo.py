@@ -22,6 +22,7 @@ from styleplugin.errors import StylePluginWarning, WeightsError
 from styleplugin.files import atomic_write, copy_whole
 from styleplugin.importers.vgg import WHOLE_VGG
 from styleplugin.models.pairs import pairing_id
+from styleplugin.modes import plain_modes
 from styleplugin.registry import ENCODER, METRICS, ModelInfo, load_model, load_saved_encoder
 
 DEFAULT_MODELS = {
@@ -162,6 +163,7 @@ def resolve(source: str | Path, *, limits: Limits = STUDENT, timeout_s: float = 
     return _embedded(source)
 
 
+@plain_modes()
 def load(source: str | Path, *, allow_unknown: bool = False, timeout_s: float = 60) -> tuple[nn.Module, ModelInfo]:
     """Load a model: on the CPU, in float32, in evaluation mode.
 
@@ -203,6 +205,7 @@ def architecture_of(path: Path) -> str | None:
     return read_weights(path, limits=WHOLE_VGG).metadata.get("architecture")
 
 
+@plain_modes()
 def verify(name: str) -> ModelInfo:
     """Check an embedded model from its hash to a finite picture.
 
@@ -211,9 +214,8 @@ def verify(name: str) -> ModelInfo:
     """
     model, info = load(f"builtin:{name}")
     ramp = torch.linspace(0, 1, 3 * 64 * 64, dtype=torch.float32, device="cpu").reshape(1, 3, 64, 64)
-    with torch.inference_mode():
-        if not model(ramp).isfinite().all():
-            raise WeightsError("SP317", f"The model {name} gives a non-finite picture.", "Reinstall styleplugin.")
+    if not model(ramp).isfinite().all():
+        raise WeightsError("SP317", f"The model {name} gives a non-finite picture.", "Reinstall styleplugin.")
     return info
 
 

@@ -21,6 +21,7 @@ from styleplugin.errors import InputImageError, NumericalError, UsageError
 from styleplugin.files import atomic_write, check_regular_file, check_target
 from styleplugin.images.picture import from_channels
 from styleplugin.images.small import read_image, write_image
+from styleplugin.modes import plain_modes
 
 PathLike = str | os.PathLike[str]
 
@@ -70,6 +71,7 @@ class LUT:
         blue, green, red = torch.meshgrid(axis, axis, axis, indexing="ij")
         return cls(torch.stack([red, green, blue], -1))
 
+    @plain_modes()
     def apply(self, rgb: Tensor) -> Tensor:
         """Look up (N, 3, H, W) colors in [0, 1] by tetrahedral interpolation."""
         pixels = rgb.movedim(1, -1).reshape(-1, 3)

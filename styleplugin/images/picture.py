@@ -16,6 +16,7 @@ from torch import Tensor
 
 from styleplugin.errors import MaskError, TensorInputError
 from styleplugin.images.color import luminance
+from styleplugin.modes import plain_modes
 
 # Largest value of each accepted sample type, and the output depth it stands for. Floats are [0, 1] and count as 8 bits.
 _SAMPLE_TYPES = {
@@ -61,6 +62,7 @@ class Picture:
         return self.height, self.width
 
 
+@plain_modes()
 def to_picture(obj: Any) -> Picture:
     """Turn a path, Pillow image, array or tensor into a picture; a `Picture` is returned as it is.
 
@@ -130,6 +132,7 @@ def to_pil(picture: Picture) -> Image.Image:
     return Image.fromarray(to_array(picture, bits=8))
 
 
+@plain_modes()
 def read_mask(obj: Any, size: tuple[int, int]) -> tuple[Tensor, tuple[str, ...]]:
     """Read where the style applies.
 

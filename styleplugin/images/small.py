@@ -23,6 +23,7 @@ from styleplugin.files import PathLike, atomic_write, check_regular_file, check_
 from styleplugin.images.deep import decode_png16, decode_tiff16, encode_png16, is_png16
 from styleplugin.images.picture import Picture, check_finite, from_channels, to_array, to_pil
 from styleplugin.images.profile import SRGB_PROFILE, is_srgb, to_srgb
+from styleplugin.modes import plain_modes
 
 DEFAULT_MAX_MEGAPIXELS = 178.0
 """Just under what Pillow itself refuses."""
@@ -72,6 +73,7 @@ _ORIENTATIONS = {
 }
 
 
+@plain_modes()
 def read_image(path: PathLike, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Picture:
     """Read a picture file, upright and in sRGB; of an animation or a multi-page file, the first frame.
 

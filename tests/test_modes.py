@@ -1,0 +1,127 @@
+"""Whatever a program has set in torch, its pictures are the same."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+import styleplugin
+from styleplugin import native
+from styleplugin.modes import plain_modes, plain_steps
+
+MODELS = [entry.name for entry in styleplugin.list_models()]
+
+
+def picture(height: int, width: int, seed: int) -> torch.Tensor:
+    noise = torch.rand(1, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(noise, size=(height, width), mode="bicubic").clamp(0, 1)
+
+
+CONTENT, STYLE = picture(48, 64, 0), picture(64, 48, 1)
+MASK = (CONTENT[:, :1] > 0.4).float()
+
+
+@contextmanager
+def changed(change: Callable[[Any], Any], value: Any, before: Any) -> Iterator[None]:
+    change(value)
+    try:
+        yield
+    finally:
+        change(before)
+
+
+STATES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "dtype bfloat16": lambda: changed(torch.set_default_dtype, torch.bfloat16, torch.float32),
+    "dtype float64": lambda: changed(torch.set_default_dtype, torch.float64, torch.float32),
+    "device meta": lambda: changed(torch.set_default_device, "meta", None),
+    "device meta here": lambda: torch.device("meta"),
+    "deterministic": lambda: changed(torch.use_deterministic_algorithms, True, False),
+    "no gradients": torch.no_grad,
+    "inference mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "one thread": lambda: changed(torch.set_num_threads, 1, torch.get_num_threads()),
+    "two threads": lambda: changed(torch.set_num_threads, 2, torch.get_num_threads()),
+    "three threads": lambda: changed(torch.set_num_threads, 3, torch.get_num_threads()),
+    "matmul precision": lambda: changed(torch.set_float32_matmul_precision, "medium", "highest"),
+    "flush denormal": lambda: changed(torch.set_flush_denormal, True, False),
+}
+
+
+def optimized() -> torch.Tensor:
+    run = styleplugin.Optimization(CONTENT, STYLE, mask=MASK, steps=2, scales=1, start="content", device="cpu")
+    for _ in run:
+        pass
+    return run.result().tensor
+
+
+def loaded(name: str) -> Callable[[], torch.Tensor]:
+    stylizer = styleplugin.load(name, device="cpu")
+    return lambda: stylizer(CONTENT, STYLE, mask=MASK, strength=0.8, keep_color="lab").tensor
+
+
+@pytest.fixture(params=["compiled", "by torch"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "by torch":
+        monkeypatch.setattr(native, "target", lambda: None)
+    return request.param
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.filterwarnings("ignore::styleplugin.errors.StylePluginWarning")
+@pytest.mark.parametrize("name", MODELS)
+def test_no_mode_of_torch_changes_a_picture(name: str, kernels: str):
+    run = loaded(name)
+    expected = run()
+    for state, enter in STATES.items():
+        with enter():
+            assert_same(run(), expected, f"run in {state}")
+            assert_same(loaded(name)(), expected, f"load in {state}")
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_no_mode_of_torch_changes_an_optimization():
+    expected = optimized()
+    for state, enter in STATES.items():
+        with enter():
+            assert_same(optimized(), expected, state)
+
+
+def assert_same(result: torch.Tensor, expected: torch.Tensor, where: str) -> None:
+    assert (result.dtype, result.device) == (expected.dtype, expected.device), where
+    assert not result.is_inference() and not result.requires_grad, where
+    # By torch sums are shared out to threads, and bfloat16 parts of products may be asked for.
+    assert float((result - expected).abs().max()) < 2e-4, where
+
+
+def test_the_guard_leaves_the_callers_modes_as_they_were():
+    for state, enter in STATES.items():
+        with enter():
+            modes = current_modes()
+            with plain_modes():
+                assert current_modes() == (False, False, False, torch.device("cpu")), state
+            assert current_modes() == modes, state
+
+
+def test_a_generators_caller_has_its_modes_back_between_the_steps():
+    @plain_steps
+    def steps() -> Iterator[tuple[Any, ...]]:
+        yield current_modes()
+        yield current_modes()
+
+    with torch.inference_mode(), torch.autocast("cpu"):
+        modes = current_modes()
+        for inside in steps():
+            assert inside == (False, False, False, torch.device("cpu")) != current_modes() == modes
+
+
+def current_modes() -> tuple[Any, ...]:
+    return (
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.is_autocast_enabled("cpu"),
+        torch.get_default_device(),
+    )
