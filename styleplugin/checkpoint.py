@@ -20,6 +20,7 @@ from torch import Tensor
 
 from styleplugin.errors import CheckpointError, WeightsError
 from styleplugin.files import atomic_write, check_regular_file, check_target
+from styleplugin.kinds import WEIGHTS, Kind
 
 METADATA_KEY = "styleplugin"
 """The only metadata key: with two or more, safetensors writes other bytes each time."""
@@ -103,6 +104,7 @@ def write_weights(
     *,
     overwrite: bool = True,
     limits: Limits = STUDENT,
+    kind: Kind = WEIGHTS,
 ) -> str:
     """Write a weights file whole or not at all; equal input gives equal bytes.
 
@@ -112,15 +114,16 @@ def write_weights(
         metadata: JSON data; `"format"` is added.
         overwrite: Replace an existing file.
         limits: Of the kind of file.
+        kind: What the file is; of what exists, it replaces its own kind only.
 
     Returns:
         The sha256 of the file.
 
     Raises:
         WeightsError: SP306, a value that `read_weights` would refuse.
-        OutputError: SP601 to SP604, the file exists or cannot be written.
+        OutputError: SP601 to SP604 or SP608, the file exists or cannot be written.
     """
-    path = check_target(path, overwrite=overwrite)
+    path = check_target(path, kind, overwrite=overwrite)
     check_values(tensors, path.name, limits)
     text = json.dumps({**metadata, "format": FORMAT}, sort_keys=True, separators=(",", ":"), allow_nan=False)
     copies = {

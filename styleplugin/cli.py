@@ -12,15 +12,28 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tqdm import tqdm
-from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
-from styleplugin.cli_models import Output, models_app, train_command, train_new
+from styleplugin.cli_models import models_app, train_command, train_new
+from styleplugin.cli_paths import (
+    Input,
+    ModelSource,
+    OtherPicture,
+    OutputPicture,
+    Region,
+    ReportFile,
+    Values,
+    WeightedStyle,
+    command,
+)
 from styleplugin.errors import Cancelled, StylePluginError, StylePluginWarning, UsageError
+from styleplugin.kinds import CHECKPOINT, PICTURE, STYLE, TABLE
 from styleplugin.options import EngineOptions, Method, OptimizeOptions, StyleWeight, StylizeOptions, parse_style_weight
+from styleplugin.paths import Writes, Written
 
 if TYPE_CHECKING:
     from styleplugin.engine.stream import OnStep
@@ -34,33 +47,45 @@ look_app = SubcommandApp()
 app.command(style_app, name="style")
 app.command(look_app, name="look")
 app.command(models_app, name="models")
-app.command(name="train")(train_command)
-app.command(name="train-new")(train_new)
+command(app, "train")(train_command)
+command(app, "train-new")(train_new)
 
 
 _STYLIZE, _ENGINE, _OPTIMIZE = StylizeOptions(), EngineOptions(), OptimizeOptions()
 
 
-@app.command(name="stylize")
+def _preview(output: str) -> Path:
+    """Return where previews of a picture go: beside it."""
+    path = Path(output)
+    return path.with_suffix(f".preview{path.suffix}")
+
+
+def _preview_written(values: Values) -> list[Written]:
+    if values["preview_every"] is None:
+        return []
+    return [Written(_preview(values["output"]), PICTURE, values["overwrite"])]
+
+
+@command(app, "stylize", also=_preview_written)
 def stylize_command(
-    content: Positional[str],
-    style_picture: Positional[str | None] = None,
+    content: Positional[Input],
+    style_picture: Positional[WeightedStyle | None] = None,
     /,
     *,
-    output: Output,
-    style: UseAppendAction[tuple[str, ...]] = (),
-    region: UseAppendAction[tuple[str, ...]] = (),
+    output: OutputPicture,
+    style: UseAppendAction[tuple[WeightedStyle, ...]] = (),
+    region: UseAppendAction[tuple[Region, ...]] = (),
     method: Method | None = None,
-    model: str | None = None,
+    model: ModelSource | None = None,
     allow_unknown_model: bool = False,
-    mask: str | None = None,
+    mask: Input | None = None,
     options: OmitArgPrefixes[StylizeOptions] = _STYLIZE,
     optimize: OmitArgPrefixes[OptimizeOptions] = _OPTIMIZE,
     preview_every: int | None = None,
-    checkpoint: str | None = None,
+    checkpoint: Annotated[str, Writes(CHECKPOINT, unless="resume")] | None = None,
     resume: bool = False,
     engine: OmitArgPrefixes[EngineOptions] = _ENGINE,
-    report: str | None = None,
+    report: ReportFile | None = None,
     overwrite: bool = False,
     quality: int = 95,
     quiet: bool = False,
@@ -82,12 +107,12 @@ def stylize_command(
         checkpoint: Optimization: a file that holds all that is needed to go on.
         resume: Optimization: go on from the checkpoint.
         report: Write what the run did (settings, sizes, times, warnings) to this JSON file.
-        overwrite: Replace an existing output.
+        overwrite: Replace what exists, each file by one of its kind; a checkpoint only if it is of this very run.
         quality: 1 to 100, for JPEG and WebP.
         quiet: Show neither progress nor result.
     """
     from styleplugin.api import stylize
-    from styleplugin.files import atomic_write, check_target
+    from styleplugin.files import atomic_write
     from styleplugin.images.small import check_output
 
     parts = [parse_style_weight(text) for text in [*([style_picture] if style_picture else []), *style]]
@@ -99,10 +124,7 @@ def stylize_command(
         )
     for i, path in enumerate(region):
         parts[i] = dataclasses.replace(parts[i], region=None if path == "-" else path)
-    inputs = [content, *(part.style for part in parts), *([mask] if mask else []), *region]
-    check_output(output, overwrite=overwrite, inputs=inputs)
-    if report:
-        check_target(report, overwrite=True)
+    check_output(output, overwrite=overwrite)
     if method != "optimization":
         _refuse_optimization(optimize, preview_every=preview_every, checkpoint=checkpoint, resume=resume)
     asked: dict[str, Any] = {"model": model, "allow_unknown_model": allow_unknown_model, "mask": mask}
@@ -110,8 +132,8 @@ def stylize_command(
     stopped = None
     with _progress(quiet) as on_step:
         if method == "optimization":
-            asked |= _values(optimize) | {"checkpoint": checkpoint, "resume": resume}
-            result, stopped = _optimized(content, parts, Path(output), preview_every, on_step, **asked)
+            asked |= _values(optimize) | {"checkpoint": checkpoint, "resume": resume, "overwrite": overwrite}
+            result, stopped = _optimized(content, parts, _preview(output), preview_every, on_step, **asked)
         else:
             result = stylize(content, parts, method=method, on_step=on_step, **asked)
     result.save(output, overwrite=overwrite, quality=quality)
@@ -127,7 +149,7 @@ def stylize_command(
 def _optimized(
     content: str,
     style: Sequence[StyleWeight],
-    output: Path,
+    preview: Path,
     preview_every: int | None,
     on_step: OnStep,
     *,
@@ -136,15 +158,11 @@ def _optimized(
 ) -> tuple[Result, str | None]:
     """Run an optimization; returns its result, and where it was stopped, if the user stopped it."""
     from styleplugin.api import refuse_model
-    from styleplugin.images.small import check_output
     from styleplugin.optimize import Optimization
 
     refuse_model(model)
-    preview = output.with_suffix(f".preview{output.suffix}")
-    if preview_every is not None:
-        if preview_every < 1:
-            raise UsageError("SP101", f"--preview-every was {preview_every}; it must be at least 1.")
-        check_output(preview, overwrite=True, inputs=[])
+    if preview_every is not None and preview_every < 1:
+        raise UsageError("SP101", f"--preview-every was {preview_every}; it must be at least 1.")
     stage = "start"
     run = Optimization(content, style, on_step=lambda done, total, _: on_step(done, total, stage), **options)
     try:
@@ -169,13 +187,13 @@ def _refuse_optimization(options: OptimizeOptions, **others: Any) -> None:
         raise UsageError("SP153", f"{names} is for --method optimization only.", "Add --method optimization.")
 
 
-@style_app.command(name="save")
+@command(style_app, "save")
 def style_save(
-    picture: Positional[str],
+    picture: Positional[Input],
     /,
     *,
-    output: Output,
-    model: str | None = None,
+    output: Annotated[str, arg(aliases=["-o"]), Writes(STYLE)],
+    model: ModelSource | None = None,
     allow_unknown_model: bool = False,
     method: Method | None = None,
     style_scale: float = 1.0,
@@ -195,10 +213,8 @@ def style_save(
         overwrite: Replace an existing file.
         quiet: Show neither progress nor result.
     """
-    from styleplugin.files import check_target
     from styleplugin.stylizer import choose_model, load
 
-    check_target(output, overwrite=overwrite)
     StylizeOptions(style_scale=style_scale)
     stylizer = load(
         model or choose_model(method or "wct", ()), allow_unknown_model=allow_unknown_model, **_values(engine)
@@ -211,22 +227,22 @@ def style_save(
     _say(f"{output}  {Path(output).stat().st_size / 1000:.0f} kB  for {prepared.model}", quiet)
 
 
-@look_app.command(name="export")
+@command(look_app, "export")
 def look_export(
-    content: Positional[str],
-    style_picture: Positional[str],
+    content: Positional[Input],
+    style_picture: Positional[Input],
     /,
     *,
-    output: Output,
+    output: Annotated[str, arg(aliases=["-o"]), Writes(TABLE)],
     size: int = 33,
-    hald: str | None = None,
+    hald: OtherPicture | None = None,
     method: Method | None = None,
-    model: str | None = None,
+    model: ModelSource | None = None,
     allow_unknown_model: bool = False,
     options: OmitArgPrefixes[StylizeOptions] = _STYLIZE,
     engine: OmitArgPrefixes[EngineOptions] = _ENGINE,
-    report: str | None = None,
-    error_map: str | None = None,
+    report: ReportFile | None = None,
+    error_map: OtherPicture | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -248,19 +264,16 @@ def look_export(
     """
     from styleplugin.api import stylize
     from styleplugin.export import fit_look
-    from styleplugin.files import atomic_write, check_target
+    from styleplugin.files import atomic_write
     from styleplugin.images.lut import check_size
     from styleplugin.images.small import check_output
 
     if Path(output).suffix.lower() != ".cube":
         raise UsageError("SP111", f"A look's name ends in .cube; the name was {output!r}.", "Change the name.")
     check_size(size)
-    check_target(output, overwrite=overwrite)
     for picture in (hald, error_map):
         if picture:
-            check_output(picture, overwrite=overwrite, inputs=[content, style_picture])
-    if report:
-        check_target(report, overwrite=True)
+            check_output(picture, overwrite=overwrite)
     with _progress(quiet) as on_step:
         result = stylize(
             content,
@@ -284,13 +297,13 @@ def look_export(
     _say(f"{output}  {look.report}", quiet)
 
 
-@look_app.command(name="apply")
+@command(look_app, "apply")
 def look_apply(
-    content: Positional[str],
-    look: Positional[str],
+    content: Positional[Input],
+    look: Positional[Input],
     /,
     *,
-    output: Output,
+    output: OutputPicture,
     strength: float = 1.0,
     overwrite: bool = False,
     quality: int = 95,
@@ -313,7 +326,7 @@ def look_apply(
     from styleplugin.images.small import check_output, read_image, write_image
 
     StylizeOptions(strength=strength)
-    check_output(output, overwrite=overwrite, inputs=[content, look])
+    check_output(output, overwrite=overwrite)
     lut, picture = read_lut(look), read_image(content)
     for note in picture.warnings:
         warnings.warn(f"content: {note}", StylePluginWarning, stacklevel=1)

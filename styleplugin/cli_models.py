@@ -5,11 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
+
+from styleplugin.cli_paths import Folder, Input, ModelSource, command
+from styleplugin.kinds import RECIPE, WEIGHTS
+from styleplugin.paths import Writes, Written, check_paths
 
 # torch is imported inside the commands: --help must not wait for it.
 
@@ -17,10 +22,8 @@ models_app = SubcommandApp()
 import_app = SubcommandApp()
 models_app.command(import_app, name="import")
 
-Output = Annotated[str, arg(aliases=["-o"])]
 
-
-@models_app.command(name="list")
+@command(models_app, "list")
 def models_list() -> None:
     """List the embedded models."""
     from styleplugin.zoo import list_models
@@ -29,8 +32,8 @@ def models_list() -> None:
         print(f"{entry.name:20} {entry.method:15} {entry.description}")
 
 
-@models_app.command(name="info")
-def models_info(name: Positional[str], /) -> None:
+@command(models_app, "info")
+def models_info(name: Positional[ModelSource], /) -> None:
     """Show what is known about a model, as JSON.
 
     Args:
@@ -41,8 +44,8 @@ def models_info(name: Positional[str], /) -> None:
     print(json.dumps(dataclasses.asdict(load(name)[1]), indent=2, sort_keys=True))
 
 
-@models_app.command(name="verify")
-def models_verify(name: Positional[str], /) -> None:
+@command(models_app, "verify")
+def models_verify(name: Positional[ModelSource], /) -> None:
     """Check a model's file: hash, header, values, and a run on a small picture.
 
     Args:
@@ -54,9 +57,9 @@ def models_verify(name: Positional[str], /) -> None:
     print(f"{info.name}: {info.parameters:,} parameters, sha256 {info.sha256}: as it should be")
 
 
-@models_app.command(name="pull")
+@command(models_app, "pull")
 def models_pull(
-    source: Positional[str], /, *, output: Output | None = None, overwrite: bool = False, timeout: float = 60
+    source: Positional[str], /, *, output: Folder | None = None, overwrite: bool = False, timeout: float = 60
 ) -> None:
     """Download a model of the Hub, check it, and print where it is.
 
@@ -71,13 +74,13 @@ def models_pull(
     print(pull(source, output, overwrite=overwrite, timeout_s=timeout))
 
 
-@models_app.command(name="publish")
+@command(models_app, "publish")
 def models_publish(
-    file: Positional[str],
+    file: Positional[Input],
     repo: Positional[str],
     /,
     *,
-    picture: UseAppendAction[tuple[str, ...]] = (),
+    picture: UseAppendAction[tuple[Input, ...]] = (),
     private: bool = False,
     timeout: float = 600,
 ) -> None:
@@ -95,9 +98,9 @@ def models_publish(
     print(publish(file, repo, pictures=picture, private=private, timeout_s=timeout))
 
 
-@import_app.command(name="collaborative-distillation")
+@command(import_app, "collaborative-distillation")
 def import_collaborative_distillation(
-    folder: Positional[str], /, *, output: Output, compact: bool = False, overwrite: bool = False
+    folder: Positional[Input], /, *, output: Folder, compact: bool = False, overwrite: bool = False
 ) -> None:
     """Convert the released Collaborative-Distillation students from your own clone of its repository.
 
@@ -110,17 +113,17 @@ def import_collaborative_distillation(
     from styleplugin.importers import collaborative_distillation as importer
     from styleplugin.registry import save_model
 
-    model, metadata = importer.import_collaborative_distillation(folder, compact=compact)
     path = Path(output) / f"cd-wct.released{'-compact' if compact else ''}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_room(folder, [path], overwrite)
+    model, metadata = importer.import_collaborative_distillation(folder, compact=compact)
     save_model(path, model, license=metadata["license"], card=metadata.get("card"), overwrite=overwrite)
     print(
         f"{path}\nUse it with: styleplugin stylize PHOTO PAINTING -o OUT.png --allow-unknown-model --model file:{path}"
     )
 
 
-@import_app.command(name="pca-distillation")
-def import_pca_distillation(folder: Positional[str], /, *, output: Output, overwrite: bool = False) -> None:
+@command(import_app, "pca-distillation")
+def import_pca_distillation(folder: Positional[Input], /, *, output: Folder, overwrite: bool = False) -> None:
     """Convert the released photorealistic students from your own clone of their repository.
 
     Args:
@@ -139,18 +142,18 @@ def import_pca_distillation(folder: Positional[str], /, *, output: Output, overw
             f"{folder!r} holds no checkpoints of PCA-Knowledge-Distillation.",
             "Give the folder of a complete clone.",
         )
-    Path(output).mkdir(parents=True, exist_ok=True)
-    for backbone in backbones:
+    paths = [Path(output) / f"pca-photo.{backbone}.released.safetensors" for backbone in backbones]
+    _make_room(folder, paths, overwrite)
+    for backbone, path in zip(backbones, paths, strict=True):
         model, metadata = importer.import_pca_distillation(folder, backbone)
-        path = Path(output) / f"pca-photo.{backbone}.released.safetensors"
         save_model(path, model, license=metadata["license"], card=metadata["card"], overwrite=overwrite)
         print(
             f"{path}\nUse it with: styleplugin stylize PHOTO STYLE -o OUT.png --allow-unknown-model --model file:{path}"
         )
 
 
-@import_app.command(name="adain")
-def import_adain(file: Positional[str], /, *, output: Output, overwrite: bool = False) -> None:
+@command(import_app, "adain")
+def import_adain(file: Positional[Input], /, *, output: Folder, overwrite: bool = False) -> None:
     """Convert AdaIN's own pair, the whole VGG-19 up to relu4_1 and its decoder, from 8-bit integers with scales.
 
     Args:
@@ -161,27 +164,33 @@ def import_adain(file: Positional[str], /, *, output: Output, overwrite: bool = 
     from styleplugin.importers import adain as importer
     from styleplugin.registry import save_model
 
-    model, metadata = importer.import_adain(file)
     path = Path(output) / "adain.released.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_room(file, [path], overwrite)
+    model, metadata = importer.import_adain(file)
     save_model(path, model, license=metadata["license"], card=metadata["card"], overwrite=overwrite)
     print(
         f"{path}\nUse it with: styleplugin stylize PHOTO PAINTING -o OUT.png --allow-unknown-model --model file:{path}"
     )
 
 
+def _make_room(read: str, paths: Sequence[Path], overwrite: bool) -> None:
+    """Check where converted models go, all in one folder, which is made."""
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    check_paths([read], [Written(path, WEIGHTS, overwrite) for path in paths])
+
+
 def train_command(
-    recipe: Positional[str],
+    recipe: Positional[Input],
     /,
     *,
     out: str | None = None,
     resume: bool = False,
     minutes: float | None = None,
     plan: bool = True,
-    teacher: str | None = None,
-    photos: str | None = None,
-    paintings: str | None = None,
-    teachers: str | None = None,
+    teacher: ModelSource | None = None,
+    photos: Input | None = None,
+    paintings: Input | None = None,
+    teachers: Input | None = None,
     device: str = "auto",
 ) -> None:
     """Train the models of a recipe; an interrupted run goes on with --resume. `train new` writes a recipe.
@@ -220,11 +229,11 @@ def train_command(
 
 def train_new(
     *,
-    output: Annotated[str, arg(aliases=["-o"])] = "recipe.toml",
+    output: Annotated[str, arg(aliases=["-o"]), Writes(RECIPE)] = "recipe.toml",
     method: Literal["wct", "adain", "photorealistic", "kbstyle", "encoder"] | None = None,
-    photos: str | None = None,
-    paintings: str | None = None,
-    teacher: str | None = None,
+    photos: Input | None = None,
+    paintings: Input | None = None,
+    teacher: ModelSource | None = None,
     minutes: float | None = None,
     name: str | None = None,
     width: float | None = None,
@@ -260,11 +269,10 @@ def train_new(
         license: Of the result, as far as pictures and teacher allow.
         overwrite: Replace an existing recipe.
     """
-    from styleplugin.files import atomic_write, check_target
+    from styleplugin.files import atomic_write
     from styleplugin.train.presets import new_recipe
     from styleplugin.train.toml import recipe_text
 
-    check_target(output, overwrite=overwrite)
     method = method or _ask("method (wct, adain, photorealistic, kbstyle, encoder)", "--method", "adain")  # type: ignore[assignment]
     photos = photos or _ask("folder or tar of photographs", "--photos", "photos")
     if method in ("adain", "kbstyle", "encoder"):

@@ -12,12 +12,15 @@ from torch import Tensor
 
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
+from styleplugin.files import PathLike
 from styleplugin.images.color import delta_e, rgb_to_lab
 from styleplugin.images.lut import LUT, check_size, write_cube, write_hald
 from styleplugin.images.lut_fit import fit_lut
 from styleplugin.images.picture import from_channels, to_picture
 from styleplugin.images.small import write_image
+from styleplugin.kinds import PICTURE, TABLE
 from styleplugin.modes import plain_modes
+from styleplugin.paths import Written, check_paths, paths_among
 
 VISIBLE = 3.0
 """Color difference from which on most people see it."""
@@ -57,10 +60,14 @@ class Look:
     report: LookReport
     errors: Tensor
     """(1, 1, H, W), CIEDE2000 between the table's picture and the stylization."""
+    inputs: tuple[PathLike, ...] = ()
+    """The files it was fitted to, which it never replaces."""
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the table: `.cube`, or a HALD picture with any extension of pictures."""
-        write = write_cube if str(path).lower().endswith(".cube") else write_hald
+        is_table = str(path).lower().endswith(".cube")
+        check_paths(self.inputs, [Written(path, TABLE if is_table else PICTURE, overwrite)])
+        write = write_cube if is_table else write_hald
         write(self.lut, path, overwrite=overwrite)
 
     @property
@@ -70,6 +77,7 @@ class Look:
 
     def save_error_map(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write `error_map` as a gray picture."""
+        check_paths(self.inputs, [Written(path, PICTURE, overwrite)])
         gray = self.error_map.expand(-1, 3, -1, -1)
         write_image(from_channels(gray, bits=8), path, overwrite=overwrite)
 
@@ -116,4 +124,4 @@ def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "", on
         percentile95=float(ordered[int(0.95 * (len(ordered) - 1))]),
         visible=float((errors > VISIBLE).float().mean()),
     )
-    return Look(lut, report, errors)
+    return Look(lut, report, errors, paths_among(content, stylized))

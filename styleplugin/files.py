@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from styleplugin.errors import InputImageError, OutputError, StylePluginError
+from styleplugin.kinds import Kind
 
 PathLike = str | os.PathLike[str]
 
@@ -39,30 +40,30 @@ def check_regular_file(path: PathLike, error: type[StylePluginError] = InputImag
     return Path(path)
 
 
-def check_target(path: PathLike, *, overwrite: bool) -> Path:
+def check_target(path: PathLike, kind: Kind, *, overwrite: bool) -> Path:
     """Return the path if a file may be written there; meant to be called before long work starts.
 
+    Args:
+        path: Where the file shall go.
+        kind: What it will be; of what exists, it replaces its own kind only.
+        overwrite: Whether it may replace anything.
+
     Raises:
-        OutputError: SP601, the folder is missing or not writable; SP602, the file exists and `overwrite` is false;
-            SP603, the path leads to a directory, FIFO, socket or device, or holds a NUL.
+        OutputError: SP601, the folder is missing or not writable; SP602, the file (or a link of this name, even a
+            dangling one) exists and `overwrite` is false; SP603, the path leads to a directory, FIFO, socket or device,
+            or holds a NUL; SP608, the file that exists is of another kind.
     """
-    target = Path(path)
-    try:
-        mode = target.stat().st_mode
-    except OSError:
-        mode = None
-    except ValueError as error:
-        raise OutputError("SP603", f"{str(path)!r} cannot be a file name.", "Choose another name.") from error
-    if mode is not None and not stat.S_ISREG(mode):
-        raise OutputError("SP603", f"{str(path)!r} is {_kind(mode)}; a file name is needed.", "Choose another name.")
-    if not _is_writable_folder(target.parent):
-        raise OutputError(
-            "SP601",
-            f"{str(path)!r} cannot be written; its folder must exist and be writable.",
-            "Create the folder, or choose another one.",
-        )
-    if mode is not None and not overwrite:
+    target = _check_place(path)
+    if not os.path.lexists(target):
+        return target
+    if not overwrite:
         raise OutputError("SP602", f"{str(path)!r} exists; it is not replaced unless asked.", "Use --overwrite.")
+    if target.exists() and not kind.may_replace(target):
+        raise OutputError(
+            "SP608",
+            f"{str(path)!r} is not {kind.name}, and only {kind.name} is replaced by one.",
+            "Choose another name, or remove the file first.",
+        )
     return target
 
 
@@ -75,7 +76,7 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
     Raises:
         OutputError: SP601 or SP603 as in `check_target`; SP604, the system refused to write (disk full, no permission).
     """
-    target = check_target(path, overwrite=True)
+    target = _check_place(path)
     _remove_leftovers(target.parent)
     # Not made from the target's name, which may already have the longest length the file system takes.
     temporary = target.with_name(f".styleplugin-{secrets.token_hex(8)}.part")
@@ -95,13 +96,13 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def copy_whole(source: PathLike, target: PathLike, *, overwrite: bool = True) -> Path:
+def copy_whole(source: PathLike, target: PathLike, kind: Kind, *, overwrite: bool) -> Path:
     """Copy a file, which appears under its new name whole or not at all; return the target.
 
     Raises:
-        OutputError: SP601 to SP604, the target exists or cannot be written.
+        OutputError: SP601 to SP604 and SP608, the target exists or cannot be written.
     """
-    path = check_target(target, overwrite=overwrite)
+    path = check_target(target, kind, overwrite=overwrite)
     with atomic_write(path) as file:
         file.write(Path(source).read_bytes())
     return path
@@ -115,6 +116,26 @@ def _remove_leftovers(folder: Path) -> None:
         with suppress(OSError):
             if leftover.stat().st_mtime < newest:
                 leftover.unlink()
+
+
+def _check_place(path: PathLike) -> Path:
+    """Return the path if the system lets a file be written there."""
+    target = Path(path)
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        mode = None
+    except ValueError as error:
+        raise OutputError("SP603", f"{str(path)!r} cannot be a file name.", "Choose another name.") from error
+    if mode is not None and not stat.S_ISREG(mode):
+        raise OutputError("SP603", f"{str(path)!r} is {_kind(mode)}; a file name is needed.", "Choose another name.")
+    if not _is_writable_folder(target.parent):
+        raise OutputError(
+            "SP601",
+            f"{str(path)!r} cannot be written; its folder must exist and be writable.",
+            "Create the folder, or choose another one.",
+        )
+    return target
 
 
 def _is_writable_folder(folder: Path) -> bool:

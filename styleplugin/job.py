@@ -15,9 +15,12 @@ from torch import Tensor
 
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
+from styleplugin.files import PathLike
 from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
 from styleplugin.images.small import losses, write_image
+from styleplugin.kinds import PICTURE
 from styleplugin.options import StyleWeight
+from styleplugin.paths import Written, check_paths
 from styleplugin.report import Report
 
 PADDING_MULTIPLE, MIN_SIDE = 16, 32
@@ -30,6 +33,8 @@ class Result:
 
     picture: Picture
     report: Report = field(default_factory=Report)
+    inputs: tuple[PathLike, ...] = ()
+    """The files it was made from, which it never replaces."""
 
     @property
     def image(self) -> Image.Image:
@@ -42,7 +47,12 @@ class Result:
         return self.picture.rgb
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> None:
-        """Write the picture; see `styleplugin.images.small.write_image` for formats and errors."""
+        """Write the picture; see `styleplugin.images.small.write_image` for formats and errors.
+
+        Raises:
+            OutputError: SP607, the path leads to a file that the picture was made from.
+        """
+        check_paths(self.inputs, [Written(path, PICTURE, overwrite)])
         write_image(self.picture, path, overwrite=overwrite, quality=quality)
         self.report.warnings += [note for note in losses(self.picture, path) if note not in self.report.warnings]
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from styleplugin.checkpoint import Limits, check_identity, read_weights, write_weights
+from styleplugin.checkpoint import Limits, Weights, check_identity, read_weights, write_weights
 from styleplugin.encoders import load_encoder
 from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import extend
@@ -30,7 +30,6 @@ from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
 from styleplugin.engine.memory import is_out_of_memory
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import MaskError, StylePluginWarning, UsageError
-from styleplugin.files import check_target
 from styleplugin.finish import blended, lab_map, limited
 from styleplugin.images.picture import Picture, to_picture, to_pil
 from styleplugin.job import (
@@ -43,6 +42,7 @@ from styleplugin.job import (
     settings_of,
     weighted,
 )
+from styleplugin.kinds import CHECKPOINT, OPTIMIZATION_STATE
 from styleplugin.methods.descent import HISTORY, Descent
 from styleplugin.methods.optimization import (
     Losses,
@@ -54,6 +54,7 @@ from styleplugin.methods.optimization import (
 )
 from styleplugin.modes import plain_modes, plain_steps
 from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions
+from styleplugin.paths import Written, check_paths, paths_among, source_paths
 from styleplugin.regions import refuse_regions
 from styleplugin.report import Report
 from styleplugin.style import SUFFIX
@@ -103,6 +104,7 @@ class Optimization:
         checkpoint: A file for all that is needed to go on, written in the format safetensors.
         checkpoint_every: Steps between two of them.
         resume: Go on from the checkpoint, if there is one.
+        overwrite: Replace a checkpoint that exists; it must be of the same pictures and options.
         allow_unknown_model: Admit local files that are not in the list of known models, with a warning.
         on_step: Called after every tile with (done, total, stage); raise `Cancelled` in it to stop. The best picture so
             far can still be taken.
@@ -110,8 +112,8 @@ class Optimization:
 
     Raises:
         UsageError: SP1xx, an option out of range; SP150, a style file; InputImageError: SP2xx; WeightsError: SP3xx;
-        ResourceError: SP503, not enough memory; OutputError: SP6xx, the checkpoint cannot be written; CheckpointError:
-        SP801, it is of another run.
+        ResourceError: SP503, not enough memory; OutputError: SP6xx, the checkpoint cannot be written or would replace
+        something else; CheckpointError: SP801, it is of another run.
     """
 
     @plain_modes()
@@ -124,11 +126,17 @@ class Optimization:
         checkpoint: str | Path | None = None,
         checkpoint_every: int = 25,
         resume: bool = False,
+        overwrite: bool = False,
         allow_unknown_model: bool = False,
         on_step: OnStep | None = None,
         **options: Any,
     ) -> None:
         self.options, self._finish, self._engine = _sorted(options)
+        self._inputs = paths_among(content, style, mask)
+        if checkpoint is not None:
+            sources = source_paths(self.options.encoder) + source_paths(self.options.start_model)
+            check_paths([*self._inputs, *sources], [Written(checkpoint, CHECKPOINT, overwrite or resume)])
+        self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._device = pick_device(self._engine.device)
         self._like = torch.empty(0, device=self._device, dtype=torch.float32)
         self._on_step, self._unknown = on_step, allow_unknown_model
@@ -148,14 +156,12 @@ class Optimization:
         self._encoder = OptimizationEncoder(loaded.encoder, self._like, loaded.roots)
         self._factors = self._scales()
         self._shares = _steps_of_scales(self.options.steps, len(self._factors))
-        if checkpoint is not None:
-            check_target(checkpoint, overwrite=True)
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._every = checkpoint_every
         self._resume = resume
         self._descent: Descent | None = None
         self._number = 0
         self._plan = self._planned()
+        self._earlier()
 
     @plain_steps
     def __iter__(self) -> Iterator[Progress]:
@@ -163,7 +169,7 @@ class Optimization:
         started = time.perf_counter()
         if self._untouched:
             return
-        saved = self._saved()
+        saved = self._earlier() if self._resume else None
         first = saved.metadata["scale"] if saved else 0
         self._normalize()
         done_before = None
@@ -202,7 +208,7 @@ class Optimization:
             output = limited(picture, output, self._finish, _nothing)
             colors = lab_map([(rgb, output)], _nothing) if self._finish.keep_color == "lab" else None
             rgb = blended(picture, output, self.content.where, self._finish, colors, _nothing)
-        return Result(dataclasses.replace(picture, rgb=rgb, warnings=()), report)
+        return Result(dataclasses.replace(picture, rgb=rgb, warnings=()), report, self._inputs)
 
     @plain_modes()
     def preview(self, side: int = 512) -> Image.Image:
@@ -227,8 +233,10 @@ class Optimization:
         if self._checkpoint is None or self._descent is None:
             return
         tensors, data = self._descent.state()
-        metadata = {"architecture": "optimization-state", "scale": self._number, "descent": data}
-        write_weights(self._checkpoint, tensors, metadata | {"identity": self._identity}, limits=_CHECKPOINT)
+        metadata = {"architecture": OPTIMIZATION_STATE, "scale": self._number, "descent": data}
+        write_weights(
+            self._checkpoint, tensors, metadata | {"identity": self._identity}, limits=_CHECKPOINT, kind=CHECKPOINT
+        )
 
     @property
     def steps_done(self) -> int:
@@ -431,9 +439,9 @@ class Optimization:
         self._plan = smaller
         return True
 
-    def _saved(self) -> Any:
-        """Return the checkpoint to go on from, or None."""
-        if not self._resume or self._checkpoint is None or not self._checkpoint.exists():
+    def _earlier(self) -> Weights | None:
+        """Return the checkpoint that is there, which must be of this run, or None."""
+        if self._checkpoint is None or not self._checkpoint.exists() or not self._checkpoint.stat().st_size:
             return None
         saved = read_weights(self._checkpoint, limits=_CHECKPOINT, require_metadata=True)
         check_identity(saved.metadata["identity"], self._identity)

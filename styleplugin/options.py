@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from styleplugin.errors import UsageError
+from styleplugin.paths import Reads, source_paths
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class OptimizeOptions(_Checked):
     """How much differences between neighboring pixels cost; more takes away noise."""
     start: Start = "stylized"
     """What it starts from: stylized (the result of a feed-forward model: fastest), content or noise."""
-    start_model: str = "cd-wct.x16"
+    start_model: Annotated[str, Reads(source_paths)] = "cd-wct.x16"
     """The feed-forward model for the start."""
     scales: Annotated[int, Bounds(1, 6)] = 2
     """Sizes to work at, each twice the one before, up to the picture's own: coarse ones make large strokes cheap."""
@@ -157,7 +158,7 @@ class OptimizeOptions(_Checked):
     """Factor for the optimizer's steps."""
     seed: Annotated[int, Bounds(0, (1 << 63) - 1)] = 0
     """Of the noise that `start noise` begins with."""
-    encoder: str = "cd-wct.x16"
+    encoder: Annotated[str, Reads(source_paths)] = "cd-wct.x16"
     """What sees the picture: the deepest encoder of a model, or an encoder or VGG-19 as file:PATH or
     hub:OWNER/REPO@REVISION/FILE."""
 

@@ -13,6 +13,8 @@ from styleplugin import hub
 from styleplugin.checkpoint import Weights, read_weights
 from styleplugin.errors import UsageError
 from styleplugin.files import copy_whole
+from styleplugin.kinds import WEIGHTS
+from styleplugin.paths import Written, check_paths
 from styleplugin.registry import ENCODER, load_model, load_saved_encoder
 
 _SPDX = re.compile(r"(mit|apache-2\.0|bsd-[23]-clause|cc0-1\.0|cc-by(-nc)?(-sa)?-4\.0)", re.IGNORECASE)
@@ -69,22 +71,27 @@ def publish(
     return str(hub.HubSource(repo=repo, revision=commit, file=name, sha256=weights.sha256))
 
 
-def export_student(path: str | Path, target: str | Path, *, even_if_failed: bool = False) -> Path:
+def export_student(
+    path: str | Path, target: str | Path, *, even_if_failed: bool = False, overwrite: bool = False
+) -> Path:
     """Copy a student out of its run's folder.
 
     Args:
         path: A weights file of a training run.
         target: The copy.
         even_if_failed: Also if it has not passed its quality gate.
+        overwrite: Replace another weights file.
 
     Raises:
         UsageError: SP145, it has not passed.
         WeightsError: The file cannot be used.
-        OutputError: SP601 to SP604, the copy cannot be written.
+        OutputError: SP601 to SP604, the copy cannot be written; SP607, it is the student itself; SP608, another kind of
+            file is there.
     """
+    check_paths([path], [Written(target, WEIGHTS, overwrite)])
     if not even_if_failed:
         check_gate(read_weights(path, require_metadata=True))
-    return copy_whole(path, target)
+    return copy_whole(path, target, WEIGHTS, overwrite=overwrite)
 
 
 def check_gate(weights: Weights) -> None:

@@ -14,6 +14,7 @@ from styleplugin.errors import UsageError
 from styleplugin.images.picture import Picture, read_mask, to_picture
 from styleplugin.job import Result, part_of
 from styleplugin.options import StyleWeight
+from styleplugin.paths import paths_among
 
 Paint = Callable[[Picture, Sequence[StyleWeight], Tensor, "OnStep | None"], Result]
 """Stylizes a picture with a mix of styles where a mask (H, W) is white."""
@@ -80,4 +81,5 @@ def stylize_regions(
     )
     for note in notes:
         report.warn(note)
-    return Result(dataclasses.replace(picture, rgb=rgb, warnings=()), report)
+    inputs = paths_among(content, list(parts), mask)
+    return Result(dataclasses.replace(picture, rgb=rgb, warnings=()), report, inputs)

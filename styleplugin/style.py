@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from styleplugin import kinds
 from styleplugin.checkpoint import STYLE, read_weights, write_weights
 from styleplugin.errors import UsageError, WeightsError
 from styleplugin.methods.base import StyleCode, mix_codes
@@ -64,7 +65,7 @@ class Style:
 
         Raises:
             UsageError: SP111, another extension.
-            OutputError: SP601 to SP604, the file exists or cannot be written.
+            OutputError: SP601 to SP604 or SP608, the file exists or cannot be written.
         """
         if Path(path).suffix != SUFFIX:
             raise UsageError(
@@ -85,7 +86,7 @@ class Style:
             "size": list(self.size),
             "counts": counts,
         }
-        write_weights(Path(path), tensors, metadata, overwrite=overwrite, limits=STYLE)
+        write_weights(Path(path), tensors, metadata, overwrite=overwrite, limits=STYLE, kind=kinds.STYLE)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Style:

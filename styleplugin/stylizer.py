@@ -22,6 +22,7 @@ from styleplugin.engine.memory import is_out_of_memory, keep_freed_memory
 from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.stream import Engine, Measure, OnStep, Stage
 from styleplugin.errors import MaskError, ResourceError, UsageError
+from styleplugin.files import PathLike
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
 from styleplugin.images.picture import read_mask, to_picture
 from styleplugin.job import (
@@ -43,6 +44,7 @@ from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
 from styleplugin.modes import plain_modes, plain_steps
 from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
+from styleplugin.paths import paths_among
 from styleplugin.regions import has_regions, refuse_regions, stylize_regions
 from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report
@@ -74,6 +76,8 @@ class _Shot:
 
     code: StyleCode
     options: StylizeOptions
+    files: tuple[PathLike, ...] = ()
+    """Of the style."""
     maps: dict[tuple[int, int], AffineMap] = field(default_factory=dict)
     colors: AffineMap | None = None
     """The map that keeps the content's color statistics."""
@@ -269,6 +273,7 @@ class Stylizer:
         )
         code = self._mixed(style, chosen, report, on_step).code
         report.seconds["prepare"] = time.perf_counter() - started
+        files = paths_among(style)
 
         def run(numbers: Sequence[int], shot: _Shot, place: int) -> Iterator[Result]:
             pairs = [(contents[i], None if masks is None else masks[i]) for i in numbers]
@@ -276,9 +281,9 @@ class Stylizer:
 
         def results() -> Iterator[Result]:
             if sharing.statistics == "whole batch" and count:
-                yield from run(range(count), _Shot(code, chosen), 0)
+                yield from run(range(count), _Shot(code, chosen, files), 0)
             elif sharing.statistics == "one frame" and count:
-                shot = _Shot(code, chosen)
+                shot = _Shot(code, chosen, files)
                 (given,) = run([sharing.frame], shot, 0)
                 if not shot.maps and chosen.strength:
                     raise UsageError(
@@ -290,7 +295,7 @@ class Stylizer:
                     yield from [given] if i == sharing.frame else run([i], shot, i + (i < sharing.frame))
             else:
                 for i in range(count):
-                    yield from run([i], _Shot(code, chosen), i)
+                    yield from run([i], _Shot(code, chosen, files), i)
 
         return results()
 
@@ -312,7 +317,7 @@ class Stylizer:
         frames = [self._frame(content, mask, report) for content, mask in pairs]
         outputs = self._outputs([frame for frame in frames if not frame.untouched], shot, on_step)
         seconds = (time.perf_counter() - started) / len(frames)
-        for frame in frames:
+        for frame, (content, mask) in zip(frames, pairs, strict=True):
             started = time.perf_counter()
             picture, where = frame.content.picture, frame.content.where
             rgb = picture.rgb
@@ -321,7 +326,8 @@ class Stylizer:
             seconds_here = seconds + time.perf_counter() - started
             frame.report.seconds["stylize"] = seconds_here
             frame.report.seconds["total"] = report.seconds["prepare"] + seconds_here
-            yield Result(dataclasses.replace(picture, rgb=rgb, warnings=()), frame.report)
+            inputs = paths_among(content, mask, shot.files)
+            yield Result(dataclasses.replace(picture, rgb=rgb, warnings=()), frame.report, inputs)
 
     def _outputs(self, frames: Sequence[_Frame], shot: _Shot, on_step: OnStep | None) -> list[Tensor]:
         """Return the networks' outputs for frames, within their range."""

@@ -19,8 +19,9 @@ import styleplugin.importers.pca_distillation  # noqa: F401
 from styleplugin import hub
 from styleplugin.checkpoint import STUDENT, Limits, Weights, read_weights
 from styleplugin.errors import StylePluginWarning, WeightsError
-from styleplugin.files import atomic_write, copy_whole
+from styleplugin.files import atomic_write, check_target, copy_whole
 from styleplugin.importers.vgg import WHOLE_VGG
+from styleplugin.kinds import WEIGHTS
 from styleplugin.models.pairs import pairing_id
 from styleplugin.modes import plain_modes
 from styleplugin.registry import ENCODER, METRICS, ModelInfo, load_model, load_saved_encoder
@@ -265,7 +266,7 @@ def add_to_index(
 def _write_index(folder: Path, models: list[ModelEntry], metrics: list[MetricsEntry], file: str, source: Path) -> None:
     """Copy a file into the folder, and write the list."""
     lists = {"models": [asdict(entry) for entry in models], "metrics": [asdict(entry) for entry in metrics]}
-    copy_whole(source, folder / file)
+    copy_whole(source, folder / file, WEIGHTS, overwrite=True)
     with atomic_write(folder / INDEX) as target:
         target.write((json.dumps(lists, indent=2) + "\n").encode())
 
@@ -324,19 +325,24 @@ def pull(source: str, folder: str | Path | None = None, *, overwrite: bool = Fal
     """
     if not source.startswith("hub:"):
         raise WeightsError("SP315", f"{source!r} is not on the Hub.", "Write hub:OWNER/REPO@REVISION/FILE.")
+    target = None
+    if folder is not None:
+        parsed = hub.parse_source(source)
+        target = Path(folder) / f"{parsed.repo.replace('/', '--')}--{parsed.file}"
+        if overwrite or not target.exists():
+            check_target(target, WEIGHTS, overwrite=overwrite)
+        # Otherwise the download will tell: the same file may be there already.
     located = resolve(source, timeout_s=timeout_s)
     weights = read_weights(located.path)
     if weights.metadata.get("architecture") == ENCODER:
         load_saved_encoder(weights)
     else:
         load_model(weights)
-    if folder is None:
+    if target is None:
         return located.path
-    parsed = hub.parse_source(source)
-    target = Path(folder) / f"{parsed.repo.replace('/', '--')}--{parsed.file}"
     if target.exists() and target.read_bytes() == located.path.read_bytes():
         return target
-    return copy_whole(located.path, target, overwrite=overwrite)
+    return copy_whole(located.path, target, WEIGHTS, overwrite=overwrite)
 
 
 def _check_known(located: Located, weights: Weights, allow_unknown: bool) -> None:

@@ -52,10 +52,11 @@ def test_stylize_writes_picture_and_report(files, model, capsys):
 
 def test_D03_an_existing_output_is_kept_unless_asked(files, model, capsys):
     output = files / "out.png"
-    output.write_bytes(b"precious")
+    Image.new("RGB", (3, 3)).save(output)
+    precious = output.read_bytes()
     args = ["stylize", str(files / "content.png"), str(files / "style.png"), "-o", str(output), *model, *LEVELS]
     assert cli.run(args) == 7
-    assert output.read_bytes() == b"precious"
+    assert output.read_bytes() == precious
     assert "--overwrite" in capsys.readouterr().err
     assert cli.run([*args, "--overwrite"]) == 0
     assert pixels(output).shape == (40, 48, 3)

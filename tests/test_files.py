@@ -11,6 +11,7 @@ import pytest
 from styleplugin import files
 from styleplugin.errors import OutputError, WeightsError
 from styleplugin.files import atomic_write, check_regular_file, check_target
+from styleplugin.kinds import JSON
 
 
 def test_a_file_appears_only_at_the_end(tmp_path):
@@ -76,13 +77,13 @@ def test_D05_devices_directories_and_pipes_are_refused(tmp_path):
 
 def test_D02_D03_the_target_is_checked_before_the_work(tmp_path):
     with pytest.raises(OutputError) as caught:
-        check_target(tmp_path / "missing" / "x", overwrite=False)
+        check_target(tmp_path / "missing" / "x", JSON, overwrite=False)
     assert caught.value.code == "SP601"
     (tmp_path / "x").touch()
     with pytest.raises(OutputError) as caught:
-        check_target(tmp_path / "x", overwrite=False)
+        check_target(tmp_path / "x", JSON, overwrite=False)
     assert caught.value.code == "SP602"
-    assert check_target(tmp_path / "x", overwrite=True) == tmp_path / "x"
+    assert check_target(tmp_path / "x", JSON, overwrite=True) == tmp_path / "x"
 
 
 def test_D07_a_killed_writer_leaves_the_earlier_file(tmp_path):

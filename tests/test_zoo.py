@@ -136,7 +136,10 @@ def test_pull_checks_a_model_and_puts_a_copy_where_it_is_asked_to(weights: Path,
     path.write_bytes(b"mine")
     with pytest.raises(OutputError, match="exists"):
         zoo.pull(SOURCE, folder)
+    with pytest.raises(OutputError, match="not a weights file"):
+        zoo.pull(SOURCE, folder, overwrite=True)
     assert path.read_bytes() == b"mine"
+    path.write_bytes((weights / "cd-wct.tiny.safetensors").read_bytes())
     assert zoo.pull(SOURCE, folder, overwrite=True).read_bytes() == hub.content
     with pytest.raises(WeightsError, match="not on the Hub"):
         zoo.pull("cd-wct.tiny")

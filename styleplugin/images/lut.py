@@ -21,6 +21,7 @@ from styleplugin.errors import InputImageError, NumericalError, UsageError
 from styleplugin.files import atomic_write, check_regular_file, check_target
 from styleplugin.images.picture import from_channels
 from styleplugin.images.small import read_image, write_image
+from styleplugin.kinds import TABLE
 from styleplugin.modes import plain_modes
 
 PathLike = str | os.PathLike[str]
@@ -112,9 +113,9 @@ def write_cube(lut: LUT, path: PathLike, *, overwrite: bool = False) -> None:
     """Write a `.cube` file.
 
     Raises:
-        OutputError: SP601 to SP604, the file exists or cannot be written.
+        OutputError: SP601 to SP604 or SP608, the file exists or cannot be written.
     """
-    check_target(path, overwrite=overwrite)
+    check_target(path, TABLE, overwrite=overwrite)
     title = "".join(c if c.isprintable() and c != '"' else "'" for c in lut.title)
     head = [
         f'TITLE "{title}"',
@@ -172,7 +173,7 @@ def write_hald(lut: LUT, path: PathLike, *, overwrite: bool = False) -> None:
     A HALD of level L has L^2 nodes per axis; the level is the first with at least as many as the table.
 
     Raises:
-        OutputError: SP601 to SP605, the file exists or cannot be written.
+        OutputError: SP601 to SP605 or SP608, the file exists or cannot be written.
     """
     level = max(2, math.ceil(math.sqrt(lut.size)))
     colors = lut.apply(_hald_identity(level)).clamp(0, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from styleplugin.files import PathLike, atomic_write, check_regular_file, check_
 from styleplugin.images.deep import decode_png16, decode_tiff16, encode_png16, is_png16
 from styleplugin.images.picture import Picture, check_finite, from_channels, to_array, to_pil
 from styleplugin.images.profile import SRGB_PROFILE, is_srgb, to_srgb
+from styleplugin.kinds import PICTURE
 from styleplugin.modes import plain_modes
 
 DEFAULT_MAX_MEGAPIXELS = 178.0
@@ -112,7 +113,6 @@ def check_output(
     path: PathLike,
     *,
     overwrite: bool,
-    inputs: Iterable[PathLike] = (),
     size: tuple[int, int] | None = None,
 ) -> None:
     """Find out before the work starts whether a picture can be written there.
@@ -120,17 +120,14 @@ def check_output(
     Args:
         path: Where the picture shall go; the extension decides the format.
         overwrite: Whether an existing file may be replaced.
-        inputs: Files of this run, none of which may be replaced.
         size: (height, width) of the picture, if known.
 
     Raises:
-        OutputError: SP601-SP603 as in `files.check_target`; SP605, unknown extension; SP606, a side is too long for
-            the format; SP607, the path leads to an input.
+        OutputError: SP601-SP603 and SP608 as in `files.check_target`; SP605, unknown extension; SP606, a side is too
+            long for the format.
     """
     kind = _writer(path)
-    if any(_is_same_file(path, other) for other in inputs):
-        raise OutputError("SP607", f"{str(path)!r} is an input of this run.", "Choose another name for the output.")
-    check_target(path, overwrite=overwrite)
+    check_target(path, PICTURE, overwrite=overwrite)
     limit = _SIDE_LIMITS.get(kind)
     if size and limit and max(size) > limit:
         raise OutputError(
@@ -165,7 +162,7 @@ def write_image(picture: Picture, path: PathLike, *, overwrite: bool = False, qu
         quality: 1-100, of JPEG and WebP.
 
     Raises:
-        OutputError: SP601-SP606 as in `check_output` and `files.atomic_write`.
+        OutputError: SP601-SP606 and SP608 as in `check_output` and `files.atomic_write`.
     """
     check_output(path, overwrite=overwrite, size=picture.size)
     with atomic_write(path) as handle:
@@ -342,10 +339,3 @@ def _writer(path: PathLike) -> str:
             "Use one of these.",
         )
     return _WRITERS[extension]
-
-
-def _is_same_file(path: PathLike, other: PathLike) -> bool:
-    try:
-        return Path(path).samefile(other)
-    except (OSError, ValueError):
-        return False

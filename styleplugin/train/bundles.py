@@ -10,9 +10,13 @@ from torch import Tensor
 
 from styleplugin.checkpoint import read_weights, write_weights
 from styleplugin.errors import UsageError
+from styleplugin.kinds import WEIGHTS
+from styleplugin.paths import Written, check_paths
 
 
-def bundle(files: Sequence[str | Path], out: str | Path, license: str, *, name: str = "") -> str:
+def bundle(
+    files: Sequence[str | Path], out: str | Path, license: str, *, name: str = "", overwrite: bool = False
+) -> str:
     """Pack the pairs of several files into one, in half precision but for the layers next to the picture.
 
     The first convolution takes values up to 151 and the last one makes the pixels; they stay in float32.
@@ -22,6 +26,7 @@ def bundle(files: Sequence[str | Path], out: str | Path, license: str, *, name: 
         out: Target.
         license: Of the weights.
         name: For the card; by default the name of the target.
+        overwrite: Replace another weights file.
 
     Returns:
         The sha256 of the file.
@@ -29,7 +34,9 @@ def bundle(files: Sequence[str | Path], out: str | Path, license: str, *, name: 
     Raises:
         UsageError: SP143, the files do not make one model.
         WeightsError: A file cannot be read.
+        OutputError: SP601 to SP604, SP607 and SP608, the target.
     """
+    check_paths(files, [Written(out, WEIGHTS, overwrite)])
     parts = sorted((read_weights(file, require_metadata=True) for file in files), key=lambda w: -_levels(w.metadata)[0])
     methods = {part.metadata["method"] for part in parts}
     levels = [level for part in parts for level in _levels(part.metadata)]
@@ -51,7 +58,7 @@ def bundle(files: Sequence[str | Path], out: str | Path, license: str, *, name: 
         }
         | together,
     }
-    return write_weights(out, tensors, metadata)
+    return write_weights(out, tensors, metadata, overwrite=overwrite)
 
 
 def join_gates(cards: dict[str, dict[str, Any]]) -> dict[str, Any]:

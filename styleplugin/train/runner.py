@@ -34,6 +34,7 @@ from styleplugin.train.page import write_page
 from styleplugin.train.pair_run import PairRun
 from styleplugin.train.phases import PhasedRun, identity_of
 from styleplugin.train.photo_run import PhotoRun
+from styleplugin.train.places import RECIPE, check_new, check_places
 from styleplugin.train.plan import Plan
 from styleplugin.train.setting import Setting
 from styleplugin.train.state import check_identity
@@ -110,6 +111,7 @@ def run(
         ResourceError: SP521, no room on the disk, as far as a plan was asked for.
         WeightsError: The teacher is missing or not the recipe's.
         CheckpointError: SP801 to SP805, the state in `out` does not fit.
+        OutputError: SP607, the folder of the run is one that it reads from; SP602, it holds files of something else.
         NumericalError: SP710, the training diverged.
         Cancelled: After SIGINT or SIGTERM or at `should_stop`; a checkpoint is written.
     """
@@ -122,6 +124,7 @@ def run(
     _make_folder(out)
     if isinstance(recipe, MetricRecipe):
         metrics: MetricRecipe = _placed(recipe, *places)
+        check_places(metrics, out)
         with locked(out):
             _check_folder(metrics, out, resume)
             return run_metrics(metrics, out, device, on_event)
@@ -136,7 +139,10 @@ def run(
     units = [replace(unit, recipe=_placed(unit.recipe, *places)) for unit in _units(recipe, out)]
     # The last one is what was asked for; the others are trained for it, and go on where they are.
     for unit in units:
+        check_places(unit.recipe, unit.out)
         _check_folder(unit.recipe, unit.out, resume or unit is not units[-1], write=False)
+    if isinstance(recipe, BundleRecipe) and not any((unit.out / RECIPE).exists() for unit in units):
+        check_new(out)
     if on_plan or seconds:
         setting.plan = sum((_rehearse(unit, setting) for unit in units if not unit.target.exists()), Plan())
         setting.plan = setting.workers.from_first(setting.plan.within(setting.seconds_left))
@@ -153,7 +159,7 @@ def run(
         files = [out / pair.name / PairRun.target for pair in recipe.pairs]
         if recipe.cascade:
             files = [out / recipe.cascade.name / CascadeRun.target]
-        bundle(files, target, recipe.license, name=recipe.name)
+        bundle(files, target, recipe.license, name=recipe.name, overwrite=True)
         write_page(out)
     setting.workers.wait()
     return target
@@ -247,7 +253,7 @@ def _make_folder(out: Path) -> None:
 
 def _check_folder(recipe: RunRecipe | MetricRecipe, out: Path, resume: bool, *, write: bool = True) -> None:
     """Refuse to mix two runs, and note what is trained here."""
-    path = out / "recipe.json"
+    path = out / RECIPE
     if path.exists():
         if not resume:
             raise UsageError("SP140", f"{out} holds a run already.", "Use --resume, or choose another folder.")

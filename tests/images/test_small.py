@@ -486,18 +486,6 @@ def test_D03_an_existing_file_is_replaced_only_if_asked(tmp_path):
     np.testing.assert_array_equal(to_array(read_image(path)), scene() // 2)
 
 
-def test_D04_an_input_is_never_the_output(tmp_path):
-    content = save(tmp_path / "x.png", scene())
-    (tmp_path / "soft.png").symlink_to(content)
-    (tmp_path / "hard.png").hardlink_to(content)
-    (tmp_path / "folder").mkdir()
-    for path in (content, tmp_path / "folder" / ".." / "x.png", tmp_path / "soft.png", tmp_path / "hard.png"):
-        with pytest.raises(OutputError) as caught:
-            check_output(path, overwrite=True, inputs=["missing.png", content])
-        assert caught.value.code == "SP607"
-    check_output(tmp_path / "y.png", overwrite=False, inputs=[content])
-
-
 def test_D08_unknown_extensions_are_refused(tmp_path):
     for name in ("x", "x.gif", "x.exe", ".png"):
         with pytest.raises(OutputError) as caught:

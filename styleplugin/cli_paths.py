@@ -1,0 +1,89 @@
+"""What a command reads and writes stands in its signature, and is checked before the command runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from tyro.conf import arg
+from tyro.extras import SubcommandApp
+
+from styleplugin.files import PathLike
+from styleplugin.kinds import JSON, PICTURE
+from styleplugin.options import parse_style_weight
+from styleplugin.paths import Reads, Writes, Written, check_paths, source_paths
+
+Values = dict[str, Any]
+Also = Callable[[Values], list[Written]]
+"""From a command's arguments to files that it writes beside those that they name."""
+
+Input = Annotated[str, Reads()]
+ModelSource = Annotated[str, Reads(source_paths)]
+WeightedStyle = Annotated[str, Reads(lambda text: (parse_style_weight(text).style,))]
+Region = Annotated[str, Reads(lambda path: () if path == "-" else (path,))]
+Folder = Annotated[str, arg(aliases=["-o"])]
+"""Where files go that are named by what is in them; their command checks them."""
+OutputPicture = Annotated[str, arg(aliases=["-o"]), Writes(PICTURE)]
+OtherPicture = Annotated[str, Writes(PICTURE)]
+ReportFile = Annotated[str, Writes(JSON)]
+
+
+def command(app: SubcommandApp, name: str, *, also: Also | None = None) -> Callable[[Callable[..., None]], Any]:
+    """Make a function a command whose paths are checked before it runs; see `styleplugin.paths`.
+
+    Args:
+        app: What it is a command of.
+        name: Its name.
+        also: Files that it writes beside those that its arguments name.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> None:
+            given = inspect.signature(function).bind(*args, **kwargs)
+            given.apply_defaults()
+            check_paths(paths_read(function, given.arguments), paths_written(function, given.arguments, also))
+            function(*args, **kwargs)
+
+        app.command(checked, name=name)
+        return checked
+
+    return register
+
+
+def paths_read(function: Callable[..., None], values: Values) -> list[PathLike]:
+    """Return what a command reads, given its arguments."""
+    return [path for marks, value in _marked(function, values, Reads) for path in marks.paths(value)]
+
+
+def paths_written(function: Callable[..., None], values: Values, also: Also | None = None) -> list[Written]:
+    """Return the files that a command writes, given its arguments."""
+    overwrite = bool(values.get("overwrite"))
+    written = [
+        Written(value, marks.kind, overwrite or bool(values.get(marks.unless)))
+        for marks, value in _marked(function, values, Writes)
+    ]
+    return written + (also(values) if also else [])
+
+
+def _marked(owner: Any, values: Values, mark: type) -> Iterator[tuple[Any, str]]:
+    """Yield the mark and the value of every parameter, or field of options, that has one."""
+    for name, hint in get_type_hints(owner, include_extras=True).items():
+        value = values.get(name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            yield from _marked(type(value), vars(value), mark)
+        for found in marks_of(hint, mark):
+            for text in value if isinstance(value, tuple) else [value]:
+                if text:
+                    yield found, text
+
+
+def marks_of(hint: Any, mark: type) -> Iterator[Any]:
+    """Yield the marks of a class inside a type hint."""
+    if get_origin(hint) is Annotated:
+        yield from (part for part in hint.__metadata__ if isinstance(part, mark))
+    for inner in get_args(hint):
+        yield from marks_of(inner, mark)
