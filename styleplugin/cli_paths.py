@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterator
@@ -48,8 +47,7 @@ def command(app: SubcommandApp, name: str, *, also: Also | None = None) -> Calla
             check_paths(paths_read(function, given.arguments), paths_written(function, given.arguments, also))
             function(*args, **kwargs)
 
-        app.command(checked, name=name)
-        return checked
+        return app.command(name=name)(checked)
 
     return register
 
@@ -73,7 +71,7 @@ def _marked(owner: Any, values: Values, mark: type) -> Iterator[tuple[Any, str]]
     """Yield the mark and the value of every parameter, or field of options, that has one."""
     for name, hint in get_type_hints(owner, include_extras=True).items():
         value = values.get(name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if hasattr(value, "__dataclass_fields__"):
             yield from _marked(type(value), vars(value), mark)
         for found in marks_of(hint, mark):
             for text in value if isinstance(value, tuple) else [value]:
