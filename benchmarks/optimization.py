@@ -4,8 +4,8 @@ python benchmarks/optimization.py [--part speed quality starts large]
 
 speed: time and memory of a step with the student's widths and with VGG-19's up to relu5_1 (of VGG-19 the layers up to
 conv3_4 are at hand, the rest is random, which does not change the time), and of a textbook loop: plain PyTorch, whole
-picture, full encoder. quality: relu1_1 to relu3_1 with equal weights, student and true layers of VGG-19; the style
-distance is judged by the true layers, after equal steps and after equal seconds. starts: steps to the same loss.
+picture, full encoder. quality: relu1_1 to relu3_1 with equal weights, student and true layers of VGG-19, judged
+by the evaluation's networks after equal steps and after equal seconds. starts: steps to the same loss.
 large: memory at 3840x2160. Runs alternate, each in a process of its own.
 """
 
@@ -31,15 +31,18 @@ from common import (
     table,
     write,
 )
+from evaluation import Evaluator
 from torch import Tensor
 
-from styleplugin import metrics, optimize
+from styleplugin import optimize
 from styleplugin.encoders import LoadedEncoder, load_encoder
 from styleplugin.models.vgg import Encoder, VGGSpec, convs_of_level, teacher_spec
 from styleplugin.optimize import Optimization
 
 TEACHERS = ROOT.parent / "shared" / "data" / "teachers"
 VGG = "vgg19_imagenet_conv1_1-conv3_4.safetensors"
+SHOWN = ("e_style", "e_content", "ssim")
+"""Figures of the quality part."""
 PARTS = ("speed", "quality", "starts", "large")
 
 
@@ -147,28 +150,25 @@ def quality(size: str, steps: int) -> dict:
     name = f"VGG-19, {seconds:.0f} s"
     job = {"what": "measure_quality", "size": size, "name": name, "kind": "full", "steps": steps, "seconds": seconds}
     results[name] = child(__file__, job)
-    print(f"\nrelu1_1 to relu3_1, {size}, from the content; style distance in the true layers of VGG-19\n")
+    print(f"\nrelu1_1 to relu3_1, {size}, from the content\n")
     rows = [
         [
             name,
             result["steps"],
             f"{result['seconds']:.1f}",
-            *(f"{d:.4f}" for d in result["style"]),
-            f"{sum(result['style']) / 3:.4f}",
-            f"{result['ssim']:.3f}",
+            *(f"{result[figure]:.3f}" for figure in SHOWN),
         ]
         for name, result in results.items()
     ]
-    print(table(["encoder", "steps", "seconds", "relu1_1", "relu2_1", "relu3_1", "mean", "content SSIM"], rows))
+    print(table(["encoder", "steps", "seconds", *SHOWN], rows))
     return results
 
 
 def measure_quality(kind: str, size: str, steps: int, name: str, seconds: float | None = None) -> dict:
-    judge = load_encoder(f"file:{TEACHERS / VGG}").encoder
     if kind == "student":
         use_encoder(truncated(load_encoder("cd-wct.x16"), 3))
     else:
-        use_encoder(LoadedEncoder(judge, ""))
+        use_encoder(LoadedEncoder(load_encoder(f"file:{TEACHERS / VGG}").encoder, ""))
     content, style = pictures(size)
     # The weight of the content is such that both keep about as much of it: the terms are relative to the features.
     weight = 0.3 if kind == "student" else 1.0
@@ -180,11 +180,7 @@ def measure_quality(kind: str, size: str, steps: int, name: str, seconds: float 
             break
     result = run.result()
     result.save(RESULTS / f"optimization-{name.replace(', ', '-').replace(' ', '')}.png", overwrite=True)
-    output = result.tensor
-    with torch.no_grad():
-        distances = metrics.style_distances(judge.features, output, style)
-    elapsed = run.report.seconds["stylize"]
-    return {"steps": done, "seconds": elapsed, "style": distances, "ssim": metrics.ssim(content, output)}
+    return {"steps": done, "seconds": run.report.seconds["stylize"], **Evaluator()(content, style, result.tensor)}
 
 
 def starts(size: str, steps: int = 200) -> dict:

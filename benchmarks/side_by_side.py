@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
-import types
 from pathlib import Path
 
 import torch
@@ -36,11 +34,11 @@ from common import (
     table,
     write,
 )
+from rivals import imported_wct, released_wct
 from torch import Tensor
 
 from styleplugin import metrics
 
-LEVELS = (5, 4, 3, 2, 1)
 OURS = ("ours", "compact")
 
 
@@ -102,7 +100,7 @@ def main() -> None:
 
 
 def measure(clone: str, size: str, code: str, folder: str) -> dict:
-    run = released(clone) if code == "released" else ours(clone, compact=code == "compact")
+    run = released_wct(clone) if code == "released" else imported_wct(clone, compact=code == "compact")
     run(torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128))
     before = memory_now()
     content, style = picture(SAMPLES / "lake.jpg", *size_of(size)), picture(SAMPLES / "swirls.jpg", 512, 512)
@@ -120,51 +118,6 @@ def measure(clone: str, size: str, code: str, folder: str) -> dict:
 
 def _eight_bit(picture: Tensor) -> Tensor:
     return picture.clamp(0, 1).mul(255).round()
-
-
-def ours(clone: str, *, compact: bool):
-    from styleplugin.importers.collaborative_distillation import import_collaborative_distillation
-    from styleplugin.options import EngineOptions
-    from styleplugin.registry import describe
-    from styleplugin.stylizer import Stylizer
-
-    model, _ = import_collaborative_distillation(clone, compact=compact)
-    info = describe(model, name="released", license="MIT", sha256="")
-    stylizer = Stylizer(model, info, EngineOptions(device="cpu"))
-    return lambda content, style: stylizer(content, style).tensor
-
-
-def released(clone: str):
-    import torch.utils.serialization
-
-    torch.utils.serialization.load_lua = None
-    transforms = types.ModuleType("torchvision.transforms")
-    sys.modules["torchvision"] = types.ModuleType("torchvision")
-    sys.modules["torchvision"].transforms = transforms
-    sys.modules["torchvision.transforms"] = transforms
-    sys.path[:0] = [clone, str(Path(clone) / "PytorchWCT")]
-    from util_wct import WCT
-
-    models = Path(clone) / "trained_models"
-    files = {f"e{k}": str(models / "wct_se_16x_new" / f"{k}SE.pth") for k in LEVELS}
-    files |= {f"d{k}": str(models / "wct_se_16x_new_sd" / f"{k}SD.pth") for k in LEVELS}
-    stdout, sys.stdout = sys.stdout, sys.stderr
-    wct = WCT(types.SimpleNamespace(mode="16x", numpy=False, alpha=1.0, **files))
-    sys.stdout = stdout
-
-    def stylize(k: int, content: Tensor, style: Tensor) -> Tensor:
-        encoder, decoder = getattr(wct, f"e{k}"), getattr(wct, f"d{k}")
-        of_style, of_content = encoder(style), encoder(content)
-        buffer = torch.empty_like(of_content)
-        return decoder(wct.transform(of_content.squeeze(0), of_style.squeeze(0), buffer, 1.0))
-
-    @torch.no_grad()
-    def run(content: Tensor, style: Tensor) -> Tensor:
-        for k in LEVELS:
-            content = stylize(k, content, style)
-        return content
-
-    return run
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -30,10 +29,9 @@ from common import (
     table,
     write,
 )
+from rivals import released_microast
 
 import styleplugin
-
-PARTS = ("content_encoder", "style_encoder", "modulator", "decoder")
 
 
 def main() -> None:
@@ -77,24 +75,12 @@ def main() -> None:
 
 
 def measure(clone: str | None, model: str, size: str) -> dict:
-    run = released(clone) if clone else styleplugin.load(model, device="cpu", allow_unknown_model=True)
+    run = released_microast(clone) if clone else styleplugin.load(model, device="cpu", allow_unknown_model=True)
     run(torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128))
     before = memory_now()
     content, style = (picture(SAMPLES / name, *size_of(size)) for name in ("lake.jpg", "swirls.jpg"))
     times = seconds(lambda: run(content, style), 3)
     return {"seconds": times, "memory_mb": memory_peak() - before}
-
-
-def released(clone: str):
-    sys.path.insert(0, clone)
-    import net_microAST
-
-    networks = [net_microAST.Encoder(), net_microAST.Encoder(), net_microAST.Modulator(), net_microAST.Decoder()]
-    for part, network in zip(PARTS, networks, strict=True):
-        path = Path(clone) / "models" / f"{part}_iter_160000.pth.tar"
-        network.load_state_dict(torch.load(path, weights_only=True))
-    network = net_microAST.TestNet(*networks).eval()
-    return torch.no_grad()(lambda content, style: network(content, style, 1.0))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -56,31 +56,6 @@ def _similarity(x: Tensor, y: Tensor) -> float:
     vx, vy, cov = local(x * x) - mx * mx, local(y * y) - my * my, local(x * y) - mx * my
     score = ((2 * mx * my + _SSIM_C1) * (2 * cov + _SSIM_C2)) / ((mx**2 + my**2 + _SSIM_C1) * (vx + vy + _SSIM_C2))
     return float(score.mean())
-
-
-def style_distances(features: Callable[[Tensor], Sequence[Tensor]], output: Tensor, style: Tensor) -> list[float]:
-    """Return the distance of the style statistics for each level of a judge.
-
-    Args:
-        features: The judge: a picture to its features, one (N, C, h, w) per level.
-        output: The stylized picture.
-        style: The style picture; sizes may differ.
-
-    Returns:
-        For each level the mean squared difference of channel means plus that of deviations, the terms of AdaIN's
-        style loss, relative to the mean square of the style's own.
-    """
-    return statistics_distances(features(output), features(style))
-
-
-def statistics_distances(seen: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[float]:
-    """Return what `style_distances` does, from the features of output and style, one (N, C, h, w) per level each."""
-    distances = []
-    for a, b in zip(seen, wanted, strict=True):
-        x, y = (Moments.of(feature, diagonal=True) for feature in (a, b))
-        difference = (x.mean - y.mean).square().mean() + (x.variances.sqrt() - y.variances.sqrt()).square().mean()
-        distances.append(float(difference / (y.mean.square().mean() + y.variances.mean())))
-    return distances
 
 
 def color_distance(output: Tensor, style: Tensor) -> float:

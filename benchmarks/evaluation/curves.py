@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Curve(NamedTuple):
 def trace(evaluator: Evaluator, content: Tensor, style: Tensor, output: Tensor) -> Curve:
     """Measure the curve of one pair; pictures as for the evaluator."""
     output = output.clamp(0, 1)
-    found = [evaluator.distances(content, style, content + share * (output - content)) for share in SHARES]
+    # At both ends `lerp` gives the picture itself, which the evaluator may know already.
+    found = [evaluator.distances(content, style, torch.lerp(content, output, share)) for share in SHARES]
     return Curve([point["e_style"] for point in found], [point["e_content"] for point in found])
 
 

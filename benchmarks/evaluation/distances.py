@@ -13,7 +13,7 @@ _SHARE = 1e-3
 
 @dataclass(frozen=True)
 class Statistics:
-    """What e_style compares: means and biased deviations of the channels, (C,) each, float64."""
+    """What e_style compares: means and biased deviations of the channels, (C,) each."""
 
     means: Tensor
     deviations: Tensor
@@ -21,8 +21,14 @@ class Statistics:
     @classmethod
     def of(cls, features: Tensor) -> Statistics:
         """Measure (1, C, h, w)."""
-        rows = features[0].flatten(1).double()
-        return cls(rows.mean(1), rows.std(1, correction=0))
+        rows = features[0].flatten(1)
+        means = rows.mean(1)
+        return cls(means, (rows - means[:, None]).square_().mean(1).sqrt_())
+
+    @property
+    def layer_deviation(self) -> Tensor:
+        """Of all values of all channels together, biased."""
+        return (self.deviations.square().mean() + self.means.var(correction=0)).sqrt()
 
 
 def style_distance(output: Statistics, style: Statistics) -> float:
@@ -31,11 +37,11 @@ def style_distance(output: Statistics, style: Statistics) -> float:
     return float(difference / (style.means.abs().sum() + style.deviations.abs().sum()))
 
 
-def shapes(features: Tensor) -> Tensor:
+def shapes(features: Tensor, statistics: Statistics) -> Tensor:
     """Return each channel less its mean, over its deviation plus a thousandth of the layer's; (C, h w)."""
     rows = features[0].flatten(1)
-    scale = rows.std(1, correction=0, keepdim=True) + _SHARE * rows.std(correction=0)
-    return (rows - rows.mean(1, keepdim=True)) / scale.clamp_min(torch.finfo(rows.dtype).tiny)
+    scale = statistics.deviations + _SHARE * statistics.layer_deviation
+    return (rows - statistics.means[:, None]) / scale.clamp_min(torch.finfo(rows.dtype).tiny)[:, None]
 
 
 def content_distance(output: Tensor, content: Tensor) -> float:

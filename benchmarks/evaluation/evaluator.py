@@ -45,6 +45,7 @@ class Evaluator:
         self._styles: dict[str, _Style] = {}
         self._contents = _Kept(memory_mb)
         self._flattest: dict[str, np.ndarray] = {}
+        self._distances: dict[tuple[str, str, str], dict[str, float]] = {}
 
     @torch.inference_mode()
     def __call__(self, content: Tensor, style: Tensor, output: Tensor) -> dict[str, float]:
@@ -71,13 +72,20 @@ class Evaluator:
         """Return e_style and e_content alone: what a curve needs at every strength. Arguments as for a call."""
         if output.shape != content.shape:
             raise ValueError(f"output {tuple(output.shape)} and content {tuple(content.shape)} need the same size.")
+        key = _key(content), _key(style), _key(output)
+        if key not in self._distances:
+            self._distances[key] = self._measure(content, style, output)
+        return self._distances[key]
+
+    def _measure(self, content: Tensor, style: Tensor, output: Tensor) -> dict[str, float]:
         wanted = self._style(style).statistics
         kept = self._contents.get(_key(content), lambda: self._shapes(content))
         of_style, of_content = [], []
         for features, statistics, content_shapes in zip(self._features(output), wanted, kept, strict=True):
             for depth, before, there in zip(features, statistics, content_shapes, strict=True):
-                of_style.append(style_distance(Statistics.of(depth), before))
-                of_content.append(content_distance(shapes(depth), there))
+                own = Statistics.of(depth)
+                of_style.append(style_distance(own, before))
+                of_content.append(content_distance(shapes(depth, own), there))
         return {"e_style": float(np.mean(of_style)), "e_content": float(np.mean(of_content))}
 
     def _features(self, image: Tensor) -> list[list[Tensor]]:
@@ -101,7 +109,7 @@ class Evaluator:
         return self._flattest[key]
 
     def _shapes(self, content: Tensor) -> list[list[Tensor]]:
-        return [[shapes(depth) for depth in depths] for depths in self._features(content)]
+        return [[shapes(depth, Statistics.of(depth)) for depth in depths] for depths in self._features(content)]
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@ import torch
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
+from benchmarks.microast import MicroAST, import_microast
 from styleplugin.errors import WeightsError
-from styleplugin.importers.microast import import_microast
-from styleplugin.models.microast import MicroAST
 
 _PLACES = {"encoder": (0, 2, 4, 6, 8), "decoder": (1, 3, 6, 8, 10)}
 

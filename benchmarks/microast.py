@@ -1,22 +1,44 @@
 """MicroAST, the competitor that small arbitrary-style models are measured against; for whole pictures only.
 
+Its weights are read from one safetensors file, or from the four files of a user's own clone.
+
 Source: Wang et al. 2023, "MicroAST: Towards Super-Fast Ultra-Resolution Arbitrary Style Transfer".
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from styleplugin.errors import WeightsError
+from styleplugin.importers.source import read_source
+from styleplugin.registry import load_tensors
 from styleplugin.transforms.adain import adain
 
 # Input and output channels, side of the kernel, stride, groups.
 _ENCODER = ((3, 16, 9, 1, 1), (16, 32, 3, 2, 16), (32, 32, 1, 1, 1), (32, 64, 3, 2, 32), (64, 64, 1, 1, 1))
 _DECODER = ((64, 32, 3, 1, 32), (32, 32, 1, 1, 1), (32, 16, 3, 1, 16), (16, 16, 1, 1, 1), (16, 3, 9, 1, 1))
 _WIDTH = 64
+
+_PARTS = ("content_encoder", "style_encoder", "modulator", "decoder")
+# Their names and ours; the numbers of convolutions in a Sequential count its other layers as well.
+_NAMES = (
+    (r"enc1\.10\.", r"residuals.0."),
+    (r"enc2\.0\.", r"residuals.1."),
+    (r"dec([12])\.", lambda match: f"residuals.{int(match[1]) - 1}."),
+    (r"enc1\.(\d+)\.", lambda match: f"convs.{int(match[1]) // 2}."),
+    (r"dec3\.(\d+)\.", lambda match: f"convs.{(1, 3, 6, 8, 10).index(int(match[1]))}."),
+    (r"weight([12])\.0\.", lambda match: f"scales.{int(match[1]) - 1}."),
+    (r"bias([12])\.0\.", lambda match: f"shares.{int(match[1]) - 1}."),
+    (r"conv1\.", "first."),
+    (r"conv2\.", "second."),
+    (r"conv_layer\.", ""),
+)
 
 
 class MicroConv(nn.Conv2d):
@@ -111,3 +133,39 @@ class MicroAST(nn.Module):
         """Stylize (N, 3, H, W) in [0, 1], sides multiples of 4, with (N, 3, h, w); not clamped."""
         styles = self.style_encoder(style)
         return self.decoder(self.content_encoder(content)[-1], styles, self.modulator(styles))
+
+
+def import_microast(source: str | Path) -> MicroAST:
+    """Read MicroAST.
+
+    Args:
+        source: A safetensors file with the names of all parts, or a folder that holds `*content_encoder*`,
+            `*style_encoder*`, `*modulator*` and `*decoder*` as `.pth.tar` or `.pth`.
+
+    Raises:
+        WeightsError: SP301, a file is missing; SP310, its tensors are not MicroAST's; SP318, it is no state dict.
+    """
+    source = Path(source)
+    if source.is_dir():
+        tensors = {
+            f"{part}.{name}": t for part in _PARTS for name, t in read_source(_part(source, part)).tensors.items()
+        }
+    else:
+        tensors = read_source(source).tensors
+    model = MicroAST()
+    load_tensors(model, {_our_name(name): value for name, value in tensors.items()}, source.name)
+    return model
+
+
+def _part(folder: Path, part: str) -> Path:
+    found = sorted(path for path in folder.rglob(f"{part}*.pth*") if path.is_file())
+    if not found:
+        raise WeightsError("SP301", f"{folder.name!r} holds no {part}*.pth.", "Give the folder of a complete clone.")
+    return found[-1]
+
+
+def _our_name(name: str) -> str:
+    part, _, rest = name.partition(".")
+    for pattern, replacement in _NAMES:
+        rest = re.sub(rf"(?<![a-z0-9]){pattern}", replacement, rest)  # type: ignore[arg-type]
+    return f"{part}.{rest}"
