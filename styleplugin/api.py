@@ -55,7 +55,7 @@ def stylize(
     if method is not None and stylizer.info.method != method:
         raise UsageError(
             "SP108",
-            f"The model {stylizer.info.name} is for the method {stylizer.info.method}, but --method was {method}.",
+            f"The model {stylizer.info.name} is for the method {stylizer.info.method}, but `method` was {method}.",
             "Leave one of them out.",
         )
     return stylizer(content, style, mask=mask, on_step=on_step, **options)
@@ -67,5 +67,5 @@ def refuse_model(model: str | None) -> None:
         raise UsageError(
             "SP152",
             f"The model {model} was named, but the method optimization has none.",
-            "Name what sees the pictures with --encoder, and the model of the start with --start-model.",
+            "Name what sees the pictures with `encoder`, and the model of the start with `start_model`.",
         )

@@ -9,16 +9,19 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
+import tyro
 from tqdm import tqdm
-from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
+from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
+from styleplugin import __version__
 from styleplugin.cli_models import models_app, train_command, train_new
+from styleplugin.cli_parser import command, in_command_words, parsed
 from styleplugin.cli_paths import (
     Input,
     ModelSource,
@@ -28,7 +31,6 @@ from styleplugin.cli_paths import (
     ReportFile,
     Values,
     WeightedStyle,
-    command,
 )
 from styleplugin.errors import Cancelled, StylePluginError, StylePluginWarning, UsageError
 from styleplugin.kinds import CHECKPOINT, PICTURE, STYLE, TABLE
@@ -41,14 +43,18 @@ if TYPE_CHECKING:
 
 # torch is imported inside the commands: --help must not wait for it.
 
+_ABOUT = "Neural style transfer with small distilled models. `styleplugin --version` says which version this is."
+
 app = SubcommandApp()
 style_app = SubcommandApp()
+style_app.__doc__ = "Styles as small files."
 look_app = SubcommandApp()
+look_app.__doc__ = "Looks: color tables for other programs."
+models_app.__doc__ = "List, check, import and share models."
 app.command(style_app, name="style")
 app.command(look_app, name="look")
 app.command(models_app, name="models")
 command(app, "train")(train_command)
-command(app, "train-new")(train_new)
 
 
 _STYLIZE, _ENGINE, _OPTIMIZE = StylizeOptions(), EngineOptions(), OptimizeOptions()
@@ -79,12 +85,12 @@ def stylize_command(
     model: ModelSource | None = None,
     allow_unknown_model: bool = False,
     mask: Input | None = None,
-    options: OmitArgPrefixes[StylizeOptions] = _STYLIZE,
-    optimize: OmitArgPrefixes[OptimizeOptions] = _OPTIMIZE,
+    picture: StylizeOptions = _STYLIZE,
+    optimization: OptimizeOptions = _OPTIMIZE,
     preview_every: int | None = None,
     checkpoint: Annotated[str, Writes(CHECKPOINT, unless="resume")] | None = None,
     resume: bool = False,
-    engine: OmitArgPrefixes[EngineOptions] = _ENGINE,
+    engine: EngineOptions = _ENGINE,
     report: ReportFile | None = None,
     overwrite: bool = False,
     quality: int = 95,
@@ -96,19 +102,19 @@ def stylize_command(
         content: The picture to stylize.
         style_picture: The style: a picture, or a style file made by `style save`.
         output: Where the result goes; the extension decides the format (.png, .jpg, .webp, .tif, .bmp).
-        style: A style with its weight, PATH:WEIGHT; give it several times to mix styles.
-        region: A picture that says where the first style goes; give it again for the second, and so on, and `-` for a
-            style without a region: these are mixed everywhere else.
-        method: wct (the default), adain, kbstyle, photorealistic or optimization.
-        model: Name or source of a model: cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION/FILE.
+        style: Style with its mixing weight, PATH:WEIGHT; give it several times to mix styles.
+        region: Region mask: a picture that says where the first style goes; give it again for the second, and so on,
+            and `-` for a style without a region: these are mixed everywhere else.
+        method: Method: wct (the default), adain, kbstyle, photorealistic or optimization.
+        model: Model: name or source, cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION/FILE.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
-        mask: A picture that says where the style applies: white is stylized, black stays exactly as it is.
-        preview_every: Optimization: write a preview beside the output after every so many steps.
-        checkpoint: Optimization: a file that holds all that is needed to go on.
-        resume: Optimization: go on from the checkpoint.
-        report: Write what the run did (settings, sizes, times, warnings) to this JSON file.
+        mask: Mask: a picture that says where the style applies: white is stylized, black stays exactly as it is.
+        preview_every: Preview interval of the optimization: a preview is written beside the output after so many steps.
+        checkpoint: Checkpoint of the optimization: a file that holds all that is needed to go on.
+        resume: Resume the optimization from the checkpoint.
+        report: Report: what the run did (settings, sizes, times, warnings), as a JSON file.
         overwrite: Replace what exists, each file by one of its kind; a checkpoint only if it is of this very run.
-        quality: 1 to 100, for JPEG and WebP.
+        quality: Quality of JPEG and WebP, 1 to 100.
         quiet: Show neither progress nor result.
     """
     from styleplugin.api import stylize
@@ -126,13 +132,13 @@ def stylize_command(
         parts[i] = dataclasses.replace(parts[i], region=None if path == "-" else path)
     check_output(output, overwrite=overwrite)
     if method != "optimization":
-        _refuse_optimization(optimize, preview_every=preview_every, checkpoint=checkpoint, resume=resume)
+        _refuse_optimization(optimization, preview_every=preview_every, checkpoint=checkpoint, resume=resume)
     asked: dict[str, Any] = {"model": model, "allow_unknown_model": allow_unknown_model, "mask": mask}
-    asked |= _values(options) | _values(engine)
+    asked |= _values(picture) | _values(engine)
     stopped = None
     with _progress(quiet) as on_step:
         if method == "optimization":
-            asked |= _values(optimize) | {"checkpoint": checkpoint, "resume": resume, "overwrite": overwrite}
+            asked |= _values(optimization) | {"checkpoint": checkpoint, "resume": resume, "overwrite": overwrite}
             result, stopped = _optimized(content, parts, _preview(output), preview_every, on_step, **asked)
         else:
             result = stylize(content, parts, method=method, on_step=on_step, **asked)
@@ -197,7 +203,7 @@ def style_save(
     allow_unknown_model: bool = False,
     method: Method | None = None,
     style_scale: float = 1.0,
-    engine: OmitArgPrefixes[EngineOptions] = _ENGINE,
+    engine: EngineOptions = _ENGINE,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -206,10 +212,10 @@ def style_save(
     Args:
         picture: The style picture.
         output: Name of the style file, ending in .safetensors.
-        model: Model the style is for; it fits every model with the same encoders.
+        model: Model: the one the style is for; it fits every model with the same encoders.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
-        method: wct (the default), adain, kbstyle or photorealistic, where no model is named.
-        style_scale: Size of the style picture relative to itself; larger gives larger strokes.
+        method: Method: wct (the default), adain, kbstyle or photorealistic, where no model is named.
+        style_scale: Style scale: size of the style picture relative to itself; larger gives larger strokes.
         overwrite: Replace an existing file.
         quiet: Show neither progress nor result.
     """
@@ -239,8 +245,8 @@ def look_export(
     method: Method | None = None,
     model: ModelSource | None = None,
     allow_unknown_model: bool = False,
-    options: OmitArgPrefixes[StylizeOptions] = _STYLIZE,
-    engine: OmitArgPrefixes[EngineOptions] = _ENGINE,
+    picture: StylizeOptions = _STYLIZE,
+    engine: EngineOptions = _ENGINE,
     report: ReportFile | None = None,
     error_map: OtherPicture | None = None,
     overwrite: bool = False,
@@ -252,13 +258,13 @@ def look_export(
         content: A typical picture of what the look is for.
         style_picture: A picture with the look, or a style file.
         output: Name of the color table, ending in .cube.
-        size: Nodes of an axis: 17, 33 or 65.
-        hald: Write the look as a HALD picture, too (.png), for photo programs.
-        method: photorealistic (the default), kbstyle, adain or wct.
-        model: Name or source of a model.
+        size: Table size: nodes of an axis, usually 17, 33 or 65.
+        hald: HALD picture of the look (.png), for photo programs.
+        method: Method: photorealistic (the default), kbstyle, adain or wct.
+        model: Model: name or source.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
-        report: Write how far the look is from the stylization to this JSON file.
-        error_map: Write where it differs as a picture; white is a color difference of 10.
+        report: Report: how far the look is from the stylization, as a JSON file.
+        error_map: Error map: where it differs, as a picture; white is a color difference of 10.
         overwrite: Replace existing files.
         quiet: Show neither progress nor result.
     """
@@ -271,9 +277,9 @@ def look_export(
     if Path(output).suffix.lower() != ".cube":
         raise UsageError("SP111", f"A look's name ends in .cube; the name was {output!r}.", "Change the name.")
     check_size(size)
-    for picture in (hald, error_map):
-        if picture:
-            check_output(picture, overwrite=overwrite)
+    for other in (hald, error_map):
+        if other:
+            check_output(other, overwrite=overwrite)
     with _progress(quiet) as on_step:
         result = stylize(
             content,
@@ -282,7 +288,7 @@ def look_export(
             model=model,
             allow_unknown_model=allow_unknown_model,
             on_step=on_step,
-            **_values(options),
+            **_values(picture),
             **_values(engine),
         )
     look = fit_look(content, result.picture, size=size, title=Path(style_picture).stem)
@@ -315,9 +321,9 @@ def look_apply(
         content: The picture.
         look: The look.
         output: Where the result goes; the extension decides the format.
-        strength: 0 keeps the picture, 1 is the full look.
+        strength: Look strength: 0 keeps the picture, 1 is the full look.
         overwrite: Replace an existing output.
-        quality: 1 to 100, for JPEG and WebP.
+        quality: Quality of JPEG and WebP, 1 to 100.
         quiet: Do not show the result.
     """
     import torch
@@ -337,15 +343,15 @@ def look_apply(
 
 def run(args: Sequence[str]) -> int:
     """Run one command and return the exit code: 0, or that of the error (see `styleplugin.errors`)."""
+    if list(args) == ["--version"]:
+        print(f"styleplugin {__version__}")
+        return 0
     _stop_on_sigterm()
-    if list(args[:2]) == ["train", "new"]:
-        # A command cannot be a group and take a recipe as well.
-        args = ["train-new", *args[2:]]
     with warnings.catch_warnings():
         warnings.simplefilter("always", StylePluginWarning)
         warnings.showwarning = _show_warning
         try:
-            app.cli(args=list(args), prog="styleplugin")
+            _parse(list(args))()
         except StylePluginError as error:
             return _fail(error)
         except KeyboardInterrupt:
@@ -364,14 +370,22 @@ def run(args: Sequence[str]) -> int:
     return 0
 
 
+def _parse(args: list[str]) -> Callable[[], None]:
+    """Return the work that a command line asks for."""
+    # A command cannot be a group and take a recipe as well.
+    if args[:2] == ["train", "new"]:
+        return tyro.cli(parsed(train_new), prog="styleplugin train new", args=args[2:])
+    return app.cli(args=args, prog="styleplugin", description=_ABOUT)
+
+
 def _fail(error: StylePluginError) -> int:
-    print(f"styleplugin: {error.code}: {error}", file=sys.stderr)
+    print(f"styleplugin: {error.code}: {in_command_words(str(error))}", file=sys.stderr)
     return error.exit_code
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, StylePluginWarning):
-        tqdm.write(f"styleplugin: warning: {message}", file=sys.stderr)
+        tqdm.write(f"styleplugin: warning: {in_command_words(str(message))}", file=sys.stderr)
 
 
 def _stop_on_sigterm() -> None:

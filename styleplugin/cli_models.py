@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
-from styleplugin.cli_paths import Folder, Input, ModelSource, command
+from styleplugin.cli_parser import command
+from styleplugin.cli_paths import FOLDER, Folder, Input, ModelSource
 from styleplugin.kinds import RECIPE, WEIGHTS
 from styleplugin.paths import Writes, Written, check_paths
 
@@ -59,7 +60,12 @@ def models_verify(name: Positional[ModelSource], /) -> None:
 
 @command(models_app, "pull")
 def models_pull(
-    source: Positional[str], /, *, output: Folder | None = None, overwrite: bool = False, timeout: float = 60
+    source: Positional[str],
+    /,
+    *,
+    output: Annotated[str | None, FOLDER, arg(aliases=["-o"])] = None,
+    overwrite: bool = False,
+    timeout: float = 60,
 ) -> None:
     """Download a model of the Hub, check it, and print where it is.
 
@@ -67,7 +73,7 @@ def models_pull(
         source: hub:OWNER/REPO@REVISION/FILE, with #SHA256 behind it if you have it.
         output: Folder for a copy; by default it stays in the client's cache, where every command finds it.
         overwrite: Replace another file of the same name.
-        timeout: Seconds for the whole download.
+        timeout: Timeout: seconds for the whole download.
     """
     from styleplugin.zoo import pull
 
@@ -91,7 +97,7 @@ def models_publish(
         repo: OWNER/REPO; it is made if there is none.
         picture: A JPEG or PNG file for the card; give it several times. By default the run's newest contact sheet.
         private: Make a new repository private.
-        timeout: Seconds for the whole upload.
+        timeout: Timeout: seconds for the whole upload.
     """
     from styleplugin.publishing import publish
 
@@ -183,7 +189,7 @@ def train_command(
     recipe: Positional[Input],
     /,
     *,
-    out: str | None = None,
+    out: Annotated[str, FOLDER] | None = None,
     resume: bool = False,
     minutes: float | None = None,
     plan: bool = True,
@@ -202,12 +208,12 @@ def train_command(
         resume: Go on with the run in the folder.
         minutes: Time budget: the steps are chosen from measured speeds so that all takes this long.
         plan: Measure speed, memory and disk first, and print what is ahead.
-        teacher: In place of the recipe's: a model by name, or a VGG-19 or MobileNet as file:PATH or
+        teacher: Teacher in place of the recipe's: a model by name, or a VGG-19 or MobileNet as file:PATH or
             hub:OWNER/REPO@REVISION/FILE.
         photos: Folder or tar of the photographs in place of the recipe's.
         paintings: Folder or tar of the artworks in place of the recipe's.
         teachers: Folder of the teacher's files in place of the recipe's.
-        device: auto, cpu, cuda, cuda:1 or mps.
+        device: Device: auto, cpu, cuda, cuda:1 or mps.
     """
     from styleplugin.train import run
 
@@ -252,21 +258,21 @@ def train_new(
 
     Args:
         output: Name of the recipe.
-        method: wct, adain, photorealistic, kbstyle, or encoder (for the optimization).
+        method: Method: wct, adain, photorealistic, kbstyle, or encoder (for the optimization).
         photos: Folder or tar of photographs.
         paintings: Folder or tar of artworks; for wct photographs do as well, and are taken without it.
-        teacher: A model by name, or a VGG-19 or MobileNet as file:PATH or hub:OWNER/REPO@REVISION/FILE.
+        teacher: Teacher: a model by name, or a VGG-19 or MobileNet as file:PATH or hub:OWNER/REPO@REVISION/FILE.
         minutes: Time budget.
-        name: Of the result.
-        width: Channels of the student relative to VGG-19, 0.25 by default, which makes it 16 times smaller; for
+        name: Name of the result.
+        width: Width: channels of the student relative to VGG-19, 0.25 by default, which makes it 16 times smaller; for
             photorealistic and kbstyle relative to the papers' students, 1 by default.
-        levels: WCT: some of 1 to 5; AdaIN: 4, or 3, which is quicker; encoder: the deepest.
-        backbone: Photorealistic: vgg or mobilenet.
-        importance: What the student starts from.
-        gpu: Larger crops and batches.
-        crop: Side of the training crops in pixels, a multiple of 16; 0 takes the usual one.
-        batch: Crops of a step; 0 takes the usual number.
-        license: Of the result, as far as pictures and teacher allow.
+        levels: Levels: for WCT some of 1 to 5; AdaIN: 4, or 3, which is quicker; encoder: the deepest.
+        backbone: Backbone of the photorealistic method: vgg or mobilenet.
+        importance: Importance criterion for pruning: what the student starts from.
+        gpu: Presets for a GPU: larger crops and batches.
+        crop: Crop size: side of the training crops in pixels, a multiple of 16; 0 takes the usual one.
+        batch: Batch size: crops of a step; 0 takes the usual number.
+        license: License of the result, as far as pictures and teacher allow.
         overwrite: Replace an existing recipe.
     """
     from styleplugin.files import atomic_write

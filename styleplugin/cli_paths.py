@@ -1,19 +1,16 @@
-"""What a command reads and writes stands in its signature, and is checked before the command runs."""
+"""What a command reads and writes stands in its signature, and is checked before it runs."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from tyro.conf import arg
-from tyro.extras import SubcommandApp
 
 from styleplugin.files import PathLike
 from styleplugin.kinds import JSON, PICTURE
 from styleplugin.options import parse_style_weight
-from styleplugin.paths import Reads, Writes, Written, check_paths, source_paths
+from styleplugin.paths import Reads, Writes, Written, source_paths
 
 Values = dict[str, Any]
 Also = Callable[[Values], list[Written]]
@@ -21,35 +18,15 @@ Also = Callable[[Values], list[Written]]
 
 Input = Annotated[str, Reads()]
 ModelSource = Annotated[str, Reads(source_paths)]
-WeightedStyle = Annotated[str, Reads(lambda text: (parse_style_weight(text).style,))]
+WeightedStyle = Annotated[str, Reads(lambda text: (parse_style_weight(text).style,), "PATH[:WEIGHT]")]
 Region = Annotated[str, Reads(lambda path: () if path == "-" else (path,))]
-Folder = Annotated[str, arg(aliases=["-o"])]
+FOLDER = object()
+"""Marks a parameter whose value is a folder."""
+Folder = Annotated[str, FOLDER, arg(aliases=["-o"])]
 """Where files go that are named by what is in them; their command checks them."""
 OutputPicture = Annotated[str, arg(aliases=["-o"]), Writes(PICTURE)]
 OtherPicture = Annotated[str, Writes(PICTURE)]
 ReportFile = Annotated[str, Writes(JSON)]
-
-
-def command(app: SubcommandApp, name: str, *, also: Also | None = None) -> Callable[[Callable[..., None]], Any]:
-    """Make a function a command whose paths are checked before it runs; see `styleplugin.paths`.
-
-    Args:
-        app: What it is a command of.
-        name: Its name.
-        also: Files that it writes beside those that its arguments name.
-    """
-
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(function)
-        def checked(*args: Any, **kwargs: Any) -> None:
-            given = inspect.signature(function).bind(*args, **kwargs)
-            given.apply_defaults()
-            check_paths(paths_read(function, given.arguments), paths_written(function, given.arguments, also))
-            function(*args, **kwargs)
-
-        return app.command(name=name)(checked)
-
-    return register
 
 
 def paths_read(function: Callable[..., None], values: Values) -> list[PathLike]:

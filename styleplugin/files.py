@@ -57,7 +57,7 @@ def check_target(path: PathLike, kind: Kind, *, overwrite: bool) -> Path:
     if not os.path.lexists(target):
         return target
     if not overwrite:
-        raise OutputError("SP602", f"{str(path)!r} exists; it is not replaced unless asked.", "Use --overwrite.")
+        raise OutputError("SP602", f"{str(path)!r} exists; it is not replaced unless asked.", "Use `overwrite=True`.")
     if target.exists() and not kind.may_replace(target):
         raise OutputError(
             "SP608",

@@ -89,7 +89,7 @@ class _Checked:
         hints = get_type_hints(type(self), include_extras=True)
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            option = "--" + f.name.replace("_", "-")
+            option = f"`{f.name}`"
             bounds = bounds_of(type(self), f.name)
             if bounds is not None and value is not None:
                 _check_number(option, value, bounds)
@@ -117,19 +117,22 @@ class StylizeOptions(_Checked):
     """What the picture shall look like; for every method, as far as it has to do with it."""
 
     strength: Annotated[float, Bounds(0, 1, step=0.05)] = 1.0
-    """0 keeps the content, 1 is the full effect."""
+    """Style strength: 0 keeps the content, 1 is the full effect."""
     keep_color: KeepColor = "off"
-    """Colors: off (those of the style), luminance (the content's, only light and dark change), lab (its statistics)."""
+    """Color preservation: off (the style's colors), luminance (the content's, only light and dark change), lab (its
+    statistics)."""
     keep_luminance: bool = False
-    """Keep the content's light and dark; only the colors change."""
+    """Luminance preservation: keep the content's light and dark; only the colors change."""
     smooth: Annotated[int, Bounds(0, 64)] = 0
-    """Radius in pixels of an edge-aware smoothing that follows the content; 0 is off, 8 is good for photographs."""
+    """Guided filter radius: edge-aware smoothing that follows the content, in pixels; 0 is off, 8 is good for
+    photographs."""
     style_scale: Annotated[float, Bounds(0.1, 4, step=0.05)] = 1.0
-    """Size of the style picture relative to itself; larger gives larger strokes."""
+    """Style scale: size of the style picture relative to itself; larger gives larger strokes."""
     levels: tuple[int, ...] = (5, 4, 3, 2, 1)
-    """WCT only: levels to run, deepest first; fewer or shallower levels keep more of the content."""
+    """WCT levels: those to run, deepest first; fewer or shallower levels keep more of the content."""
     regularization: Regularization = "soft"
-    """WCT only: rule for small eigenvalues; soft is reproducible, official and identity match other programs."""
+    """WCT regularization: rule for small eigenvalues; soft is reproducible, official and identity match other
+    programs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,29 +140,30 @@ class OptimizeOptions(_Checked):
     """How a picture is optimized; for the method optimization only."""
 
     steps: Annotated[int, Bounds(1, 100_000)] = 300
-    """Steps of the optimization, over all scales."""
+    """Iterations: steps of the optimization, over all scales."""
     style_loss: StyleLoss = "gram"
-    """What of the style is compared: gram (Gatys's matrices) or wasserstein (distance of Gaussians)."""
+    """Style loss: what of the style is compared, gram (Gatys's matrices) or wasserstein (distance of Gaussians)."""
     content_weight: Annotated[float, Bounds(0, 1000, step=0.1)] = 1.0
-    """How much the shapes of the content count."""
+    """Content weight: how much the shapes of the content count."""
     style_weight: Annotated[float, Bounds(0, 1000, step=0.1)] = 10.0
-    """How much the style counts."""
+    """Style weight: how much the style counts."""
     smoothness_weight: Annotated[float, Bounds(0, 1000, step=0.1)] = 5.0
-    """How much differences between neighboring pixels cost; more takes away noise."""
+    """Total variation weight: how much differences between neighboring pixels cost; more takes away noise."""
     start: Start = "stylized"
-    """What it starts from: stylized (the result of a feed-forward model: fastest), content or noise."""
+    """Initialization: stylized (the result of a feed-forward model: fastest), content or noise."""
     start_model: Annotated[str, Reads(source_paths)] = "cd-wct.x16"
-    """The feed-forward model for the start."""
+    """Initialization model: the feed-forward model for the start."""
     scales: Annotated[int, Bounds(1, 6)] = 2
-    """Sizes to work at, each twice the one before, up to the picture's own: coarse ones make large strokes cheap."""
+    """Coarse-to-fine scales: sizes to work at, each twice the one before, up to the picture's own; coarse ones make
+    large strokes cheap."""
     optimizer: Optimizer = "lbfgs"
-    """lbfgs (fewest steps) or adam (least memory)."""
+    """Optimizer: lbfgs (fewest steps) or adam (least memory)."""
     step_size: Annotated[float, Bounds(0.001, 10, step=0.001)] = 1.0
-    """Factor for the optimizer's steps."""
+    """Learning rate: factor for the optimizer's steps."""
     seed: Annotated[int, Bounds(0, (1 << 63) - 1)] = 0
-    """Of the noise that `start noise` begins with."""
+    """Random seed: of the noise that the initialization noise begins with."""
     encoder: Annotated[str, Reads(source_paths)] = "cd-wct.x16"
-    """What sees the picture: the deepest encoder of a model, or an encoder or VGG-19 as file:PATH or
+    """Loss network: what sees the picture, the deepest encoder of a model, or an encoder or VGG-19 as file:PATH or
     hub:OWNER/REPO@REVISION/FILE."""
 
 
@@ -168,10 +172,10 @@ class FrameOptions(_Checked):
     """How the frames of a shot share their statistics; this decides how steady the picture is over time."""
 
     statistics: Statistics = "per frame"
-    """Where the content's statistics come from: each frame by itself, the whole batch, or one frame for all; the
-    latter two keep a shot steady."""
+    """Shared statistics: where the content's come from, each frame by itself, the whole batch, or one frame for all;
+    the latter two keep a shot steady."""
     frame: Annotated[int, Bounds(0, 1 << 20)] = 0
-    """The frame that gives the statistics, counted from 0; for `one frame` only."""
+    """Reference frame: the one that gives the statistics, counted from 0; for `one frame` only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +183,11 @@ class EngineOptions(_Checked):
     """Where and in which pieces the work is done; none of it changes the picture."""
 
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
+    """Device: auto, cpu, cuda, cuda:1 or mps."""
     tile: str = "auto"
-    """Side of a tile in pixels (a multiple of 16), auto, or whole for the picture in one piece."""
+    """Tile size: side of a tile in pixels (a multiple of 16), auto, or whole for the picture in one piece."""
     memory_limit_mb: Annotated[int, Bounds(64, 1 << 22)] | None = None
-    """Most memory to plan for beside the program itself, in MB; by default half of what is free."""
+    """Memory limit: most memory to plan for beside the program itself, in MB; by default half of what is free."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -193,9 +197,9 @@ class EngineOptions(_Checked):
         if not self.tile.isdigit() or int(self.tile) < MIN_TILE or int(self.tile) % TILE_MULTIPLE:
             raise UsageError(
                 "SP103",
-                f"--tile was {self.tile!r}; it must be auto, whole, or a multiple of {TILE_MULTIPLE} "
+                f"`tile` was {self.tile!r}; it must be auto, whole, or a multiple of {TILE_MULTIPLE} "
                 f"that is at least {MIN_TILE}.",
-                "For example --tile 512.",
+                "For example `tile=512`.",
             )
 
 
@@ -224,7 +228,7 @@ def parse_style_weight(text: str) -> StyleWeight:
     if not _is_number(tail) or not math.isfinite(float(tail)) or float(tail) < 0:
         raise UsageError(
             "SP104",
-            f"--style {text!r} has the weight {tail!r}; a weight is a number of at least 0.",
+            f"`style` {text!r} has the weight {tail!r}; a weight is a number of at least 0.",
             "Write PATH:WEIGHT, for example painting.jpg:0.7.",
         )
     return StyleWeight(style=path, weight=float(tail))

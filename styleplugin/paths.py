@@ -35,6 +35,8 @@ class Reads:
 
     paths: Callable[[str], Iterable[str]] = lambda value: (value,)
     """From the value to paths."""
+    metavar: str = "PATH"
+    """What help calls the value."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Style:
             raise UsageError(
                 "SP110",
                 f"The style {self.name or 'given'} was prepared with the model {self.model}, not with {model}.",
-                f"Use --model {self.model}, or prepare the style picture again with {model}.",
+                f"Use `model={self.model}`, or prepare the style picture again with {model}.",
             )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

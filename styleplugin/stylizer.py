@@ -482,7 +482,7 @@ def choose_model(method: str | None, style: Any) -> str:
     if method not in zoo.DEFAULT_MODELS:
         raise UsageError(
             "SP102",
-            f"--method was {method!r}; it must be one of {', '.join(zoo.DEFAULT_MODELS)}.",
+            f"`method` was {method!r}; it must be one of {', '.join(zoo.DEFAULT_MODELS)}.",
             "Use one of these.",
         )
     return zoo.DEFAULT_MODELS[method]

@@ -358,7 +358,7 @@ def _check_known(located: Located, weights: Weights, allow_unknown: bool) -> Non
         raise WeightsError(
             "SP313",
             f"{located.path.name} is not in the list of known models.",
-            "If you trust it, admit it with --allow-unknown-model (in Python: allow_unknown=True).",
+            "If you trust it, admit it with `allow_unknown_model=True`.",
         )
     warnings.warn(f"{located.path.name} is not in the list of known models.", StylePluginWarning, stacklevel=3)
 

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from styleplugin import cli
+from styleplugin.errors import UsageError
+from styleplugin.options import StylizeOptions
 
 ROOT = Path(__file__).parents[1]
 
@@ -113,10 +115,12 @@ def test_errors_say_what_is_wrong_and_exit_with_their_code(files, model, capsys,
 
 
 def test_T17_a_value_out_of_range_exits_with_2(files, capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.run(["stylize", "a", "b", "-o", "c.png", "--strength", "3"])
-    assert stop.value.code == 2
-    assert "must be a number from 0 to 1" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    for option, value in (("--strength", "3"), ("--style-scale", "99"), ("--memory-limit-mb", "1"), ("--steps", "0")):
+        assert cli.run(["stylize", "a", "b", "-o", "c.png", option, value]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"styleplugin: SP101: {option} was {value}") and "must be a number" in error
+    with pytest.raises(UsageError, match=r"^`style_scale` was 99; it must"):
+        StylizeOptions(style_scale=99)
 
 
 def test_models_are_listed_and_described(capsys, tiny_weights):

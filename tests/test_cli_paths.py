@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 from tyro.extras import SubcommandApp
 
+import styleplugin
 from styleplugin import cli
+from styleplugin.cli_parser import in_command_words
 from styleplugin.cli_paths import marks_of
 from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions
 from styleplugin.paths import Reads, Writes
@@ -23,7 +25,7 @@ PLAIN = {
     "models import pca-distillation": {"output"},
     "models import adain": {"output"},
     "train": {"out", "device"},
-    "train-new": {"name", "license"},
+    "train new": {"name", "license"},
 }
 """Parameters that are words, or folders whose commands check what goes into them."""
 OPTIONS = {StylizeOptions: set(), EngineOptions: {"device", "tile"}, OptimizeOptions: set()}
@@ -34,10 +36,10 @@ def commands(app: SubcommandApp, before: str = "") -> Iterator[tuple[str, Callab
         if isinstance(command.target, SubcommandApp):
             yield from commands(command.target, f"{before}{name} ")
         else:
-            yield before + name, command.target
+            yield before + name, command.target.function
 
 
-COMMANDS = dict(commands(cli.app))
+COMMANDS = dict(commands(cli.app)) | {"train new": cli.train_new}
 
 
 def holds_text(hint: Any) -> bool:
@@ -88,7 +90,7 @@ def test_D04_no_command_writes_what_it_reads_or_writes_twice(name, written, tmp_
     Path("hard.png").hardlink_to("photo.png")
     before = Path("photo.png").read_bytes()
     reads = marks(command, Reads)
-    if "optimize" in inspect.signature(command).parameters:
+    if "optimization" in inspect.signature(command).parameters:
         reads |= marks(OptimizeOptions, Reads)
     assert reads
     for read, (mark,) in reads.items():
@@ -105,3 +107,28 @@ def test_D04_no_command_writes_what_it_reads_or_writes_twice(name, written, tmp_
         if other != written:
             assert cli.run(arguments(name, command, {written: "new.png", other: "./new.png"})) == 7
             assert "SP607" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_calls_things_by_their_names(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.run([*name.split(), "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for internal in ("STR", "FLOAT", "None", "options options", "optimize options", "tyro", "train-new"):
+        assert internal not in text, internal
+
+
+def test_the_commands_and_the_version_are_shown(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["--help"])
+    text = capsys.readouterr().out
+    assert "--version" in text and "train-new" not in text
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"styleplugin {styleplugin.__version__}\n"
+
+
+def test_the_command_line_adds_the_dashes():
+    assert in_command_words("`style_scale` was 9") == "--style-scale was 9"
+    assert in_command_words("Use `overwrite=True`, or `tile=auto`.") == "Use --overwrite, or --tile auto."
+    assert in_command_words("Run `hf auth login`.") == "Run `hf auth login`."

@@ -157,7 +157,7 @@ def test_what_cannot_be_used(tmp_path):
         styleplugin.stylize(CONTENT, STYLE, method="optimization", model="cd-wct.x16")
     with pytest.raises(UsageError, match="no option 'stepz'"):
         Optimization(CONTENT, STYLE, stepz=3)
-    with pytest.raises(ResourceError, match="--optimizer adam"):
+    with pytest.raises(ResourceError, match="`optimizer=adam`"):
         Optimization(picture(1600, 1600), STYLE, memory_limit_mb=100, **QUICK)
 
 

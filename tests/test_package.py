@@ -52,6 +52,17 @@ def test_promise_1_no_code_from_files_and_no_other_programs(source):
             assert {k.arg: ast.unparse(k.value) for k in call.keywords}["weights_only"] == "True"
 
 
+def test_the_core_names_fields_and_leaves_the_dashes_to_the_command_line():
+    others = ("--force-reinstall", "--encoder SOURCE", "--model SOURCE")
+    for source in (path for path in SOURCES if not path.stem.startswith(("cli", "__main__"))):
+        for call in (node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Call)):
+            if not ast.unparse(call.func).endswith(("Error", "Cancelled", "warn")):
+                continue
+            for text in (node.value for node in ast.walk(call) if isinstance(node, ast.Constant)):
+                spelled = isinstance(text, str) and re.search(r"(?<![\w-])--[a-z]", text)
+                assert not spelled or any(other in text for other in others), (source.name, text)
+
+
 @pytest.mark.slow
 def test_W18_the_wheel_holds_the_package_and_its_weights(tmp_path):
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]

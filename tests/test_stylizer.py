@@ -283,7 +283,7 @@ def test_style_scale_changes_the_picture(wct):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strength": 1.5}, "--strength was 1.5; it must be a number from 0 to 1"),
+        ({"strength": 1.5}, "`strength` was 1.5; it must be a number from 0 to 1"),
         ({"strength": float("nan")}, "must be a number"),
         ({"strenght": 1}, "Did you mean strength"),
         ({"keep_color": "all"}, "must be one of off, luminance, lab"),
@@ -364,7 +364,7 @@ def test_stylize_and_load_find_models(tiny_weights):
     assert result.tensor.shape == (1, 3, 70, 90)
     with pytest.warns(StylePluginWarning), pytest.raises(UsageError, match="is for the method wct"):
         styleplugin.stylize(CONTENT, STYLE, model=source, allow_unknown_model=True, method="adain")
-    with pytest.raises(UsageError, match="--method was 'gatys'"):
+    with pytest.raises(UsageError, match="`method` was 'gatys'"):
         styleplugin.stylize(CONTENT, STYLE, method="gatys")
     with pytest.raises(UsageError, match="no option"):
         styleplugin.load("cd-wct.x16", tyle=64)

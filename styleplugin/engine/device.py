@@ -25,8 +25,8 @@ def pick_device(name: str) -> torch.device:
     except RuntimeError:
         raise UsageError(
             "SP106",
-            f"--device was {name!r}; it must be auto, cpu, cuda, cuda:N, xpu or mps.",
-            "For example --device cpu.",
+            f"`device` was {name!r}; it must be auto, cpu, cuda, cuda:N, xpu or mps.",
+            "For example `device=cpu`.",
         ) from None
     present = {
         "cpu": 1,
@@ -35,5 +35,5 @@ def pick_device(name: str) -> torch.device:
         "mps": int(torch.backends.mps.is_available()),
     }
     if (device.index or 0) >= present.get(device.type, 0):
-        raise ResourceError("SP510", f"The device {name!r} is not available here.", "Use --device cpu or auto.")
+        raise ResourceError("SP510", f"The device {name!r} is not available here.", "Use `device=cpu` or auto.")
     return device

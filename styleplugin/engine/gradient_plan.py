@@ -79,7 +79,7 @@ def make_gradient_plan(
             "SP503",
             f"The optimization of a picture of {size[1]} x {size[0]} needs about {needed >> 20} MB, "
             f"but {budget >> 20} MB are planned for.",
-            "Use --optimizer adam, raise --memory-limit-mb, or take a smaller picture.",
+            "Use `optimizer=adam`, raise `memory_limit_mb`, or take a smaller picture.",
             {"needed_mb": needed >> 20, "budget_mb": budget >> 20},
         )
     return GradientPlan(device, tile, remembered, needed)

@@ -95,6 +95,6 @@ def make_plan(
                 f"{'A picture' if frames == 1 else f'{frames} frames'} of {size[1]} x {size[0]} "
                 f"{'needs' if frames == 1 else 'need'} about {need >> 20} MB, "
                 f"but {budget >> 20} MB are planned for.",
-                "Free memory, raise --memory-limit-mb, use --tile auto, or take a smaller picture.",
+                "Free memory, raise `memory_limit_mb`, use `tile=auto`, or take a smaller picture.",
                 {"needed_mb": need >> 20, "budget_mb": budget >> 20},
             )

@@ -235,4 +235,4 @@ def _bad(file: Path, what: str) -> InputImageError:
 def check_size(size: int) -> None:
     """Raise UsageError SP115 for a size that no table can have."""
     if not 2 <= size <= MAX_SIZE:
-        raise UsageError("SP115", f"--size was {size}; it must be from 2 to {MAX_SIZE}.", "Usual are 17, 33 and 65.")
+        raise UsageError("SP115", f"`size` was {size}; it must be from 2 to {MAX_SIZE}.", "Usual are 17, 33 and 65.")

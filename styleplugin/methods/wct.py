@@ -41,7 +41,7 @@ class WCT(Method):
         if missing or not options.levels:
             raise UsageError(
                 "SP107",
-                f"--levels was {list(options.levels)}; the model has the levels {list(self._levels)}.",
+                f"`levels` was {list(options.levels)}; the model has the levels {list(self._levels)}.",
                 "Choose one or more of these.",
             )
         return [(place, self.stages[place]) for place in map(self._levels.index, options.levels)]

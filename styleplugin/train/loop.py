@@ -201,7 +201,7 @@ def fit(
 
 
 def _stopped(progress: Progress) -> Cancelled:
-    return Cancelled(f"Stopped at step {progress.step} with a checkpoint; continue with --resume.")
+    return Cancelled(f"Stopped at step {progress.step} with a checkpoint; continue with `resume=True`.")
 
 
 def measure_speed(

@@ -256,7 +256,7 @@ def _check_folder(recipe: RunRecipe | MetricRecipe, out: Path, resume: bool, *, 
     path = out / RECIPE
     if path.exists():
         if not resume:
-            raise UsageError("SP140", f"{out} holds a run already.", "Use --resume, or choose another folder.")
+            raise UsageError("SP140", f"{out} holds a run already.", "Use `resume=True`, or choose another folder.")
         check_identity(identity_of(json.loads(path.read_text())), identity_of(recipe.to_dict()))
     if write:
         with atomic_write(path) as file:

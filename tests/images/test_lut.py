@@ -162,7 +162,7 @@ def test_a_picture_that_is_no_hald_is_refused(tmp_path):
 
 @pytest.mark.parametrize("size", [1, 130])
 def test_impossible_sizes_are_refused(size):
-    with pytest.raises(UsageError, match="--size"):
+    with pytest.raises(UsageError, match="`size`"):
         check_size(size)
 
 

@@ -103,7 +103,7 @@ def test_a_finished_run_is_resumed_without_a_step(finished: tuple[Path, Recipe])
 
 def test_a_folder_with_a_run_needs_resume_and_the_same_recipe(finished: tuple[Path, Recipe]):
     out, recipe = finished
-    with pytest.raises(UsageError, match="--resume"):
+    with pytest.raises(UsageError, match="`resume=True`"):
         run(recipe, out, device="cpu")
     with pytest.raises(CheckpointError, match="seed"):
         run(replace(recipe, seed=1), out, resume=True, device="cpu")
