@@ -259,8 +259,12 @@ def _check_range(samples: Tensor, largest: int) -> tuple[str, ...]:
 
 def _hide(color: Tensor, alpha: Tensor) -> Tensor:
     """Replace colors nobody can see, which may be anything, by the mean of the visible ones."""
-    weight = alpha.sum(dtype=torch.float64)
+    weight = _total(alpha)
     if not weight > 0:
         return torch.where(alpha > 0, color, 0.5)
-    mean = (color * alpha).sum((2, 3), keepdim=True, dtype=torch.float64) / weight
-    return torch.where(alpha > 0, color, mean.to(color))
+    return torch.where(alpha > 0, color, (_total(color * alpha) / weight).to(color))
+
+
+def _total(channels: Tensor) -> Tensor:
+    """Add up each channel, row by row: a sum over all pixels at once is shared out to threads and rounds with them."""
+    return channels.sum(3, keepdim=True, dtype=torch.float64).sum(2, keepdim=True)

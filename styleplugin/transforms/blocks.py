@@ -9,11 +9,13 @@ Source: Chan, Golub, LeVeque 1983 for the merging of means and scatters.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styleplugin.native.mkl import one_thread
 from styleplugin.transforms import scatter
 from styleplugin.transforms.double_double import DoubleDouble
 
@@ -76,7 +78,7 @@ class Blocks:
     def merged(self) -> tuple[float, Tensor, Tensor]:
         """Return the sum of the weights, the mean (C,), and the scatter about it, (C, C) or its diagonal (C,)."""
         counts, means = (values.flatten(0, 2).split(_MERGED) for values in (self._counts, self._means))
-        count = float(self._counts.sum())
+        count = float(torch.stack([n.sum() for n in counts]).sum())
         mean = torch.stack([(n * own).sum(0) for n, own in zip(counts, means, strict=True)]).sum(0) / max(count, _TINY)
         total = self._scatter.rounded()
         for n, own in zip(counts, means, strict=True):
@@ -103,7 +105,9 @@ class Blocks:
         if self._diagonal:
             products = (weighted * centered).sum(1)
         else:
-            products = (weighted.transpose(1, 2) @ centered)[:, :channels, :channels]
+            # One block alone would be shared out to threads, which round differently.
+            with one_thread() if len(centered) == 1 else nullcontext():
+                products = (weighted.transpose(1, 2) @ centered)[:, :channels, :channels]
         for part in products.split(max(1, _SUMMED // products[0].numel())):
             self._scatter = self._scatter + DoubleDouble.total(_wide(part))
         counts = cells if weights is None else _wide(weights.sum(1)).cpu().view(*means.shape[:3], 1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from styleplugin.errors import NumericalError
+from styleplugin.native.mkl import one_thread
 
 
 def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,7 +22,8 @@ def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """
     matrix = matrix.double()
     if torch.isfinite(matrix).all():
-        values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+        with one_thread():
+            values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
         if torch.isfinite(values).all() and torch.isfinite(vectors).all():
             return values.clamp(min=0), vectors
     raise NumericalError("SP702", "A covariance has no finite eigendecomposition.", "Check the input for NaN values.")
