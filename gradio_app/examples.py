@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -44,6 +45,13 @@ def example(
 
 def _kept(pair: Any, file: str, line: str) -> Any:
     """Return a result whose file stays as long as the page runs."""
-    kept = Path(mkdtemp(prefix="styleplugin-example-")) / Path(file).name
+    kept = Path(_folder().name) / str(len(_known)) / Path(file).name
+    kept.parent.mkdir(exist_ok=True)
     kept.write_bytes(Path(file).read_bytes())
     return pair, str(kept), line
+
+
+@cache
+def _folder() -> TemporaryDirectory[str]:
+    """Return the folder of the results, which goes when the page ends."""
+    return TemporaryDirectory(prefix="styleplugin-example-")

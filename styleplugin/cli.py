@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import signal
 import sys
 import traceback
@@ -21,6 +20,7 @@ from tyro.extras import SubcommandApp
 
 from styleplugin import __version__
 from styleplugin.cli_models import models_app, train_command, train_new
+from styleplugin.cli_output import open_streams, say
 from styleplugin.cli_parser import command, in_command_words, parsed
 from styleplugin.cli_paths import (
     Input,
@@ -112,7 +112,7 @@ def stylize_command(
         preview_every: Preview interval of the optimization: a preview is written beside the output after so many steps.
         checkpoint: Checkpoint of the optimization: a file that holds all that is needed to go on.
         resume: Resume the optimization from the checkpoint.
-        report: Report: what the run did (settings, sizes, times, warnings), as a JSON file.
+        report: Report: what the run did (settings, sizes, warnings), as a JSON file.
         overwrite: Replace what exists, each file by one of its kind; a checkpoint only if it is of this very run.
         quality: Quality of JPEG and WebP, 1 to 100.
         quiet: Show neither progress nor result.
@@ -343,8 +343,9 @@ def look_apply(
 
 def run(args: Sequence[str]) -> int:
     """Run one command and return the exit code: 0, or that of the error (see `styleplugin.errors`)."""
+    open_streams()
     if list(args) == ["--version"]:
-        print(f"styleplugin {__version__}")
+        say(f"styleplugin {__version__}")
         return 0
     _stop_on_sigterm()
     with warnings.catch_warnings():
@@ -356,16 +357,9 @@ def run(args: Sequence[str]) -> int:
             return _fail(error)
         except KeyboardInterrupt:
             return _fail(Cancelled())
-        except BrokenPipeError:
-            # The reader of our output has gone, for example `head`; Python must not complain again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         except Exception as error:  # the outermost layer: nothing else may reach the user
-            traceback.print_exc()
-            print(
-                f"styleplugin: unexpected {type(error).__name__}; please report it with the lines above.",
-                file=sys.stderr,
-            )
+            say("".join(traceback.format_exception(error)), sys.stderr)
+            say(f"styleplugin: unexpected {type(error).__name__}; please report it with the lines above.", sys.stderr)
             return 1
     return 0
 
@@ -379,13 +373,14 @@ def _parse(args: list[str]) -> Callable[[], None]:
 
 
 def _fail(error: StylePluginError) -> int:
-    print(f"styleplugin: {error.code}: {in_command_words(str(error))}", file=sys.stderr)
+    say(f"styleplugin: {error.code}: {in_command_words(str(error))}", sys.stderr)
     return error.exit_code
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, StylePluginWarning):
-        tqdm.write(f"styleplugin: warning: {in_command_words(str(message))}", file=sys.stderr)
+        with tqdm.external_write_mode(file=sys.stderr):
+            say(f"styleplugin: warning: {in_command_words(str(message))}", sys.stderr)
 
 
 def _stop_on_sigterm() -> None:
@@ -402,7 +397,7 @@ def _values(options: Any) -> dict[str, Any]:
 
 def _say(text: str, quiet: bool) -> None:
     if not quiet:
-        print(text)
+        say(text)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
+from styleplugin.cli_output import answer, say
 from styleplugin.cli_parser import command
 from styleplugin.cli_paths import FOLDER, Folder, Input, ModelSource
 from styleplugin.kinds import RECIPE, WEIGHTS
@@ -30,7 +31,7 @@ def models_list() -> None:
     from styleplugin.zoo import list_models
 
     for entry in list_models():
-        print(f"{entry.name:20} {entry.method:15} {entry.description}")
+        answer(f"{entry.name:20} {entry.method:15} {entry.description}")
 
 
 @command(models_app, "info")
@@ -42,7 +43,7 @@ def models_info(name: Positional[ModelSource], /) -> None:
     """
     from styleplugin.zoo import load
 
-    print(json.dumps(dataclasses.asdict(load(name)[1]), indent=2, sort_keys=True))
+    answer(json.dumps(dataclasses.asdict(load(name)[1]), indent=2, sort_keys=True))
 
 
 @command(models_app, "verify")
@@ -55,7 +56,7 @@ def models_verify(name: Positional[ModelSource], /) -> None:
     from styleplugin.zoo import verify
 
     info = verify(name)
-    print(f"{info.name}: {info.parameters:,} parameters, sha256 {info.sha256}: as it should be")
+    answer(f"{info.name}: {info.parameters:,} parameters, sha256 {info.sha256}: as it should be")
 
 
 @command(models_app, "pull")
@@ -77,7 +78,7 @@ def models_pull(
     """
     from styleplugin.zoo import pull
 
-    print(pull(source, output, overwrite=overwrite, timeout_s=timeout))
+    say(str(pull(source, output, overwrite=overwrite, timeout_s=timeout)))
 
 
 @command(models_app, "publish")
@@ -101,7 +102,7 @@ def models_publish(
     """
     from styleplugin.publishing import publish
 
-    print(publish(file, repo, pictures=picture, private=private, timeout_s=timeout))
+    say(publish(file, repo, pictures=picture, private=private, timeout_s=timeout))
 
 
 @command(import_app, "collaborative-distillation")
@@ -123,9 +124,7 @@ def import_collaborative_distillation(
     _make_room(folder, [path], overwrite)
     model, metadata = importer.import_collaborative_distillation(folder, compact=compact)
     save_model(path, model, license=metadata["license"], card=metadata.get("card"), overwrite=overwrite)
-    print(
-        f"{path}\nUse it with: styleplugin stylize PHOTO PAINTING -o OUT.png --allow-unknown-model --model file:{path}"
-    )
+    say(f"{path}\nUse it with: styleplugin stylize PHOTO PAINTING -o OUT.png --allow-unknown-model --model file:{path}")
 
 
 @command(import_app, "pca-distillation")
@@ -153,7 +152,7 @@ def import_pca_distillation(folder: Positional[Input], /, *, output: Folder, ove
     for backbone, path in zip(backbones, paths, strict=True):
         model, metadata = importer.import_pca_distillation(folder, backbone)
         save_model(path, model, license=metadata["license"], card=metadata["card"], overwrite=overwrite)
-        print(
+        say(
             f"{path}\nUse it with: styleplugin stylize PHOTO STYLE -o OUT.png --allow-unknown-model --model file:{path}"
         )
 
@@ -174,9 +173,7 @@ def import_adain(file: Positional[Input], /, *, output: Folder, overwrite: bool 
     _make_room(file, [path], overwrite)
     model, metadata = importer.import_adain(file)
     save_model(path, model, license=metadata["license"], card=metadata["card"], overwrite=overwrite)
-    print(
-        f"{path}\nUse it with: styleplugin stylize PHOTO PAINTING -o OUT.png --allow-unknown-model --model file:{path}"
-    )
+    say(f"{path}\nUse it with: styleplugin stylize PHOTO PAINTING -o OUT.png --allow-unknown-model --model file:{path}")
 
 
 def _make_room(read: str, paths: Sequence[Path], overwrite: bool) -> None:
@@ -228,9 +225,9 @@ def train_command(
         teachers=teachers,
         device=device,
         on_event=_show_event,
-        on_plan=print if plan else None,
+        on_plan=(lambda ahead: say(str(ahead))) if plan else None,
     )
-    print(weights)
+    say(str(weights))
 
 
 def train_new(
@@ -303,13 +300,13 @@ def train_new(
     )
     with atomic_write(output) as file:
         file.write(recipe_text(recipe).encode())
-    print(f"{output}\nTrain it with: styleplugin train {output}")
+    say(f"{output}\nTrain it with: styleplugin train {output}")
 
 
 def _ask(what: str, option: str, default: str) -> str:
     """Ask on the terminal; where there is none, take the default."""
     if not sys.stdin.isatty():
-        print(f"{option} {default}")
+        say(f"{option} {default}")
         return default
     return input(f"{what} [{default}]: ").strip() or default
 
@@ -321,7 +318,7 @@ def _show_event(row: dict[str, Any]) -> None:
     if "loss" in row:
         place = f"{row['run']} {row['phase']} {row['step']}/{row['steps']}"
         speed = f"{row['images_per_s']:.1f} pictures/s  {duration(row['seconds_left'])} left"
-        print(f"{place}  loss {row['loss']:.4g}  {speed}", flush=True)
+        say(f"{place}  loss {row['loss']:.4g}  {speed}")
         return
     cells = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()]
-    print("  " + "  ".join(cells), flush=True)
+    say("  " + "  ".join(cells))

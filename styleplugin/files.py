@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 import time
@@ -18,6 +19,8 @@ from styleplugin.kinds import Kind
 PathLike = str | os.PathLike[str]
 
 _LEFTOVER_AGE_S = 3600
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]+:/|data:)", re.IGNORECASE)
+"""Begins a URL; the names of drives have one letter."""
 
 
 def check_regular_file(path: PathLike, error: type[StylePluginError] = InputImageError, code: str = "SP201") -> Path:
@@ -34,6 +37,11 @@ def check_regular_file(path: PathLike, error: type[StylePluginError] = InputImag
     try:
         mode = Path(path).stat().st_mode
     except (OSError, ValueError) as cause:
+        if _ADDRESS.match(str(path)):
+            sentence = f"{str(path)[:99]!r} is an address on the network; a file on this machine is needed."
+            raise error(code, sentence, "Download it first.") from cause
+        if str(path) == "-":
+            raise error(code, "Standard input is not read; the path of a file is needed.", "Save it first.") from cause
         raise error(code, f"{str(path)!r} cannot be found or reached; a file is needed.", "Check the path.") from cause
     if not stat.S_ISREG(mode):
         raise error(code, f"{str(path)!r} is {_kind(mode)}; a regular file is needed.", "Give the path of a file.")

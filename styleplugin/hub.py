@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +36,8 @@ _SOURCE = re.compile(
 _REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 _CONTENT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _ORIGIN = re.compile(r"\w+://[\w.-]+(:\d+)?(?=/)", re.ASCII)
+_ENDPOINT = re.compile(r"https?://[\w.-]+(:\d{1,5})?(/.*)?", re.ASCII)
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _HUB_ORIGIN = re.compile(r"https://([\w-]+\.)*(huggingface\.co|hf\.co)", re.ASCII)
 
 
@@ -293,11 +296,27 @@ def _explain(error: Exception, source: HubSource) -> HubError | ResourceError:
             f"The download folder cannot be written: {error.strerror}.",
             "Free some space, or set HF_HOME to another folder.",
         )
+    why, remedy = _cause(error)
     return HubError(
         "SP401",
-        f"The Hub cannot be reached, and {place} is not in the cache ({type(error).__name__}).",
-        "Check the network; or download the file by hand and give its path as file:PATH.",
+        f"{why}, and {place} is not in the cache.",
+        f"{remedy}; or download the file by hand and give its path as file:PATH.",
     )
+
+
+def _cause(error: Exception) -> tuple[str, str]:
+    """Return why the Hub was not reached, and what to do about it, as parts of sentences."""
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        return "The Hub was not asked, since HF_HUB_OFFLINE is set", "Unset HF_HUB_OFFLINE"
+    endpoint = os.environ.get("HF_ENDPOINT", "")
+    if endpoint and not _ENDPOINT.fullmatch(endpoint):
+        return f"HF_ENDPOINT is {endpoint[:99]!r}, which is not the address of a server", "Correct or unset HF_ENDPOINT"
+    if "socks" in str(error).lower():
+        why = f"The proxy speaks SOCKS, which the client cannot ({error})"
+        return why, "Install what it names, or use an HTTP proxy"
+    proxies = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
+    remedy = f"Check the network and {' and '.join(proxies)}" if proxies else "Check the network"
+    return f"The Hub cannot be reached ({type(error).__name__})", remedy
 
 
 def _remove(path: Path) -> None:

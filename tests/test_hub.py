@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -277,3 +279,29 @@ def test_H10_without_a_token_nothing_is_uploaded(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(HubError, match="hf auth login") as caught:
         upload("me/x", {"a.txt": b"1"}, message="Add")
     assert caught.value.code == "SP412"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("HF_HUB_OFFLINE", "1", "HF_HUB_OFFLINE is set"),
+        ("HF_ENDPOINT", "nonsense", "HF_ENDPOINT is 'nonsense', which is not the address of a server"),
+        ("HF_ENDPOINT", "http://:::", "which is not the address of a server"),
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "SOCKS"),
+    ],
+)
+def test_H01_the_cause_is_named(variable: str, value: str, words: str, tmp_path: Path) -> None:
+    code = """
+import sys
+from styleplugin import hub
+try:
+    hub.download(hub.parse_source("hub:a/b@" + "0" * 40), cache_dir=sys.argv[1], timeout_s=30)
+except hub.HubError as error:
+    print(error.code, error)
+"""
+    clean = {k: v for k, v in os.environ.items() if k.upper() not in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=clean | {variable: value}, capture_output=True, text=True
+    )
+    assert "SP401 " in done.stdout and words in done.stdout, done.stdout + done.stderr

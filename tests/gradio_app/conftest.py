@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 # Pages that share a folder would clear away each other's files.
-os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="page-test-")
+_FOLDER = tempfile.TemporaryDirectory(prefix="page-test-", ignore_cleanup_errors=True)
+os.environ["GRADIO_TEMP_DIR"] = _FOLDER.name
 gradio = pytest.importorskip("gradio", reason="needs the extra [app]")
 
 
