@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -11,32 +13,38 @@ from typing import Any
 import gradio as gr
 
 from gradio_app import events, models
+from gradio_app.components import Drawings, Folder, reading_paths
 from gradio_app.examples import SAMPLES, STYLES, example
+from gradio_app.gate import Page
+from gradio_app.hosts import Hosts
+from gradio_app.limits import Limits, add_options, limits_of
 from gradio_app.looks import CSS, theme
-from gradio_app.pictures import COLORS, MAX_MEGAPIXELS
+from gradio_app.pictures import COLORS
 from gradio_app.tasks import Task
 from styleplugin.errors import StylePluginError, StylePluginWarning
 from styleplugin.options import OptimizeOptions, StylizeOptions
 
-MAX_UPLOAD = "64mb"
+LOCALHOST = "127.0.0.1"
 WAITING = 16
 """So many events may wait; more are told to come back later."""
 PAINTERS = ("wct", "adain", "kbstyle")
 _PICTURES = [".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"]
 _LEVELS = ["5 4 3 2 1", "4 3 2 1", "3 2 1", "2 1", "5", "4", "3", "2", "1"]
-_INTRO = f"""# styleplugin
+_INTRO = """# styleplugin
 Give a photo the style of another picture. All is computed on the machine that serves this page; nothing is fetched.
-Pictures may have {MAX_MEGAPIXELS} megapixels and 64 MB."""
+Pictures may have {0.max_megapixels} megapixels and {0.max_upload_mb} MB."""
 
 
-def build(folder: str | None = None) -> gr.Blocks:
+def build(folder: str | None = None, limits: Limits | None = None) -> Page:
     """Return the page.
 
     Args:
         folder: A folder of this machine whose pictures may be chosen in Large file; None for uploads only.
+        limits: What visitors may ask for; by default the usual limits.
     """
-    with gr.Blocks(title="styleplugin", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        gr.Markdown(_INTRO)
+    limits = limits or Limits()
+    with Page(limits=limits, title="styleplugin", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        gr.Markdown(_INTRO.format(limits))
         with gr.Tabs():
             with gr.Tab("Paint"):
                 _paint()
@@ -45,10 +53,11 @@ def build(folder: str | None = None) -> gr.Blocks:
             with gr.Tab("Optimize"):
                 _optimize()
             with gr.Tab("Mix"):
-                _mix()
+                _mix(limits)
             with gr.Tab("Large file"):
                 _large(folder)
-    return page.queue(max_size=WAITING, default_concurrency_limit=4)
+    page.queue(max_size=WAITING, default_concurrency_limit=4)
+    return page
 
 
 def _paint() -> None:
@@ -139,7 +148,7 @@ def _optimize() -> None:
     task.wire()
 
 
-def _mix() -> None:
+def _mix(limits: Limits) -> None:
     task = Task(events.mix)
     with gr.Row():
         with gr.Column():
@@ -168,7 +177,7 @@ def _mix() -> None:
                 brush=brushes,
                 elem_id="mix-regions",
             )
-            regions = task.input("regions", editor)
+            regions = task.input("regions", Drawings(limits).attach(editor))
             task.buttons("Mix")
             _model(task, *PAINTERS)
             _common(task)
@@ -184,11 +193,12 @@ def _large(folder: str | None) -> None:
     task = Task(events.large)
     with gr.Row():
         with gr.Column():
-            task.input("file", gr.File(label="Picture file", file_types=_PICTURES, type="filepath", height=140))
+            file = gr.File(label="Picture file", file_types=_PICTURES, type="filepath", height=140)
+            task.input("file", reading_paths(file))
             if folder is not None:
                 label = f"Or a picture in {Path(folder).name}"
                 explorer = gr.FileExplorer("**/*.*", root_dir=folder, file_count="single", label=label, height=200)
-                task.input("chosen", explorer)
+                task.input("chosen", Folder(folder).attach(explorer))
             task.upload("style", "Style")
             task.buttons("Stylize in tiles")
             _model(task, *PAINTERS, "photorealistic")
@@ -222,6 +232,13 @@ def main() -> None:
     """Start the page."""
     parser = argparse.ArgumentParser(prog="python -m gradio_app", description=main.__doc__)
     parser.add_argument("--host", help="address to listen at: 127.0.0.1, this machine alone, or 0.0.0.0, the network")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer to this name, too: that of a proxy, or of this machine in its network; may be repeated",
+    )
     parser.add_argument("--port", type=int, help="by default the first free one from 7860")
     parser.add_argument("--folder", help="let the page choose pictures of this folder of this machine")
     parser.add_argument(
@@ -232,6 +249,7 @@ def main() -> None:
     )
     parser.add_argument("--mcp", action="store_true", help="serve the events as MCP tools, too")
     parser.add_argument("--open", action="store_true", help="open a browser")
+    add_options(parser)
     options = parser.parse_args()
     if options.folder and not Path(options.folder).is_dir():
         parser.error(f"--folder: {options.folder!r} is not a folder")
@@ -243,25 +261,41 @@ def main() -> None:
         except StylePluginError as error:
             parser.error(f"--model: {error.code}: {error}")
     launch(
-        build(options.folder),
-        server_name=options.host,
+        build(options.folder, limits_of(options)),
+        host=options.host,
+        names=options.allow_host,
         server_port=options.port,
         mcp_server=options.mcp,
         inbrowser=options.open,
     )
 
 
-def launch(page: gr.Blocks, **options: Any) -> Any:
-    """Start a page with our limits; returns what `gr.Blocks.launch` does."""
+def launch(page: Page, host: str | None = None, names: Iterable[str] = (), **options: Any) -> Any:
+    """Start a page with its limits; returns what `gr.Blocks.launch` does.
+
+    Args:
+        page: What `build` made.
+        host: Name or address to listen at; by default GRADIO_SERVER_NAME, or this machine alone.
+        names: More names that it answers to.
+        **options: As for `gr.Blocks.launch`.
+    """
     # Every result lists its warnings; the terminal needs no copy of them.
     warnings.simplefilter("ignore", StylePluginWarning)
     Thread(target=events.warm_up, daemon=True).start()
+    listening = host or os.environ.get("GRADIO_SERVER_NAME") or LOCALHOST
+    # A Space is reached by this name.
+    space = [name for name in os.environ.get("SPACE_HOST", "").split(",") if name]
+    page.hosts = Hosts(listening, [*names, *space])
     return page.launch(
         theme=theme(),
         css=CSS,
-        max_file_size=MAX_UPLOAD,
+        server_name=listening,
+        max_file_size=page.limits.max_upload_mb << 20,
         show_error=False,
         share=False,
+        # Both would answer requests past our checks.
+        ssr_mode=False,
+        num_workers=0,
         footer_links=["api", "settings"],
         allowed_paths=[str(SAMPLES)],
         **options,

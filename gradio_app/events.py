@@ -15,8 +15,9 @@ from PIL import Image
 
 import styleplugin
 from gradio_app.jobs import Job, Step, stop_session
+from gradio_app.limits import limits_for
 from gradio_app.models import loaded
-from gradio_app.pictures import drawn_regions, for_page, read, small, smaller
+from gradio_app.pictures import check_regions, drawn_regions, for_page, read, small, smaller
 from gradio_app.zero import gpu
 from styleplugin import Optimization, Picture, Result, StyleWeight, Stylizer
 from styleplugin.errors import Cancelled, StylePluginError
@@ -239,6 +240,7 @@ def mix(
     def work(job: Job[Outcome], folder: Path) -> Outcome:
         photo = read(content, "a photo")
         drawn = drawn_regions(regions, photo.size)
+        check_regions(drawn, limits_for(request).max_regions)
         parts = [
             StyleWeight(style=read(path, "a style"), weight=weight, region=where)
             for (path, weight), where in zip(given, drawn, strict=True)

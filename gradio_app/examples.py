@@ -11,6 +11,9 @@ from typing import Any
 import gradio as gr
 
 from gradio_app import events
+from gradio_app.controls import shown
+from gradio_app.pictures import for_page
+from styleplugin.errors import UsageError
 
 SAMPLES = Path(__file__).resolve().parent.parent / "docs" / "images" / "samples"
 PHOTO = SAMPLES / "lake.jpg"
@@ -27,6 +30,9 @@ def example(
     progress: Any = events.PROGRESS,
 ) -> Iterator[Any]:
     """Paint with an example style: the user's photo, or ours if there is none."""
+    # The browser names the picture, so it may be anything.
+    if not isinstance(event.index, int) or not 0 <= event.index < len(STYLES):
+        raise for_page(UsageError("SP102", f"There is no example style {shown(event.index)}.", "Click one of them."))
     name, style = list(STYLES.items())[event.index]
     photo = content or str(PHOTO)
     # Taking back the mark lets the same style be clicked again.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import gradio as gr
-
 import styleplugin
+from gradio_app.controls import shown
 from styleplugin import Stylizer
+from styleplugin.errors import UsageError
 
 _own: dict[str, str] = {}
 """Methods of the models that were named at the start, by source."""
@@ -33,9 +33,13 @@ def models_of(*methods: str) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=16)
 def loaded(model: str, memory_limit_mb: int | None = None) -> Stylizer:
-    """Return a model of the list, loaded once."""
+    """Return a model of the list, loaded once.
+
+    Raises:
+        UsageError: SP102, it is not on the list.
+    """
     if model not in _own and model not in [entry.name for entry in styleplugin.list_models()]:
-        raise gr.Error(f"There is no model {model!r} on this page.", print_exception=False)
+        raise UsageError("SP102", f"There is no model {shown(model)} on this page.", "Choose one of the list.")
     return styleplugin.load(model, allow_unknown_model=model in _own, memory_limit_mb=memory_limit_mb)
 
 

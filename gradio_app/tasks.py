@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import gradio as gr
 
 from gradio_app import events
+from gradio_app.components import reading_paths
 from gradio_app.controls import control, read_recipe, write_recipe
 from gradio_app.pictures import for_page
 from styleplugin.errors import StylePluginError
@@ -36,20 +36,10 @@ class Task:
         usual = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"], "height": 220}
         usual["placeholder"] = "Drop a picture, or click"
         image = gr.Image(label=label, alt_text=label, elem_id=f"{self.name}-{name}", **(usual | changes))
-        # Gradio's own way opens the file, and fails without a sentence where it is broken or huge.
-        image.preprocess = lambda payload: None if payload is None else payload.path
-        return self.input(name, image)
+        return self.input(name, reading_paths(image))
 
     def input(self, name: str, component: Any) -> Any:
-        """Take a component as an argument of the event; files only, no addresses that the server would fetch."""
-        to_cache = component.async_move_resource_to_block_cache
-
-        async def move(path: Any) -> Any:
-            if urlsplit(str(path)).scheme in ("http", "https"):
-                raise gr.Error("Pictures are uploaded; addresses are not fetched.", print_exception=False)
-            return await to_cache(path)
-
-        component.async_move_resource_to_block_cache = move
+        """Take a component as an argument of the event."""
         self._inputs[name] = component
         return component
 

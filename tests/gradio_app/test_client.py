@@ -18,6 +18,7 @@ from PIL import Image
 import styleplugin
 from gradio_app import app, events, jobs
 
+from .attack import upload
 from .conftest import broken_files, free_port
 
 pytestmark = [
@@ -134,21 +135,6 @@ def test_G03_files_outside_the_results_are_not_served(address: str, path: str):
     assert status(f"{address}gradio_api/file={path}") in (400, 403, 404)
 
 
-def upload(address: str, name: str, data: bytes) -> tuple[int, str]:
-    body = (
-        b'--x\r\nContent-Disposition: form-data; name="files"; filename="' + name.encode() + b'"\r\n'
-        b"Content-Type: application/octet-stream\r\n\r\n" + data + b"\r\n--x--\r\n"
-    )
-    request = urllib.request.Request(
-        f"{address}gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=x"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, json.load(answer)[0]
-    except urllib.error.HTTPError as error:
-        return error.code, ""
-
-
 @pytest.mark.parametrize(
     "name", ["../../x.png", "/etc/x.png", "C:\\x.png", "..\\..\\x.png", "%2e%2e%2fx.png", "a" * 10_000]
 )
@@ -176,7 +162,7 @@ def test_G01_the_default_start_is_for_this_machine_alone(address: str, monkeypat
     monkeypatch.setattr(app, "launch", lambda page, **options: given.update(options))
     monkeypatch.setattr("sys.argv", ["gradio_app"])
     app.main()
-    assert given["server_name"] is None and not given["mcp_server"]
+    assert given["host"] is None and not given["mcp_server"]
     page = app.build()
     assert page.analytics_enabled is False and page.delete_cache == (3600, 86400)
 

@@ -5,11 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gradio as gr
 import pytest
 
 from gradio_app import models
-from styleplugin.errors import HubError, StylePluginError, WeightsError
+from styleplugin.errors import HubError, StylePluginError, UsageError, WeightsError
 from styleplugin.zoo import weights_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::styleplugin.StylePluginWarning")
@@ -35,7 +34,7 @@ def test_a_model_of_the_owner_is_offered_last_by_its_plain_name(tmp_path: Path):
 
 def test_G07_a_visitor_names_no_model_that_is_not_listed(tmp_path: Path):
     for name in (f"file:{weights_folder() / 'kbstyle.200k.safetensors'}", f"hub:a/b@{'0' * 40}", "../x"):
-        with pytest.raises(gr.Error, match="no model"):
+        with pytest.raises(UsageError, match="no model"):
             models.loaded(name)
 
 
