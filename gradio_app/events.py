@@ -374,7 +374,8 @@ def _finished(photo: Picture, result: Result, folder: Path, file_format: str, no
     report = result.report
     model = report.settings.get("model", report.settings["method"])
     path = folder / f"{Path(photo.name).stem or 'picture'}-{model}.{file_format}"
-    result.save(path)
+    # What a photo says of its owner is not the page's to pass on.
+    result.save(path, metadata=False)
     height, width = report.content_size
     line = f"**{model}** · {report.seconds['total']:.1f} s · {width} x {height}"
     notes = [note, *report.warnings] if note else report.warnings

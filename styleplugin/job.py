@@ -46,14 +46,24 @@ class Result:
         """The colors as (1, 3, H, W) float32 in [0, 1], channels-last in memory."""
         return self.picture.rgb
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        quality: int = 95,
+        metadata: bool = True,
+        keep_location: bool = False,
+    ) -> None:
         """Write the picture; see `styleplugin.images.small.write_image` for formats and errors.
 
         Raises:
             OutputError: SP607, the path leads to a file that the picture was made from.
         """
         check_paths(self.inputs, [Written(path, PICTURE, overwrite)])
-        write_image(self.picture, path, overwrite=overwrite, quality=quality)
+        write_image(
+            self.picture, path, overwrite=overwrite, quality=quality, metadata=metadata, keep_location=keep_location
+        )
         self.report.warnings += [note for note in losses(self.picture, path) if note not in self.report.warnings]
 
 

@@ -36,6 +36,8 @@ Start = Literal["stylized", "content", "noise"]
 Optimizer = Literal["lbfgs", "adam"]
 
 MIN_TILE = 64
+DEFAULT_MAX_MEGAPIXELS = 256.0
+"""Room for the photographs of every telephone, which have up to 200."""
 TILE_MULTIPLE = 16
 
 
@@ -188,6 +190,8 @@ class EngineOptions(_Checked):
     """Tile size: side of a tile in pixels (a multiple of 16), auto, or whole for the picture in one piece."""
     memory_limit_mb: Annotated[int, Bounds(64, 1 << 22)] | None = None
     """Memory limit: most memory to plan for beside the program itself, in MB; by default half of what is free."""
+    max_megapixels: Annotated[float, Bounds(0.001, 100_000)] = DEFAULT_MAX_MEGAPIXELS
+    """Pixel limit: most million pixels of a picture that is read; larger ones are refused before they are decoded."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,18 +1,15 @@
-"""Pictures of 16 bits per sample, which Pillow would cut to 8: PNG by ourselves, TIFF through an extra.
+"""PNG of 16 bits per sample, which Pillow would cut to 8.
 
 Source: W3C PNG (third edition), sections 7 (pixel order and Adam7), 9 (filters) and 11 (chunks).
 """
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-
-from styleplugin.errors import InputImageError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS_OF_COLOR_TYPE = {0: 1, 2: 3, 4: 2, 6: 4}
@@ -66,8 +63,14 @@ def decode_png16(data: bytes) -> np.ndarray:
     return _with_transparent_color(samples, chunks[b"tRNS"]) if b"tRNS" in chunks else samples
 
 
-def encode_png16(samples: np.ndarray, icc_profile: bytes) -> bytes:
-    """Encode (H, W, C) uint16 with C = 1, 2, 3 or 4 as PNG, every row as its difference to the one above."""
+def encode_png16(samples: np.ndarray, icc_profile: bytes, others: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    """Encode (H, W, C) uint16 with C = 1, 2, 3 or 4 as PNG, every row as its difference to the one above.
+
+    Args:
+        samples: The pixels.
+        icc_profile: To embed.
+        others: Kind and body of further chunks.
+    """
     height, width, channels = samples.shape
     rows = samples.astype(">u2").view(np.uint8).reshape(height, -1)
     filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)
@@ -78,41 +81,11 @@ def encode_png16(samples: np.ndarray, icc_profile: bytes) -> bytes:
             _SIGNATURE,
             _chunk(b"IHDR", header),
             _chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(icc_profile)),
+            *(_chunk(kind, body) for kind, body in others),
             _chunk(b"IDAT", zlib.compress(filtered.tobytes())),
             _chunk(b"IEND", b""),
         ]
     )
-
-
-def decode_tiff16(data: bytes, name: str) -> np.ndarray:
-    """Decode the first page of a 16-bit TIFF: (H, W, C) uint16 with C = 1, 3 or 4.
-
-    Raises:
-        InputImageError: SP206, tifffile is not installed, or the file holds another kind of picture.
-    """
-    try:
-        import tifffile  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise InputImageError(
-            "SP206",
-            f"{name!r} is a 16-bit TIFF; reading it needs an extra.",
-            "Run: pip install 'styleplugin[big]'",
-        ) from error
-    page = tifffile.TiffFile(io.BytesIO(data)).pages[0]
-    samples = page.asarray()
-    if page.axes.startswith("S"):
-        samples = np.moveaxis(samples, 0, -1)
-    samples = samples.reshape(*samples.shape[:2], -1)
-    plain = page.photometric.name in ("MINISBLACK", "RGB") and samples.dtype == np.uint16
-    has_straight_alpha = [kind.name for kind in page.extrasamples] == ["UNASSALPHA"]
-    if not plain or (samples.shape[2] not in (1, 3) and not has_straight_alpha):
-        raise InputImageError(
-            "SP206",
-            f"{name!r} is a TIFF with {samples.shape[2]} channels of {samples.dtype} in {page.photometric.name}; "
-            "gray, RGB and RGBA of 16 bits are read.",
-            "Convert it to 16-bit RGB.",
-        )
-    return samples
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from styleplugin.errors import MaskError, TensorInputError
 from styleplugin.images.color import luminance
+from styleplugin.images.metadata import Metadata
 from styleplugin.modes import plain_modes
 
 # Largest value of each accepted sample type, and the output depth it stands for. Floats are [0, 1] and count as 8 bits.
@@ -45,6 +46,8 @@ class Picture:
     """File name for messages; empty for pictures made in memory."""
     warnings: tuple[str, ...] = ()
     """What was noticed while reading; the run lists it in its report."""
+    metadata: Metadata | None = None
+    """What the file said of the picture, and the output may say again."""
 
     @property
     def height(self) -> int:

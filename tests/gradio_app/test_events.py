@@ -148,3 +148,12 @@ def test_transparent_photos_keep_their_alpha_in_the_file(tmp_path, painting):
     image.save(tmp_path / "alpha.png")
     pair, data, _ = run(events.paint, str(tmp_path / "alpha.png"), painting, QUICK)[-1]
     assert opened(data).shape == (96, 128, 4) and pair[0].mode == "RGB"
+
+
+def test_I20_the_page_drops_what_a_photo_says_of_its_owner(tmp_path, painting):
+    exif = Image.Exif()
+    exif[0x010E] = "secret"
+    picture(5, (32, 48)).save(tmp_path / "photo.jpg", exif=exif)
+    for file_format in ("png", "jpg", "webp", "tif"):
+        data = run(events.paint, str(tmp_path / "photo.jpg"), painting, QUICK, file_format=file_format)[-1][1]
+        assert b"secret" not in data

@@ -167,42 +167,6 @@ def test_float_arrays_are_written_with_8_bits_and_uint16_with_16(tmp_path):
         assert read_image(tmp_path / f"{bits}.png").bits == bits
 
 
-def tiff16(samples: np.ndarray) -> bytes:
-    """Make a minimal little-endian TIFF of one strip."""
-    height, width, channels = samples.shape
-    pixels = samples.astype("<u2").tobytes()
-    entries = [
-        (256, 4, 1, width),
-        (257, 4, 1, height),
-        (258, 3, channels, 8 + len(pixels)),
-        (259, 3, 1, 1),
-        (262, 3, 1, 2),
-        (273, 4, 1, 8),
-        (277, 3, 1, channels),
-        (278, 4, 1, height),
-        (279, 4, 1, len(pixels)),
-    ]
-    depths = struct.pack(f"<{channels}H", *[16] * channels)
-    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
-    return b"II*\0" + struct.pack("<I", 8 + len(pixels) + len(depths)) + pixels + depths + directory
-
-
-def test_I15_tiff_of_16_bits_in_color_needs_the_extra_and_is_never_cut_to_8(tmp_path):
-    samples = noise(4, 5, 3)
-    path = tmp_path / "deep.tif"
-    path.write_bytes(tiff16(samples))
-    try:
-        import tifffile  # noqa: F401
-    except ImportError:
-        with pytest.raises(InputImageError, match=r"styleplugin\[big\]") as caught:
-            read_image(path)
-        assert caught.value.code == "SP206"
-    else:
-        picture = read_image(path)
-        assert picture.bits == 16
-        np.testing.assert_array_equal(to_array(picture), samples)
-
-
 def test_I16_float_picture_is_written_with_16_bits_and_says_so(tmp_path):
     picture = to_picture(np.full((2, 2, 3), 0.5))
     with pytest.warns(StylePluginWarning, match="16 bits"):

@@ -154,14 +154,14 @@ def test_I05_content_wins_over_the_extension(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(60_000, 60_000), (20_000, 8_950), (2**31 - 1, 1), (2**31 - 1, 2**31 - 1)]
+    ("width", "height"), [(60_000, 60_000), (20_000, 12_950), (2**31 - 1, 1), (2**31 - 1, 2**31 - 1)]
 )
 def test_I06_I09_a_bomb_is_refused_before_decoding(tmp_path, width, height):
     path = tmp_path / "bomb.png"
     path.write_bytes(png(width, height, (b"IDAT", zlib.compress(bytes(100)))))
     with pytest.raises(ImageTooLargeError) as caught:
         read_image(path)
-    assert caught.value.code == "SP205" and "17" in caught.value.message
+    assert caught.value.code == "SP205" and "the limit is 256 megapixels" in caught.value.message
 
 
 def test_I06_the_limit_is_ours(tmp_path):
@@ -184,14 +184,6 @@ def test_I07_a_size_without_data_is_refused(tmp_path):
     path.write_bytes(png(5000, 5000, (b"IDAT", zlib.compress(bytes(10)))))
     with pytest.raises(InputImageError, match="cut short"):
         read_image(path)
-
-
-def test_I08_a_text_bomb_is_refused_or_skipped(tmp_path):
-    text = (b"zTXt", b"key\0\0" + zlib.compress(bytes(20_000_000)))
-    path = tmp_path / "text.png"
-    path.write_bytes(png(1, 1, text, (b"IDAT", zlib.compress(bytes(4)))))
-    with suppress(InputImageError):
-        assert read_image(path).size == (1, 1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 2), (15, 15)])
@@ -332,21 +324,6 @@ def test_I19_garbage_profile_is_ignored_with_a_warning(tmp_path, mode):
     picture = read_image(save(tmp_path / "x.tif", image, icc_profile=b"garbage" * 30))
     np.testing.assert_array_equal(to_array(picture), np.asarray(image.convert("RGB")))
     assert any("profile" in warning for warning in picture.warnings)
-
-
-def test_I19_profile_of_a_deep_picture_is_not_applied_in_silence(tmp_path):
-    gray = Image.fromarray(np.full((4, 4), 30_000, np.uint16))
-    picture = read_image(save(tmp_path / "x.tif", gray, icc_profile=ADOBE_RGB))
-    assert any("profile" in warning for warning in picture.warnings)
-
-
-def test_I20_metadata_is_not_copied(tmp_path):
-    exif = Image.Exif()
-    exif[0x010E] = "secret"
-    read = read_image(save(tmp_path / "x.jpg", scene(), exif=exif, comment=b"secret"))
-    for extension in (".png", ".jpg", ".webp", ".tif", ".bmp"):
-        write_image(read, tmp_path / f"out{extension}")
-        assert b"secret" not in (tmp_path / f"out{extension}").read_bytes()
 
 
 def test_I24_only_regular_files_are_opened(tmp_path):
