@@ -16,7 +16,7 @@ from server import PromptServer
 
 from styleplugin import errors
 
-from .logic import LOOK_SUFFIX, STYLE_SUFFIX, Progress, StyleModel, embedded_models
+from .logic import LOOK_SUFFIX, STYLE_SUFFIX, Progress, StyleModel, check_inside, embedded_models, has_suffix
 
 logger = logging.getLogger("styleplugin")
 
@@ -104,8 +104,8 @@ class ComfyHost:
         """Return the listed names of one kind; of models, the embedded ones come first."""
         names = folder_paths.get_filename_list(_folder(suffix))
         if suffix in (STYLE_SUFFIX, LOOK_SUFFIX):
-            return [name for name in names if name.endswith(suffix)]
-        return [*embedded_models(), *(name for name in names if not name.endswith(STYLE_SUFFIX))]
+            return [name for name in names if has_suffix(name, suffix)]
+        return [*embedded_models(), *(name for name in names if not has_suffix(name, STYLE_SUFFIX))]
 
     def path(self, name: str) -> Path:
         """Return the file of a listed name.
@@ -132,7 +132,7 @@ class ComfyHost:
             raise errors.OutputError(
                 "SP603", f"{prefix!r} cannot name a file in the output folder.", "Use a name such as looks/sunset."
             ) from error
-        return Path(folder) / f"{name}_{number:05}_{suffix}"
+        return check_inside(folder_paths.get_output_directory(), Path(folder) / f"{name}_{number:05}_{suffix}")
 
     def input_folder(self) -> Path:
         """Return the folder whose subfolders hold the user's pictures."""
@@ -156,4 +156,4 @@ class ComfyHost:
 
 
 def _folder(name: str) -> str:
-    return LOOKS if name.endswith(LOOK_SUFFIX) else MODELS
+    return LOOKS if has_suffix(name, LOOK_SUFFIX) else MODELS

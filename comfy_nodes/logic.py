@@ -5,6 +5,7 @@ The host's pictures are (B, H, W, C) in [0, 1], its masks (B, h, w); the core ta
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,28 @@ class StyleModel:
 
     def __repr__(self) -> str:
         return f"<style model {self.info.name}, {self.info.method}>"
+
+
+def has_suffix(name: str, suffix: str) -> bool:
+    """Whether a file is of a kind; cameras and old programs write `.CUBE`."""
+    return name.lower().endswith(suffix)
+
+
+def check_inside(root: str | os.PathLike[str], path: Path) -> Path:
+    """Return the path if it lies in a folder and its name is one that every system takes.
+
+    Raises:
+        OutputError: SP603, it leads out of the folder, by a link too, or has characters that no name should have.
+    """
+    try:
+        inside = path.resolve().is_relative_to(Path(root).resolve())
+    except (OSError, ValueError):
+        inside = False
+    if inside and path.name.isprintable():
+        return path
+    raise errors.OutputError(
+        "SP603", f"{path.name!r} cannot name a file in the output folder.", "Use a name such as looks/sunset."
+    )
 
 
 def embedded_models() -> list[str]:
@@ -321,7 +344,9 @@ def export_look(host: Host, content: Tensor, stylized: Tensor, size: int, prefix
 
 def load_look(host: Host, name: str) -> LUT:
     """Read a color table."""
-    return styleplugin.read_lut(host.path(name))
+    look = styleplugin.read_lut(host.path(name))
+    _say(host, look.warnings)
+    return look
 
 
 def apply_look(host: Host, image: Tensor, look: LUT) -> Tensor:

@@ -413,6 +413,7 @@ class StylePluginLoadLook(io.ComfyNode):
                 )
             ],
             outputs=[LookTable.Output("look", tooltip="For Apply Look.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -421,7 +422,7 @@ class StylePluginLoadLook(io.ComfyNode):
 
     @classmethod
     def execute(cls, look_name: str) -> io.NodeOutput:
-        return io.NodeOutput(logic.load_look(ComfyHost(), look_name))
+        return io.NodeOutput(logic.load_look(host_of(cls), look_name))
 
 
 class StylePluginApplyLook(io.ComfyNode):

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from styleplugin.api import stylize
     from styleplugin.errors import StylePluginError, StylePluginWarning
     from styleplugin.export import Look, fit_look
-    from styleplugin.images.lut import LUT, read_lut
+    from styleplugin.images.looks.read import read_lut
+    from styleplugin.images.looks.table import LUT
     from styleplugin.images.picture import Picture, to_picture
     from styleplugin.images.small import read_image
     from styleplugin.job import Result
@@ -65,7 +66,8 @@ _ROOMS = {
     "api": ("stylize",),
     "errors": ("StylePluginError", "StylePluginWarning"),
     "export": ("Look", "fit_look"),
-    "images.lut": ("LUT", "read_lut"),
+    "images.looks.read": ("read_lut",),
+    "images.looks.table": ("LUT",),
     "images.picture": ("Picture", "to_picture"),
     "images.small": ("read_image",),
     "optimize": ("Optimization",),

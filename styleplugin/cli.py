@@ -271,7 +271,7 @@ def look_export(
     from styleplugin.api import stylize
     from styleplugin.export import fit_look
     from styleplugin.files import atomic_write
-    from styleplugin.images.lut import check_size
+    from styleplugin.images.looks.table import check_size
     from styleplugin.images.small import check_output
 
     if Path(output).suffix.lower() != ".cube":
@@ -315,7 +315,7 @@ def look_apply(
     quality: int = 95,
     quiet: bool = False,
 ) -> None:
-    """Give a picture the colors of a look, a .cube file or a HALD picture.
+    """Give a picture the colors of a look: a .cube file, a HALD picture, or 8 x 8 squares of 64 x 64.
 
     Args:
         content: The picture.
@@ -328,14 +328,15 @@ def look_apply(
     """
     import torch
 
-    from styleplugin.images.lut import read_lut
+    from styleplugin.images.looks.read import read_lut
     from styleplugin.images.small import check_output, read_image, write_image
 
     StylizeOptions(strength=strength)
     check_output(output, overwrite=overwrite)
     lut, picture = read_lut(look), read_image(content)
-    for note in picture.warnings:
-        warnings.warn(f"content: {note}", StylePluginWarning, stacklevel=1)
+    for name, notes in (("content", picture.warnings), ("look", lut.warnings)):
+        for note in notes:
+            warnings.warn(f"{name}: {note}", StylePluginWarning, stacklevel=1)
     rgb = torch.lerp(picture.rgb, lut.apply(picture.rgb), strength)
     write_image(dataclasses.replace(picture, rgb=rgb), output, overwrite=overwrite, quality=quality)
     _say(f"{output}  {picture.width} x {picture.height}", quiet)

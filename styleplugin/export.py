@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,10 @@ from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
 from styleplugin.files import PathLike
 from styleplugin.images.color import delta_e, rgb_to_lab
-from styleplugin.images.lut import LUT, check_size, write_cube, write_hald
+from styleplugin.images.looks.cube import write_cube
+from styleplugin.images.looks.hald import write_hald
+from styleplugin.images.looks.read import CUBE_SUFFIX
+from styleplugin.images.looks.table import LUT, check_size
 from styleplugin.images.lut_fit import fit_lut
 from styleplugin.images.picture import from_channels, to_picture
 from styleplugin.images.small import write_image
@@ -65,7 +69,7 @@ class Look:
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the table: `.cube`, or a HALD picture with any extension of pictures."""
-        is_table = str(path).lower().endswith(".cube")
+        is_table = Path(path).suffix.lower() == CUBE_SUFFIX
         check_paths(self.inputs, [Written(path, TABLE if is_table else PICTURE, overwrite)])
         write = write_cube if is_table else write_hald
         write(self.lut, path, overwrite=overwrite)

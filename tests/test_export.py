@@ -6,7 +6,7 @@ import torch
 import styleplugin
 from styleplugin.cli import run
 from styleplugin.errors import UsageError
-from styleplugin.images.lut import LUT
+from styleplugin.images.looks.table import LUT
 from styleplugin.images.picture import from_channels
 from styleplugin.images.small import read_image, write_image
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from styleplugin.images.lut import LUT, tetrahedra
+from styleplugin.images.looks.table import LUT, tetrahedra
 
 SAMPLES = 1 << 18
 """Most pixels that are used, evenly spread."""

@@ -74,10 +74,10 @@ class PlainHost:
         self.emptied += 1
 
     def files(self, suffix):
-        names = sorted(path.name for path in self.folder.iterdir() if path.name.endswith(suffix))
+        names = sorted(path.name for path in self.folder.iterdir() if logic.has_suffix(path.name, suffix))
         if suffix != logic.MODEL_SUFFIX:
             return names
-        return [*logic.embedded_models(), *(name for name in names if not name.endswith(logic.STYLE_SUFFIX))]
+        return [*logic.embedded_models(), *(name for name in names if not logic.has_suffix(name, logic.STYLE_SUFFIX))]
 
     def path(self, name):
         return self.folder / name

@@ -342,6 +342,11 @@ def test_looks_are_exported_with_their_errors_and_applied(host):
     assert logic.apply_look(host, content[..., :1], look).shape == content.shape
     with pytest.raises(UsageError, match="both must have one size"):
         logic.export_look(host, content, stylized[:1], 17, "luts/mine")
+    host.said.clear()
+    rows = "\n".join(f"{r} {g} {b}" for b in (0, 1) for g in (0, 1) for r in (0, 1))
+    (host.folder / "OLD.CUBE").write_text(f"LUT_3D_SIZE 2\nLUT_MOOD blue\n{rows}\n")
+    assert logic.load_look(host, "OLD.CUBE").size == 2
+    assert host.said == ["OLD.CUBE has keywords that are unknown and were ignored: LUT_MOOD."]
     (host.folder / "bad.cube").write_text("LUT_3D_SIZE two\n")
     with pytest.raises(InputImageError, match="not a usable look"):
         logic.load_look(host, "bad.cube")

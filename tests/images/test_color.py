@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styleplugin.images.color import lab_to_rgb, luminance, rgb_to_lab, with_luminance_of
+from styleplugin.images.color import delta_e, lab_to_rgb, luminance, rgb_to_lab, with_luminance_of
 
 
 def colors(count: int = 64, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -71,3 +71,27 @@ def test_one_luminance_and_another_chroma():
 
 def test_a_picture_with_its_own_luminance_stays():
     assert with_luminance_of(colors(), colors()).equal(colors())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "difference"),
+    [
+        ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
+        ((50.0, -1.3802, -84.2814), (50.0, 0.0, -82.7485), 1.0),
+        ((50.0, 2.5, 0.0), (50.0, 0.0, -2.5), 4.3065),
+        ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0009), 7.1792),
+        ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0011), 7.2195),
+        ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
+        ((22.7233, 20.0904, -46.694), (23.0331, 14.973, -42.5619), 2.0373),
+        ((2.0776, 0.0795, -1.135), (0.9033, -0.0636, -0.5514), 0.9082),
+    ],
+)
+def test_the_color_difference_is_that_of_sharmas_table(first, second, difference):
+    pair = [torch.tensor(lab, dtype=torch.float64).reshape(1, 3, 1, 1) for lab in (first, second)]
+    assert float(delta_e(*pair)) == pytest.approx(difference, abs=1e-4)
+    assert float(delta_e(*pair[::-1])) == pytest.approx(difference, abs=1e-4)
+
+
+def test_equal_colors_do_not_differ():
+    lab = rgb_to_lab(colors())
+    assert float(delta_e(lab, lab).max()) == 0
