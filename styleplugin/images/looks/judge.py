@@ -7,6 +7,8 @@ sets, cut to squares, scaled to the sides of levels 2 to 12 and read in both lay
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -47,7 +49,7 @@ def roughness(table: Tensor) -> tuple[float, float, float]:
     """
     deviation = float(table.flatten(0, 2).std(0).max())
     if deviation < 1 / 255:
-        return (float("inf"),) * 3
+        return math.inf, math.inf, math.inf
     blue, green, red = (float(_differences(table, axis, 2).mean()) / deviation for axis in range(3))
     return blue, green, red
 
