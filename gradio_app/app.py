@@ -27,6 +27,8 @@ from styleplugin.options import OptimizeOptions, StylizeOptions
 LOCALHOST = "127.0.0.1"
 WAITING = 16
 """So many events may wait; more are told to come back later."""
+SESSIONS = 256
+"""So many browser sessions are remembered, at 0.3 MB each; nothing that a visitor sees depends on it."""
 PAINTERS = ("wct", "adain", "kbstyle")
 _PICTURES = [".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"]
 _LEVELS = ["5 4 3 2 1", "4 3 2 1", "3 2 1", "2 1", "5", "4", "3", "2", "1"]
@@ -296,6 +298,7 @@ def launch(page: Page, host: str | None = None, names: Iterable[str] = (), **opt
         # Both would answer requests past our checks.
         ssr_mode=False,
         num_workers=0,
+        state_session_capacity=SESSIONS,
         footer_links=["api", "settings"],
         allowed_paths=[str(SAMPLES)],
         **options,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -69,7 +71,7 @@ class Job(Generic[T]):
         """
         jobs = _running.setdefault(session, set())
         jobs.add(self)
-        self._future = _worker.submit(self._work, self)
+        self._future = _worker.submit(self._do)
         self._future.add_done_callback(lambda _: self._steps.put(None))
         try:
             while True:
@@ -114,6 +116,12 @@ class Job(Generic[T]):
         """Wait until the work has ended, at most so long."""
         wait([self._future], seconds)
 
+    def _do(self) -> T:
+        try:
+            return self._work(self)
+        finally:
+            give_back()
+
     def _measure(self) -> None:
         self.peak_memory = max(self.peak_memory, memory_in_use())
 
@@ -125,6 +133,13 @@ def stop_session(session: str) -> None:
         job.stop()
     for job in jobs:
         job.wait(STOP_SECONDS)
+
+
+def give_back() -> None:
+    """Return memory that is free to the system, where the C library keeps it: without this a page only ever grows."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def memory_in_use() -> int:
