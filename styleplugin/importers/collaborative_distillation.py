@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from styleplugin.checkpoint import Weights
@@ -76,30 +75,6 @@ def import_collaborative_distillation(
         model = PairModel("wct", [compact_pair(model.pair(level), probes) for level in model.levels])
     card = {"source": REPOSITORY, "sources_sha256": sha256, "conv0": "absorbed into conv1_1", "compact": compact}
     return model, {"license": "MIT", "card": card}
-
-
-@torch.random.fork_rng(devices=[])
-def import_embeddings(source: str | Path) -> dict[int, EmbeddedEncoder]:
-    """Read the released encoders with their embeddings, by level; frozen.
-
-    Args:
-        source: As for `import_collaborative_distillation`.
-
-    Raises:
-        WeightsError: As `import_collaborative_distillation`.
-    """
-    halves, _ = _read(Path(source))
-    embedded = {}
-    for level in _levels(halves, "e"):
-        tensors, where = halves[f"e{level}"], f"e{level} of {Path(source).name}"
-        encoder = _pair_with_encoder(tensors, level, where).encoder
-        embeddings = []
-        for k in range(1, level + 1):
-            weight, bias = _conv(tensors, f"conv{k}1_aux", where)
-            embeddings.append(nn.Conv2d(weight.shape[1], weight.shape[0], 1, dtype=torch.float32, device="cpu"))
-            load_tensors(embeddings[-1], {"weight": weight, "bias": bias}, where)
-        embedded[level] = EmbeddedEncoder(encoder, embeddings).eval()
-    return embedded
 
 
 def _read(source: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, str]]:

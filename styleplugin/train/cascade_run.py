@@ -14,7 +14,7 @@ from styleplugin.checkpoint import read_weights
 from styleplugin.errors import UsageError
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.pairs import PairModel, PairSpec, pairing_id
-from styleplugin.registry import blank_pairs, load_model, load_tensors, save_model
+from styleplugin.registry import StyleModel, blank_pairs, load_model, load_tensors, save_model
 from styleplugin.train.bundles import bundle, join_gates
 from styleplugin.train.cascade import WEIGHTS, CascadeTask, CascadeTrainee
 from styleplugin.train.config import CascadeRecipe, PhaseOptions, Recipe
@@ -101,6 +101,14 @@ class CascadeRun(PhasedRun):
         outputs = torch.cat([task.stylize(*batch).clamp(0, 1) for batch in batches])
         card = self.evaluated(evaluate_stylization(self.judge, contents, styles, outputs))
         pairs = {str(level): self._pair_card(level, evaluate_pair(model.pair(level), images)) for level in model.levels}
+        self._write(target, model, pairs, card)
+
+    def write_student(self, target: Path, student: StyleModel, card: dict[str, Any]) -> None:
+        """Write the model with the cards that its pairs have brought."""
+        cards = {str(level): {"metrics": {}} | card for level, card in self.cards.items()}
+        self._write(target, student, cards, card)
+
+    def _write(self, target: Path, model: StyleModel, pairs: dict[str, Any], card: dict[str, Any]) -> None:
         save_model(self.out / PAIRS, model, license=self.recipe.license, card={"pairs": pairs, "cascade": card})
         bundle([self.out / PAIRS], target, self.recipe.license, name=self.recipe.name)
 
@@ -113,7 +121,7 @@ class CascadeRun(PhasedRun):
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""
-        return {"sha256": self.judge.sources, "judge": self.judge.description}
+        return {"sha256": self.judge.sources}
 
 
 def _read_pairs(pairs: Iterable[tuple[Recipe, Path]]) -> tuple[PairModel, dict[int, dict[str, Any]]]:

@@ -32,28 +32,38 @@ class DataOptions:
     """Pictures are shrunk to it when they are read, pixels."""
     crop: int = 256
     """Side of a training crop, pixels, a multiple of 16; smaller pictures are enlarged to it."""
+    largest: int = 0
+    """Squares of up to this side are cut and shrunk to a crop, so that shapes are seen at many scales; 0 cuts crops."""
+    vary: float = 0.0
+    """How much exposure, contrast and hue of a crop are changed, 0 to 1."""
+    open_license: bool = False
+    """Take only pictures for which the index beside their tar names a license that allows it."""
+    paintings_as_contents: bool = False
+    """Naturalistic paintings, marked in the index, are contents too."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.vary <= 1:
+            raise UsageError("SP123", f"vary was {self.vary:g}; it must be 0 to 1.")
+        if self.largest and self.largest < self.crop:
+            raise UsageError("SP123", f"largest was {self.largest}; it must be 0, or at least the crop, {self.crop}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOptions:
-    """VGG-19, and the stand-in for its levels 4 and 5 where only its first layers are at hand; or MobileNet."""
+    """VGG-19, or MobileNet."""
 
     source: str = ""
     """A model whose deepest encoder teaches, by name or source; or `file:PATH` or `hub:OWNER/REPO@REVISION/FILE` of a
     VGG-19, or for photorealistic students of that backbone of a MobileNet v1. Empty for the files below."""
     root: str = "../shared/data/teachers"
     """Folder of the files below."""
-    vgg: str = "vgg19_imagenet_conv1_1-conv3_4.safetensors"
-    """VGG-19 up to conv3_4 with the mean activations of each channel."""
-    vgg_sha256: str = "b9db7a3b4bcd19c0d89a78e4b76a5d7315f893ea4339770172598cae0040651a"
+    vgg: str = "vgg19_imagenet.safetensors"
+    """VGG-19 as deep as it is needed, with the mean activations of each channel."""
+    vgg_sha256: str = "cbbb2a761ff7b9812be729594a9609aeead4cbf73360bbc7416ae11aa7dd0fc8"
     """Of its content."""
     mobilenet: str = "mobilenet_v1_100_imagenet.safetensors"
     """MobileNet v1, batch normalization folded; photorealistic students of that backbone."""
     mobilenet_sha256: str = "1ad6e14e9a6e7e4e9938cd472156691d3b1cddfb6b53a7ee1f9da74599c86a4c"
-    """Of its content."""
-    embeddings: str = "cd_vgg19_16x_wct.safetensors"
-    """Students whose linear embeddings judge relu4_1 and relu5_1."""
-    embeddings_sha256: str = "ad5108ecc38bac9b084914b2b4ff14d8b7326e067571ac433de37ee8dab1862e"
     """Of its content."""
 
 
@@ -74,6 +84,9 @@ class PhaseOptions:
     """Steps of the warm-up."""
     clip: float = 1.0
     """Largest norm of the gradient."""
+    average: float = 0.0
+    """Share of the steps done over which the weights are averaged, below 1; with it the learning rate stays at its
+    peak, and the average is good whenever the phase is stopped. 0 takes the last weights."""
     init: str = ""
     """Weights to continue from: a file of this phase or a pair; empty starts anew."""
     pixel: float = 1.0
@@ -109,6 +122,8 @@ class PhaseOptions:
     """Pruning: steps between two updates; 0 fits it to the steps."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.average < 1:
+            raise UsageError("SP120", f"A phase had average {self.average:g}; it is a share, at least 0 and below 1.")
         if not 0 < self.judged <= 1:
             raise UsageError("SP120", f"A phase had judged {self.judged:g}; it is a share, above 0 and at most 1.")
         if self.amplitude < 0 or self.every < 0:

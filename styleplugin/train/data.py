@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from styleplugin.errors import Cancelled, StylePluginWarning, UsageError
+from styleplugin.train.config import DataOptions
 from styleplugin.train.sources import PictureFile, read_files
 
 MAX_BROKEN_SHARE = 0.01
@@ -82,21 +83,45 @@ def step_generator(seed: int, phase: str, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
+def load_set(
+    options: DataOptions, *, styles: bool, should_stop: Callable[[], bool] = lambda: False
+) -> tuple[Pictures, Pictures]:
+    """Read the training and validation pictures of a recipe: contents, or styles; see `load_pictures`."""
+    sources = [options.photos]
+    if styles:
+        sources = [options.paintings]
+    elif options.paintings_as_contents:
+        sources.append(options.paintings)
+
+    def accept(file: PictureFile) -> bool:
+        suits = styles or file.row.get("kind") != "painting" or file.is_also_content
+        return suits and (file.is_open or not options.open_license)
+
+    return load_pictures(
+        *sources,
+        short_side=options.short_side,
+        smallest=max(options.crop, options.largest),
+        accept=accept,
+        should_stop=should_stop,
+    )
+
+
 def load_pictures(
-    source: str | Path,
-    *,
+    *sources: str | Path,
     short_side: int,
     smallest: int,
     validation: int = 256,
+    accept: Callable[[PictureFile], bool] = lambda file: True,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Pictures, Pictures]:
     """Read training and validation pictures.
 
     Args:
-        source: Folder or tar, see `read_files`.
+        sources: Folders or tars, see `read_files`.
         short_side: Larger pictures are shrunk to it, by an area average and bicubic interpolation.
         smallest: Smaller pictures are enlarged to it.
         validation: Most validation pictures to keep.
+        accept: Says which files count.
         should_stop: Asked for each picture.
 
     Returns:
@@ -120,11 +145,13 @@ def load_pictures(
 
     # Pillow releases the interpreter while it decodes and scales.
     with ThreadPoolExecutor() as pool:
-        decoded = [item for item in pool.map(decode, read_files(source)) if item]
+        files = (file for source in sources for file in read_files(source) if accept(file))
+        decoded = [item for item in pool.map(decode, files) if item]
+    source = ", ".join(map(str, sources))
     if not decoded:
         raise UsageError(
             "SP131",
-            f"There is no picture in {str(source)!r} that can be read.",
+            f"There is no picture in {source!r} that can be read.",
             "Give a folder with .jpg, .png or .webp files.",
         )
     _report_broken(broken, len(decoded) + len(broken))
@@ -132,8 +159,7 @@ def load_pictures(
     training = [item for item in decoded if not item[0].is_validation]
     if not held_out or not training:
         warnings.warn(
-            f"{len(training)} training and {len(held_out)} validation pictures in {str(source)!r}: "
-            "both sets are the same.",
+            f"{len(training)} training and {len(held_out)} validation pictures in {source!r}: both sets are the same.",
             StylePluginWarning,
             stacklevel=2,
         )

@@ -10,7 +10,7 @@ import torch
 from styleplugin.checkpoint import TEACHER, read_weights, write_weights
 from styleplugin.models.kbstyle import KBModel
 from styleplugin.models.padding import pad_in_channels_last
-from styleplugin.registry import load_tensors, save_model
+from styleplugin.registry import StyleModel, load_tensors, save_model
 from styleplugin.train.config import KBRecipe, PhaseOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import evaluate_stylization, reconstruction_psnr
@@ -91,11 +91,14 @@ class KBRun(PhasedRun):
         """Write the student with its figures, and beside it the same in half precision."""
         model = self._read("polish").to(self.device)
         metrics = self._figures(model)
-        card = self.evaluated(metrics)
+        self.write_student(target, model.cpu(), self.evaluated(metrics))
+
+    def write_student(self, target: Path, student: StyleModel, card: dict[str, Any]) -> None:
+        """Write a student, and beside it the same in half precision."""
         half = target.with_stem(f"{target.stem}-fp16")
         for path, dtype in ((target, torch.float32), (half, torch.float16)):
-            save_model(path, model.cpu(), license=self.recipe.license, card=card, dtype=dtype)
+            save_model(path, student, license=self.recipe.license, card=card, dtype=dtype)
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""
-        return {"sha256": self.judge.sources, "judge": self.judge.description}
+        return {"sha256": self.judge.sources}

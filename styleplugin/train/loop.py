@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import Cancelled, NumericalError
+from styleplugin.train.average import Average
 from styleplugin.train.config import PhaseOptions
 from styleplugin.train.muon import Muon
 from styleplugin.train.pruned import PrunedCoder
@@ -67,9 +68,14 @@ class Stepper:
         self.workers = workers or Workers()
         self.parameters = list(trained.parameters())
         self.optimizer = Muon(self.parameters, lr=options.lr)
+        self.average = Average(trained, options.average) if options.average else None
 
     def begin(self, steps: int) -> None:
         """Hear how many steps the phase has, before the first one."""
+
+    def as_result(self) -> AbstractContextManager[None]:
+        """Give the module for the block the weights that would be its result now."""
+        return self.average.in_place() if self.average else nullcontext()
 
     def gradients(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Run forward and backward pass; return the losses."""
@@ -113,10 +119,12 @@ class PruningStepper(Stepper):
 
 
 def learning_rate(options: PhaseOptions, step: int, steps: int) -> float:
-    """Return the rate of a step: linear warm-up, then a cosine from `lr` to 2% of it."""
+    """Return the rate of a step: linear warm-up, then a cosine from `lr` to 2% of it; `lr` with averaged weights."""
     warmup = min(options.warmup, max(1, steps // 10))
     if step < warmup:
         return options.lr * (step + 1) / warmup
+    if options.average:
+        return options.lr
     progress = (step - warmup) / max(1, steps - warmup)
     return options.lr * (FINAL_LR + (1 - FINAL_LR) * 0.5 * (1 + math.cos(math.pi * progress)))
 
@@ -131,6 +139,7 @@ def fit(
     on_log: Callable[[dict[str, Any]], None],
     on_validate: Callable[[int], None],
     on_skip: Callable[[int], None],
+    on_stop: Callable[[int], None] = lambda step: None,
     should_stop: Callable[[], bool] = lambda: False,
     deadline: float = math.inf,
 ) -> Progress:
@@ -145,6 +154,7 @@ def fit(
         on_log: Gets step, mean losses since the last line, learning rate and images per second.
         on_validate: Gets the number of steps done; may change the weights, if the same step does so again the same.
         on_skip: Gets a step whose loss was not finite, to save its batch.
+        on_stop: Gets the number of steps done when the run is stopped, behind its checkpoint.
         should_stop: Asked after every step.
         deadline: `time.monotonic()` after which the phase ends with the steps done so far.
 
@@ -164,6 +174,8 @@ def fit(
             step = progress.step
             window.append(stepper.step(batches(step), learning_rate(stepper.options, step, progress.steps)))
             progress = replace(progress, step=step + 1)
+            if stepper.average:
+                stepper.average.follow(progress.step)
             done, late = progress.step == progress.steps, workers.agree(time.monotonic() > deadline)
             stop = workers.agree(stopped.is_set() or should_stop())
             if progress.step % rhythm.log == 0 or done or late or stop:
@@ -181,7 +193,7 @@ def fit(
                 on_validate(progress.step)
             due = (progress.step % rhythm.checkpoint == 0 and not done) or stop or too_many
             if due and workers.leads:
-                checkpoints.save(progress, stepper.trained, stepper.optimizer)
+                checkpoints.save(progress, stepper.trained, stepper.optimizer, stepper.average)
             if too_many:
                 raise NumericalError(
                     "SP710",
@@ -189,14 +201,18 @@ def fit(
                     "Lower the learning rate, or look at these pictures.",
                 )
             if stop:
+                on_stop(progress.step)
                 raise _stopped(progress)
             if late:
                 break
         if workers.agree(stopped.is_set()):
             # Asked for during the last step.
             if workers.leads:
-                checkpoints.save(progress, stepper.trained, stepper.optimizer)
+                checkpoints.save(progress, stepper.trained, stepper.optimizer, stepper.average)
+            on_stop(progress.step)
             raise _stopped(progress)
+    if stepper.average:
+        stepper.average.replace()
     return progress
 
 

@@ -22,7 +22,7 @@ from styleplugin.models.pairs import pairing_id
 from styleplugin.models.vgg import Encoder
 from styleplugin.registry import METRICS
 from styleplugin.train.config import MetricRecipe
-from styleplugin.train.data import Pictures, load_pictures
+from styleplugin.train.data import Pictures, load_set
 from styleplugin.train.logbook import Logbook
 from styleplugin.train.teachers import Judge, build_judge
 from styleplugin.transforms.eigen import square_root
@@ -73,10 +73,7 @@ def run_metrics(
     place = pick_device(device)
     encoder = load_encoder(recipe.encoder, allow_unknown=True).encoder.to(place)
     data = recipe.data
-    sets = [
-        load_pictures(source, short_side=data.short_side, smallest=data.crop)
-        for source in (data.photos, data.paintings)
-    ]
+    sets = [load_set(data, styles=styles) for styles in (False, True)]
     probes = sets[0][0].center_crops(data.crop, recipe.pictures)
     judge = build_judge(recipe.teacher, encoder.spec.level, probes).to(place)
     training, held_out = zip(*sets, strict=True)

@@ -171,7 +171,7 @@ class PairRun(PhasedRun):
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""
-        return {"sha256": self.judge.sources, "judge": self.judge.description}
+        return {"sha256": self.judge.sources}
 
 
 def _join(encoder: Encoder, decoder: Decoder) -> Pair:

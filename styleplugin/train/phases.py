@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
 from styleplugin.registry import StyleModel, save_model
+from styleplugin.train.augment import random_crops
 from styleplugin.train.config import PhaseOptions, RunRecipe
 from styleplugin.train.data import Pictures, step_generator
 from styleplugin.train.gate import verdict
@@ -41,6 +42,8 @@ PATIENCE = 1.3
 """Share of its planned time after which a phase of a time-boxed run ends with the steps done so far."""
 BEST = "best.safetensors"
 """The best student so far, in the run's folder until the finished one is there."""
+LATEST = "latest.safetensors"
+"""The student as it was when the run was last stopped, in the form of the finished file; until that is there."""
 
 
 class Trainee(Protocol):
@@ -74,7 +77,7 @@ class PhasedRun:
         self.steps_done: dict[str, int] = {}
         self.best = math.inf
         data = recipe.data
-        self.content, self.held_out = self._load(data.photos)
+        self.content, self.held_out = setting.pictures(data, styles=False)
         self.probes = self.content.center_crops(data.crop, PROBES)
         self.validation = self.held_out.center_crops(data.crop, PROBES)
         self.identity = identity_of(recipe.to_dict()) | {"pictures": [self.content.fingerprint]}
@@ -92,9 +95,9 @@ class PhasedRun:
     def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
         """Return the arguments of the task, contents and styles if it has them; a pure function of phase and step."""
         generator = step_generator(self.recipe.seed, phase, step)
-        batch = {"content": self.content.random_crops(count, self.recipe.data.crop, generator)}
+        batch = {"content": random_crops(self.content, count, self.recipe.data, generator)}
         if self.style is not None:
-            batch["style"] = self.style.random_crops(count, self.recipe.data.crop, generator)
+            batch["style"] = random_crops(self.style, count, self.recipe.data, generator)
         return batch
 
     def held_out_batch(self) -> dict[str, Tensor]:
@@ -123,6 +126,10 @@ class PhasedRun:
     def write_part(self, path: Path, phase: str, trainee: Any, card: dict[str, Any]) -> None:
         """Write the result of a phase."""
         raise NotImplementedError
+
+    def write_student(self, target: Path, student: StyleModel, card: dict[str, Any]) -> None:
+        """Write a student as it is distributed."""
+        save_model(target, student, license=self.recipe.license, card=card)
 
     def write_model(self, target: Path) -> None:
         """Evaluate and write the finished model."""
@@ -165,7 +172,7 @@ class PhasedRun:
 
     def load_styles(self) -> None:
         """Load the artworks of the recipe."""
-        self.style, self.style_held_out = self._load(self.recipe.data.paintings)
+        self.style, self.style_held_out = self.setting.pictures(self.recipe.data, styles=True)
         self.style_probes = self.style_held_out.center_crops(self.recipe.data.crop, PROBES)
         self.identity["pictures"].append(self.style.fingerprint)
 
@@ -178,7 +185,8 @@ class PhasedRun:
                 self._phase(phase)
         if self.setting.workers.leads:
             self.write_model(target)
-            (self.out / BEST).unlink(missing_ok=True)
+            for name in (BEST, LATEST):
+                (self.out / name).unlink(missing_ok=True)
             self.log.plot()
             write_page(self.out)
         self.setting.workers.wait()
@@ -222,7 +230,8 @@ class PhasedRun:
             stepper = self._stepper(trainee, options)
             batches = self._batches(phase, options.batch)
             seconds = 1 / measure_speed(stepper, batches, PROBE_SECONDS, self.setting.check_stop)
-            self._checkpoints(phase).save(Progress(steps=options.steps), trainee.trained, stepper.optimizer)
+            progress = Progress(steps=options.steps)
+            self._checkpoints(phase).save(progress, trainee.trained, stepper.optimizer, stepper.average)
         self.write_part(self.result(phase), phase, trainee, {})
         if not options.steps:
             return None
@@ -236,9 +245,6 @@ class PhasedRun:
         """Return the precision of the forward pass."""
         # Accelerate's own has one precision for the whole process; the pairs of a bundle may differ.
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
-
-    def _load(self, source: str) -> tuple[Pictures, Pictures]:
-        return self.setting.pictures(source, self.recipe.data.short_side, self.recipe.data.crop)
 
     def _batches(self, phase: str, count: int) -> Callable[[int], dict[str, Tensor]]:
         return lambda step: self.setting.workers.share(self.batch(phase, count, step))
@@ -265,12 +271,12 @@ class PhasedRun:
     def _fit(self, phase: str, options: PhaseOptions, trainee: Trainee) -> Progress:
         setting, stepper = self.setting, self._stepper(trainee, options)
         checkpoints = self._checkpoints(phase)
-        progress = checkpoints.restore(trainee.trained, stepper.optimizer)
+        progress = checkpoints.restore(trainee.trained, stepper.optimizer, stepper.average)
         if progress is None:
             progress = Progress(steps=setting.workers.from_first(self._planned_steps(phase, options)))
             if setting.workers.leads and progress.steps != options.steps:
                 # A resumed run must have the same steps, however fast the machine is then.
-                checkpoints.save(progress, trainee.trained, stepper.optimizer)
+                checkpoints.save(progress, trainee.trained, stepper.optimizer, stepper.average)
         self.log.rewind(phase, progress.step)
         self.log.write(event="phase", phase=phase, step=progress.step, steps=progress.steps, device=str(self.device))
         self._read_best(phase)
@@ -289,6 +295,7 @@ class PhasedRun:
             on_log=lambda row: self._log(phase, options, steps, row),
             on_validate=lambda step: self._validate(phase, stepper, trainee, step, steps),
             on_skip=lambda step: self._keep_batch(phase, options.batch, step),
+            on_stop=lambda step: self._keep_latest(phase, stepper, trainee, step),
             should_stop=setting.should_stop,
             deadline=time.monotonic() + allowed if setting.plan.phases else setting.end,
         )
@@ -306,12 +313,13 @@ class PhasedRun:
 
     def _validate(self, phase: str, stepper: Stepper, trainee: Trainee, step: int, steps: int) -> None:
         """Log figures and a contact sheet, keep the best student, and mend weights."""
-        row, rows = self.validate(stepper.task, trainee)
-        with torch.no_grad(), self.autocast():
-            loss = float(stepper.task(**self.held_out_batch())["loss"])
-        row = {"validation": round(loss, 5)} | row
-        if self.setting.workers.leads:
-            self._keep_best(phase, trainee, step, row)
+        with stepper.as_result():
+            row, rows = self.validate(stepper.task, trainee)
+            with torch.no_grad(), self.autocast():
+                loss = float(stepper.task(**self.held_out_batch())["loss"])
+            row = {"validation": round(loss, 5)} | row
+            if self.setting.workers.leads:
+                self._keep_best(phase, trainee, step, row)
         mended = self.mend(phase, trainee, step, steps)
         self.setting.workers.copy_from_first(trainee.trained)
         self.log.write(phase=phase, step=step, **row, **mended)
@@ -324,12 +332,19 @@ class PhasedRun:
         if not row["validation"] < self.best or (student := self.student(phase, trainee)) is None:
             return
         self.best = row["validation"]
-        card = self.card(row) | {
-            "gate": verdict(self.recipe, row),
-            "phase": phase,
-            "steps": self.steps_done | {phase: step},
-        }
+        card = self._card_on_the_way(phase, step, row) | {"gate": verdict(self.recipe, row)}
         save_model(self.out / BEST, student, license=self.recipe.license, card=card)
+
+    def _keep_latest(self, phase: str, stepper: Stepper, trainee: Trainee, step: int) -> None:
+        if not self.setting.workers.leads:
+            return
+        with stepper.as_result():
+            student = self.student(phase, trainee)
+        if student is not None:
+            self.write_student(self.out / LATEST, student, self._card_on_the_way(phase, step, {}))
+
+    def _card_on_the_way(self, phase: str, step: int, row: Row) -> dict[str, Any]:
+        return self.card(row) | {"phase": phase, "steps": self.steps_done | {phase: step}}
 
     def _read_best(self, phase: str) -> None:
         """Go on with the best student of this phase; an earlier phase had other losses."""

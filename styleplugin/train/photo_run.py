@@ -13,7 +13,7 @@ from styleplugin.errors import UsageError
 from styleplugin.models.mobilenet import MobileNet
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.photorealistic import PhotoModel
-from styleplugin.registry import load_tensors, save_model
+from styleplugin.registry import StyleModel, load_tensors, save_model
 from styleplugin.train.config import PhaseOptions, PhotoRecipe, TeacherOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.eigenbasis import Eigenbasis, global_eigenbasis
@@ -136,17 +136,15 @@ class PhotoRun(PhasedRun):
             "dead": dead_share(model, images, len(model.encoder.blocks) - 1),
             "variance_kept": [round(basis.variance_kept, 4) for basis in self.bases],
         }
-        card = self.evaluated(metrics)
-        save_model(target, model, license=self.recipe.license, card=card, dtype=torch.float16)
+        self.write_student(target, model, self.evaluated(metrics))
+
+    def write_student(self, target: Path, student: StyleModel, card: dict[str, Any]) -> None:
+        """Write a student in half precision."""
+        save_model(target, student, license=self.recipe.license, card=card, dtype=torch.float16)
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""
-        recipe = self.recipe
-        judge = "MobileNet v1"
-        if recipe.backbone == "vgg":
-            judge = recipe.teacher.source and label_of(recipe.teacher.source)
-            judge = judge or "VGG-19 up to relu3_1; relu4_1 by the linear embeddings of the released x16 students"
-        return {"sha256": self.sources, "judge": judge}
+        return {"sha256": self.sources}
 
 
 def build_photo_teacher(recipe: PhotoRecipe, images: Tensor) -> tuple[nn.Module, dict[str, str]]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from styleplugin.errors import Cancelled
-from styleplugin.train.data import Pictures, load_pictures
+from styleplugin.train.config import DataOptions
+from styleplugin.train.data import Pictures, load_set
 from styleplugin.train.logbook import Row
 from styleplugin.train.plan import Plan
 from styleplugin.train.workers import Workers
@@ -48,8 +49,6 @@ class Setting:
         if self.workers.agree(self.should_stop()):
             raise Cancelled("Stopped on request.")
 
-    def _pictures(self, source: str, short_side: int, smallest: int) -> tuple[Pictures, Pictures]:
-        training, validation = load_pictures(
-            source, short_side=short_side, smallest=smallest, should_stop=self.should_stop
-        )
+    def _pictures(self, data: DataOptions, *, styles: bool) -> tuple[Pictures, Pictures]:
+        training, validation = load_set(data, styles=styles, should_stop=self.should_stop)
         return training.to(self.place), validation.to(self.place)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from styleplugin.errors import UsageError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+CLOSED = "NO OPEN LICENSE"
+"""How the index begins where a picture has none."""
+COPYLEFT = ("BY-SA", "GPL")
+"""Licenses that a result might have to be under as well."""
 VALIDATION_DIGIT = "0"
 """Files whose sha256 begins with it are never trained on."""
 
@@ -25,6 +29,19 @@ class PictureFile:
     sha256: str
     """Of the original file, as the index says; of these bytes where there is no index."""
     data: bytes
+    row: Mapping[str, str] = field(default_factory=dict)
+    """What the index beside its tar says of it; empty where there is none."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the index names a license that lets anyone train on it and use the result commercially."""
+        license = self.row.get("license", "")
+        return bool(license) and not license.startswith(CLOSED) and not any(word in license for word in COPYLEFT)
+
+    @property
+    def is_also_content(self) -> bool:
+        """Whether the index marks a painting as naturalistic."""
+        return self.row.get("also_content") == "1"
 
     @property
     def is_validation(self) -> bool:
@@ -44,10 +61,10 @@ def read_files(source: str | Path) -> Iterator[PictureFile]:
     """
     tars, folders = _find(Path(source).expanduser())
     seen: set[str] = set()
-    for name, sha256, data in chain(_from_tars(tars), _from_folders(folders)):
-        if sha256 not in seen:
-            seen.add(sha256)
-            yield PictureFile(name=name, sha256=sha256, data=data)
+    for file in chain(_from_tars(tars), _from_folders(folders)):
+        if file.sha256 not in seen:
+            seen.add(file.sha256)
+            yield file
 
 
 def count_pictures(source: str | Path) -> int:
@@ -80,8 +97,8 @@ def _find(source: Path) -> tuple[list[Path], list[Path]]:
     return [*tars, *(path for path in inside if path.is_file() and not path.is_symlink())], folders
 
 
-def _from_tars(tars: list[Path]) -> Iterator[tuple[str, str, bytes]]:
-    """Return name, sha256 and bytes of the pictures in tars."""
+def _from_tars(tars: list[Path]) -> Iterator[PictureFile]:
+    """Read the pictures in tars."""
     for tar in tars:
         index = _read_index(tar.parent / "index.csv")
         try:
@@ -92,26 +109,27 @@ def _from_tars(tars: list[Path]) -> Iterator[tuple[str, str, bytes]]:
                         file = archive.extractfile(member)
                         assert file is not None
                         name, data = f"{tar.name}/{member.name}", file.read()
-                        yield name, index.get(name) or _sha256(data), data
+                        row = index.get(name, {})
+                        yield PictureFile(name=name, sha256=row.get("sha256") or _sha256(data), data=data, row=row)
         except (tarfile.TarError, OSError) as error:
             raise UsageError("SP133", f"{tar.name} cannot be read: {error}.", "Get the file again.") from error
 
 
-def _from_folders(folders: list[Path]) -> Iterator[tuple[str, str, bytes]]:
-    """Return name, sha256 and bytes of the pictures in folders."""
+def _from_folders(folders: list[Path]) -> Iterator[PictureFile]:
+    """Read the pictures in folders."""
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if _is_picture(path.name) and path.is_file() and not path.is_symlink():
                 data = path.read_bytes()
-                yield path.relative_to(folder.parent).as_posix(), _sha256(data), data
+                yield PictureFile(name=path.relative_to(folder.parent).as_posix(), sha256=_sha256(data), data=data)
 
 
-def _read_index(path: Path) -> dict[str, str]:
-    """Return the sha256 by "tar/file"."""
+def _read_index(path: Path) -> dict[str, dict[str, str]]:
+    """Return the rows by "tar/file"."""
     if not path.is_file():
         return {}
     with path.open(newline="") as file:
-        return {f"{row['tar']}/{row['file']}": row["sha256"] for row in csv.DictReader(file)}
+        return {f"{row['tar']}/{row['file']}": row for row in csv.DictReader(file)}
 
 
 def _is_picture(name: str) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from styleplugin.checkpoint import TEACHER, check_identity, read_weights, write_weights
 from styleplugin.errors import CheckpointError, OutputError, StylePluginWarning, WeightsError
+from styleplugin.train.average import Average
 
 VERSION = 1
 """Of the state; raised when the trainer changes so that an old state would go on differently."""
@@ -52,7 +53,13 @@ class Checkpoints:
         self.identity = identity
         self._failures = 0
 
-    def save(self, progress: Progress, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def save(
+        self,
+        progress: Progress,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: Average | None = None,
+    ) -> None:
         """Write a checkpoint and remove the oldest.
 
         Raises:
@@ -68,7 +75,7 @@ class Checkpoints:
             "identity": self.identity,
         }
         try:
-            write_weights(self._path(progress.step), _collect(module, optimizer), metadata)
+            write_weights(self._path(progress.step), _collect(module, optimizer, average), metadata)
         except OutputError as error:
             self._failures += 1
             if self._failures == MAX_FAILURES:
@@ -79,8 +86,10 @@ class Checkpoints:
         for old in self._paths()[:-KEPT]:
             old.unlink(missing_ok=True)
 
-    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-        """Fill module and optimizer from the newest whole checkpoint; None if there is no checkpoint.
+    def restore(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None = None
+    ) -> Progress | None:
+        """Fill module, optimizer and averaged weights from the newest whole checkpoint; None if there is no checkpoint.
 
         Raises:
             CheckpointError: SP801, of another recipe or other data, the keys are named; SP802, of another version;
@@ -101,7 +110,7 @@ class Checkpoints:
                     "Finish it with the version that began it, or start anew in another folder.",
                 )
             check_identity(metadata["identity"], self.identity)
-            _distribute(weights.tensors, module, optimizer)
+            _distribute(weights.tensors, module, optimizer, average)
             return Progress(step=metadata["step"], steps=metadata["steps"], skipped=tuple(metadata["skipped"]))
         if paths:
             raise CheckpointError("SP803", f"All checkpoints of {self.phase} are damaged.", "Start in another folder.")
@@ -120,8 +129,10 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("*.safetensors") if pattern.fullmatch(path.name))
 
 
-def _collect(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _collect(module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
+    if average:
+        tensors |= {f"average.{name}": value for name, value in average.values.items()}
     tensors |= {f"weights.{name}": value for name, value in module.state_dict().items()}
     for name, parameter in module.named_parameters():
         tensors |= {f"{key}.{name}": value for key, value in optimizer.state.get(parameter, {}).items()}
@@ -129,7 +140,12 @@ def _collect(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, T
 
 
 @torch.no_grad()
-def _distribute(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _distribute(
+    tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
+) -> None:
+    if average:
+        for name, value in average.values.items():
+            value.copy_(tensors[f"average.{name}"])
     for name, value in module.state_dict().items():
         value.copy_(tensors[f"weights.{name}"])
     for name, parameter in module.named_parameters():

@@ -1,14 +1,8 @@
-"""The judge: normalized VGG-19 features at the teacher's widths, frozen.
-
-Where only VGG-19's layers up to conv3_4 are at hand, relu4_1 and relu5_1 are judged by a stand-in: the linear
-embeddings that the released students of Collaborative Distillation carry for these features. The true layers and the
-stand-in share the order of channels and the scale, on which every channel has mean 1.
-"""
+"""The judge: normalized VGG-19 features, frozen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,7 +11,6 @@ from torch import Tensor, nn
 from styleplugin.checkpoint import TEACHER, read_weights
 from styleplugin.encoders import load_encoder
 from styleplugin.errors import WeightsError
-from styleplugin.importers.collaborative_distillation import EmbeddedEncoder, import_embeddings
 from styleplugin.models.vgg import CONVS, Encoder, VGGSpec, convs_of_level
 from styleplugin.registry import load_tensors
 from styleplugin.train.config import TeacherOptions
@@ -33,49 +26,28 @@ class Judge(nn.Module):
     """Frozen features at the teacher's widths.
 
     Args:
-        vgg: Normalized VGG-19 as deep as it goes.
-        stand_ins: Embedded encoders whose embeddings are averaged for the levels beyond it.
+        vgg: Normalized VGG-19 as deep as it is needed.
         layers: All known layers of normalized VGG-19, `conv1_1.weight` ..., also those that `vgg` does not reach;
             students start from them.
         sources: What it was made from, by name, for the model card.
     """
 
-    def __init__(
-        self, vgg: Encoder, stand_ins: list[EmbeddedEncoder], *, layers: dict[str, Tensor], sources: dict[str, str]
-    ) -> None:
+    def __init__(self, vgg: Encoder, *, layers: dict[str, Tensor], sources: dict[str, str]) -> None:
         super().__init__()
         self.vgg = vgg
-        self.stand_ins = stand_ins
-        # Registers them; a ModuleList forgets the type of what it holds.
-        self._stand_ins = nn.ModuleList(stand_ins)
         self.layers = layers
         self.sources = sources
-        own = [vgg.spec.widths[CONVS.index(f"{k}_1")] for k in range(1, vgg.spec.level + 1)]
-        deepest = max(stand_ins, key=lambda stand_in: len(stand_in.embeddings)).embeddings if stand_ins else []
-        self.widths: tuple[int, ...] = (*own, *(len(embed.get_parameter("bias")) for embed in deepest[len(own) :]))
+        self.widths = tuple(vgg.spec.widths[CONVS.index(f"{k}_1")] for k in range(1, vgg.spec.level + 1))
         """Channels of each level."""
         self.eval().requires_grad_(False)
 
-    @property
-    def description(self) -> str:
-        """What judges, for a card."""
-        true = self.vgg.spec.level
-        if len(self.widths) == true:
-            return "VGG-19 at all levels"
-        return f"VGG-19 up to level {true}; above, the linear embeddings of the released x16 students stand in"
-
     def features(self, image: Tensor) -> list[Tensor]:
         """Return relu1_1, relu2_1, ... of (N, 3, H, W) in [0, 1], nonnegative, mean about 1."""
-        features = self.vgg.features(image)
-        students = [(stand_in.embeddings, stand_in.encoder.features(image)) for stand_in in self.stand_ins]
-        for k in range(len(features), len(self.widths)):
-            guesses = [embeddings[k](feature[k]) for embeddings, feature in students if len(feature) > k]
-            features.append(torch.stack(guesses).mean(0).relu())
-        return features
+        return self.vgg.features(image)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the deepest of `features`."""
-        return self.features(image)[-1]
+        return self.vgg(image)
 
 
 def normalize_layers(layers: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -114,21 +86,26 @@ def build_judge(options: TeacherOptions, level: int, images: Tensor) -> Judge:
     """
     if options.source:
         return _full_judge(options.source, level, images)
-    path = Path(options.root) / options.vgg
-    weights = read_pinned(path, options.vgg_sha256)
+    weights = read_pinned(Path(options.root) / options.vgg, options.vgg_sha256)
     raw = {name: value for name, value in weights.items() if name.startswith("conv")}
-    means = {f"conv{name[10:-5]}": value for name, value in weights.items() if name.startswith("stats.relu")}
-    layers = normalize_layers(raw, means)
-    known = min(level, 3)
-    sources = {options.vgg: options.vgg_sha256}
-    stand_ins = []
-    if level > known:
-        path = Path(options.root) / options.embeddings
-        read_pinned(path, options.embeddings_sha256)
-        embedded = import_embeddings(path)
-        stand_ins = [_truncate(embedded[k], min(k, level)) for k in (4, 5)]
-        sources[options.embeddings] = options.embeddings_sha256
-    return Judge(teacher_encoder(layers, known), stand_ins, layers=layers, sources=sources)
+    layers = normalize_layers(raw, _means_of_file(weights))
+    return Judge(teacher_encoder(layers, level), layers=layers, sources={options.vgg: options.vgg_sha256})
+
+
+def _means_of_file(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the means by which the papers normalize VGG-19, and those measured where these are not known."""
+    means = {}
+    for conv in CONVS:
+        published, measured = weights.get(f"adain.relu{conv}_mean"), weights.get(f"stats.relu{conv}_mean")
+        if published is not None:
+            means[f"conv{conv}"] = published
+        elif measured is not None:
+            means[f"conv{conv}"] = _lift_rare(measured)
+    return means
+
+
+def _lift_rare(mean: Tensor) -> Tensor:
+    return mean.clamp_min(RARE * float(mean.mean()))
 
 
 def _full_judge(source: str, level: int, images: Tensor) -> Judge:
@@ -145,8 +122,8 @@ def _full_judge(source: str, level: int, images: Tensor) -> Judge:
         )
     layers = {key: state[key] for key in needed}
     means = measure_means(teacher_encoder(layers, level), images)
-    layers = normalize_layers(layers, {name: mean.clamp_min(RARE * float(mean.mean())) for name, mean in means.items()})
-    return Judge(teacher_encoder(layers, level), [], layers=layers, sources={label_of(source): loaded.sha256})
+    layers = normalize_layers(layers, {name: _lift_rare(mean) for name, mean in means.items()})
+    return Judge(teacher_encoder(layers, level), layers=layers, sources={label_of(source): loaded.sha256})
 
 
 def label_of(source: str) -> str:
@@ -189,12 +166,3 @@ def teacher_encoder(layers: Mapping[str, Tensor], level: int) -> Encoder:
     keys = encoder.state_dict().keys()
     load_tensors(encoder, {key: layers[key] for key in keys}, "the teacher")
     return encoder
-
-
-def _truncate(embedded: EmbeddedEncoder, level: int) -> EmbeddedEncoder:
-    """Return the encoder without the layers beyond a level."""
-    spec = embedded.encoder.spec
-    shorter = Encoder(replace(spec, level=level, widths=spec.widths[: len(convs_of_level(level))]))
-    state = embedded.encoder.state_dict()
-    load_tensors(shorter, {key: state[key] for key in shorter.state_dict()}, "the teacher")
-    return EmbeddedEncoder(shorter, list(embedded.embeddings)[:level])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from styleplugin.checkpoint import read_weights
 from styleplugin.errors import WeightsError
 from styleplugin.importers.collaborative_distillation import (
     import_collaborative_distillation,
-    import_embeddings,
 )
 from styleplugin.models.layers import Conv3x3
 from styleplugin.models.pairs import Pair, PairModel
@@ -129,7 +127,6 @@ def test_the_repack_is_detected_as_it_is(repack: Path, tiny_weights: Path) -> No
 def test_importing_leaves_the_random_state_alone(repack: Path) -> None:
     before = torch.get_rng_state()
     import_collaborative_distillation(repack)
-    import_embeddings(repack)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -185,75 +182,6 @@ def test_compacting_removes_dead_channels_and_changes_no_picture(
         torch.testing.assert_close(after(images[0]), before(images[0]), rtol=1e-4, atol=1e-5)
         removed = sum(before.spec.encoder.widths) - sum(after.spec.encoder.widths)
         assert removed >= {5: 2, 2: 1}.get(level, 0)
-
-
-def test_embeddings_give_features_of_the_teachers_width(repack: Path, halves: dict[str, dict[str, Tensor]]) -> None:
-    embedded = import_embeddings(repack)
-    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    for level, encoder in embedded.items():
-        state = halves[f"e{level}"]
-        features = encoder.features(image)
-        assert len(features) == level
-        weight, bias = state[f"conv{level}1_aux.weight"], state[f"conv{level}1_aux.bias"]
-        expected = F.conv2d(encode_by_hand(state, level, image), weight, bias)
-        torch.testing.assert_close(features[-1], expected, rtol=1e-4, atol=1e-3)
-        torch.testing.assert_close(encoder(image), features[-1])
-        assert not any(parameter.requires_grad for parameter in encoder.parameters())
-
-
-@pytest.mark.shared
-@pytest.mark.slow
-def test_the_released_pairs_reconstruct_the_sample_photographs_as_measured(shared_data: Path) -> None:
-    def shorter_side_512(image: Image.Image) -> Image.Image:
-        scale = 512 / min(image.size)
-        resized = image.resize([round(side * scale) for side in image.size], Image.Resampling.LANCZOS)
-        return resized.crop((0, 0, resized.width // 16 * 16, resized.height // 16 * 16))
-
-    model, _ = import_collaborative_distillation(shared_data / TEACHER)
-    photos = [picture(path, shorter_side_512) for path in sorted((shared_data / "samples/photos").glob("*.jpg"))]
-    for level, expected in zip(range(1, 6), (47.0, 31.5, 29.1, 26.4, 22.6), strict=True):
-        mean = np.mean([psnr(photo, model.pair(level)(photo)) for photo in photos])
-        assert mean == pytest.approx(expected, abs=0.3)
-
-
-@pytest.mark.shared
-@pytest.mark.slow
-def test_compacting_the_released_encoders_halves_them(shared_data: Path) -> None:
-    model, _ = import_collaborative_distillation(shared_data / TEACHER)
-    compact, _ = import_collaborative_distillation(shared_data / TEACHER, compact=True)
-    sizes = [sum(p.numel() for p in compact.pair(level).encoder.parameters()) for level in range(1, 6)]
-    # methods.md counts the 12 values of the preprocessing as well.
-    assert sizes == [672, 6_840 - 12, 30_041 - 12, 104_350 - 12, 372_210 - 12]
-    photo = picture(shared_data / "samples/photos/03.jpg", lambda image: image.resize((256, 192)))
-    for level in range(1, 6):
-        torch.testing.assert_close(compact.pair(level)(photo), model.pair(level)(photo), rtol=0, atol=1e-4)
-
-
-@pytest.mark.slow
-def test_the_golden_numbers_of_the_clone() -> None:
-    clone = os.environ.get("STYLEPLUGIN_CD_CLONE")
-    if not clone:
-        pytest.skip("needs a clone of Collaborative-Distillation, named by STYLEPLUGIN_CD_CLONE")
-    model, _ = import_collaborative_distillation(clone)
-    pictures = [
-        picture(Path(clone) / "PytorchWCT" / name, lambda image: image.resize((512, 384), Image.Resampling.LANCZOS))
-        for name in ("content/in4.jpg", "style/in3.jpg")
-    ]
-    golden = {
-        1: (46.09, 44.93, 0, 2.56, 90.1),
-        2: (31.23, 29.60, 4, 11.5, 167),
-        3: (28.25, 26.32, 5, 5.71, 63.2),
-        4: (24.89, 23.06, 77, 2.49, 32.7),
-        5: (21.21, 20.19, 29, 3.72, 28.9),
-    }
-    for level, (content, style, dead, mean, peak) in golden.items():
-        pair = model.pair(level)
-        assert psnr(pictures[0], pair(pictures[0])) == pytest.approx(content, abs=0.01)
-        assert psnr(pictures[1], pair(pictures[1])) == pytest.approx(style, abs=0.01)
-        features = pair.encoder(pictures[0])[0].flatten(1).double()
-        assert int((torch.linalg.eigvalsh(features.cov()) < 1e-5).sum()) == dead
-        assert features.mean().item() == pytest.approx(mean, rel=0.005)
-        assert features.max().item() == pytest.approx(peak, rel=0.005)
 
 
 def test_the_final_layer_of_a_wct_decoder_keeps_its_relu(repack: Path) -> None:

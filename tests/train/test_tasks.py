@@ -39,7 +39,7 @@ def draw_encoder(spec: VGGSpec) -> Encoder:
 
 
 def make_judge() -> Judge:
-    return Judge(draw_encoder(WIDE), [], layers={}, sources={})
+    return Judge(draw_encoder(WIDE), layers={}, sources={})
 
 
 def make_coder(phase: str, judge: Judge) -> Coder:

@@ -1,16 +1,16 @@
+import hashlib
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from safetensors.torch import save_file
 
 from styleplugin.errors import WeightsError
-from styleplugin.importers.collaborative_distillation import EmbeddedEncoder, import_embeddings
 from styleplugin.importers.vgg import import_vgg
 from styleplugin.models.vgg import Encoder, VGGSpec
 from styleplugin.train.config import TeacherOptions
 from styleplugin.train.data import load_pictures
-from styleplugin.train.teachers import Judge, build_judge, measure_means, normalize_layers
+from styleplugin.train.teachers import build_judge, measure_means, normalize_layers
 
 
 def images(count: int = 4, seed: int = 0) -> torch.Tensor:
@@ -47,21 +47,6 @@ def test_a_full_teacher_judges_all_levels_by_itself(vgg_file: Path, level: int):
     assert list(judge.sources) == ["vgg.safetensors"]
 
 
-def test_the_stand_ins_are_averaged_and_rectified():
-    def student(level: int, seed: int) -> EmbeddedEncoder:
-        torch.manual_seed(seed)
-        spec = VGGSpec(level=level, widths=(4,) * (3 if level == 2 else 5))
-        return EmbeddedEncoder(Encoder(spec), [nn.Conv2d(4, 6, 1) for _ in range(level)])
-
-    with torch.random.fork_rng():
-        a, b = student(2, 0), student(3, 1)
-        judge = Judge(Encoder(VGGSpec(level=1, widths=(6,))), [a, b], layers={}, sources={})
-    features = judge.features(images())
-    assert judge.widths == (6, 6, 6)
-    torch.testing.assert_close(features[1], ((a.features(images())[1] + b.features(images())[1]) / 2).relu())
-    torch.testing.assert_close(features[2], b.features(images())[2].relu())
-
-
 def test_R10_a_missing_teacher_is_an_error(tmp_path: Path):
     with pytest.raises(WeightsError, match="vgg19"):
         build_judge(TeacherOptions(root=str(tmp_path)), 2, images())
@@ -78,18 +63,26 @@ def test_a_teacher_that_is_too_short_is_an_error(vgg_file: Path):
         build_judge(TeacherOptions(source=f"file:{vgg_file}"), 5, images())
 
 
+def test_means_in_the_file_are_taken_instead_of_measured_ones(vgg_file: Path, tmp_path: Path):
+    layers = import_vgg(vgg_file)
+    means = {f"stats.relu{name[4:7]}_mean": torch.full((8,), 2.0) for name in layers if name.endswith("bias")}
+    means["adain.relu1_1_mean"] = torch.full((8,), 4.0)
+    save_file(layers | means, tmp_path / "vgg.safetensors")
+    sha256 = hashlib.sha256((tmp_path / "vgg.safetensors").read_bytes()).hexdigest()
+    options = TeacherOptions(root=str(tmp_path), vgg="vgg.safetensors", vgg_sha256=sha256)
+    raw = encoder({name: value for name, value in layers.items() if name < "conv2_2"}, 2).features(images())
+    first, second = build_judge(options, 2, images()).features(images())
+    torch.testing.assert_close(first, raw[0] / 4, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(second, raw[1] / 2, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.shared
 @pytest.mark.slow
-def test_the_judge_agrees_with_the_released_embeddings_channel_by_channel(shared_data: Path):
-    """An independent source: figures of the teachers' README."""
-    _, pictures = load_pictures(shared_data / "train" / "photos-002.tar", short_side=300, smallest=128)
-    crops = pictures.center_crops(128, 8)
-    teachers = shared_data / "teachers"
-    options = TeacherOptions(root=str(teachers))
-    judged = build_judge(options, 3, crops).features(crops)
-    embedded = import_embeddings(teachers / options.embeddings)[3].features(crops)
-    for ours, theirs, expected in zip(judged, embedded, (0.985, 0.89, 0.82), strict=True):
-        a, b = (f.detach().transpose(0, 1).flatten(1) for f in (ours, theirs.relu()))
-        correlation = torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(a, b, strict=True)])
-        assert correlation.nanmean().item() == pytest.approx(expected, abs=0.05)
-        assert ours.mean().item() == pytest.approx(1, abs=0.5)
+def test_every_level_of_the_true_teacher_has_mean_one_on_photographs(shared_data: Path):
+    crops = load_pictures(shared_data / "train" / "photos-003.tar", short_side=300, smallest=128)[1].center_crops(
+        128, 8
+    )
+    judge = build_judge(TeacherOptions(root=str(shared_data / "teachers")), 5, crops)
+    assert judge.widths == (64, 128, 256, 512, 512)
+    for features in judge.features(crops):
+        assert float(features.mean()) == pytest.approx(1, abs=0.5)
