@@ -1,7 +1,8 @@
 """Re-encode the training pictures small enough to travel: scripts/pack_training_data.py SRC OUT.
 
-Writes photos-000.tar and paintings-000.tar of WebP files and an index.csv with the sha256 of each ORIGINAL file, so
-that the validation set stays the same. The quality is lowered step by step until everything fits.
+Writes photos-000.tar and paintings-000.tar of WebP files, those with an open license alone, and an index.csv with
+license and sha256 of each ORIGINAL file, so that the validation set stays the same. The quality is lowered step by step
+until everything fits.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ def main() -> None:
     parser.add_argument("--short-side", type=int, default=288, help="of the photos")
     parser.add_argument("--paintings-short-side", type=int, default=256)
     parser.add_argument("--quality", type=int, default=82)
-    parser.add_argument("--max-mb", type=float, default=42)
+    parser.add_argument("--max-mb", type=float, default=20)
     arguments = parser.parse_args()
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     sides = {"photos": arguments.short_side, "paintings": arguments.paintings_short_side}
-    files = {kind: list(read_files(arguments.source / f"{kind}*")) for kind in KINDS}
+    files = {kind: [f for f in read_files(arguments.source / f"{kind}*") if f.is_open] for kind in KINDS}
     quality = predict_quality(files, sides, arguments.quality, arguments.max_mb)
     with ProcessPoolExecutor() as pool:
         while True:
@@ -51,8 +52,8 @@ def main() -> None:
             quality -= 2
     rows = [row for kind in KINDS for row in write_tar(arguments.out / f"{kind}-000.tar", files[kind], packed[kind])]
     with (arguments.out / "index.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["tar", "file", "sha256", "split"])
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
         writer.writerows(rows)
 
 
@@ -81,14 +82,14 @@ def tar_mb(packed: Iterable[bytes]) -> float:
     return sum(512 + (len(data) + 511) // 512 * 512 for data in packed) / 2**20
 
 
-def write_tar(path: Path, files: list[PictureFile], packed: list[bytes]) -> list[list[str]]:
+def write_tar(path: Path, files: list[PictureFile], packed: list[bytes]) -> list[dict[str, str]]:
     rows = []
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for number, (file, data) in enumerate(zip(files, packed, strict=True)):
             member = tarfile.TarInfo(f"{number:05}.webp")
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
-            rows.append([path.name, member.name, file.sha256, "validation" if file.is_validation else "training"])
+            rows.append({**file.row, "tar": path.name, "file": member.name})
     return rows
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, l1_loss
 
 from styleplugin.transforms.adain import affine
 from styleplugin.transforms.statistics import mean_and_deviation
@@ -96,6 +97,30 @@ def statistics_error(seen: Statistics, wanted: Statistics, weights: Sequence[flo
         scale = (wanted_mean.square() + wanted_deviation.square()).mean()
         terms.append(weight * (mse(mean, wanted_mean) + mse(deviation, wanted_deviation)) / scale)
     return torch.stack(terms).sum() / sum(weights)
+
+
+def relative_error(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean squared difference of a to b, relative to the mean square of b."""
+    return mse(a, b) / mse(b, torch.zeros_like(b)).clamp_min(1e-6)
+
+
+def picture_errors(
+    output: Tensor, seen: Sequence[Tensor], picture: Tensor, wanted: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """Compare an output with the picture that is to be learned, by what it shows and not by its fine texture.
+
+    Args:
+        output: (N, 3, H, W).
+        seen: Features of the output, level 1 first; the two deepest are compared.
+        picture: (N, 3, H, W).
+        wanted: Features of the picture.
+
+    Returns:
+        "taught", the relative distance in these features, and "picture", the mean difference at a quarter of the size.
+    """
+    pairs = zip(seen[-2:], wanted[-2:], strict=True)
+    small, wanted_small = (avg_pool2d(image.float(), 4) for image in (output, picture))
+    return {"taught": sum_of(relative_error(a, b) for a, b in pairs) / 2, "picture": l1_loss(small, wanted_small)}
 
 
 def content_error(seen: Tensor, wanted: Tensor) -> Tensor:

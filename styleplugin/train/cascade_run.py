@@ -43,7 +43,12 @@ class CascadeRun(PhasedRun):
         """Begin with the finished pairs of a bundle, or else with the recipe's model."""
         super().__init__(recipe, out, setting)
         self.load_styles()
-        self.start, self.cards = _read_pairs(pairs) if pairs else _read_start(recipe.start)
+        self._origin: list[str] = []
+        if pairs:
+            self.start, self.cards = _read_pairs(pairs)
+        else:
+            self.start, self.cards, sha256 = _read_start(recipe.start)
+            self._origin.append(sha256)
         self.levels = recipe.levels or tuple(level for level in self.start.levels if level > 1)
         if not self.levels or set(self.levels) - set(self.start.levels):
             raise UsageError(
@@ -51,6 +56,10 @@ class CascadeRun(PhasedRun):
             )
         self.identity["start"] = [pairing_id(self.start.pair(level)) for level in self.start.levels]
         self.judge = build_judge(recipe.teacher, self.start.levels[0], self.probes.cpu()).to(self.device)
+
+    def continued(self) -> list[str]:
+        """Return the sha256 of the model that the run goes on from; none for the pairs of a bundle."""
+        return self._origin
 
     def begin(self, phase: str) -> CascadeTrainee:
         """Take the pairs as they are."""
@@ -140,8 +149,8 @@ def _read_pairs(pairs: Iterable[tuple[Recipe, Path]]) -> tuple[PairModel, dict[i
     return PairModel("wct", found), cards
 
 
-def _read_start(source: str) -> tuple[PairModel, dict[int, dict[str, Any]]]:
-    """Read a model with the cards of its pairs."""
+def _read_start(source: str) -> tuple[PairModel, dict[int, dict[str, Any]], str]:
+    """Read a model with the cards of its pairs, and its sha256."""
     if not source:
         raise UsageError("SP121", "The recipe of a cascade names no start.", 'Write start = "cd-wct.x16" or file:PATH.')
     # Whoever writes a recipe knows the model in it.
@@ -150,7 +159,7 @@ def _read_start(source: str) -> tuple[PairModel, dict[int, dict[str, Any]]]:
     if not isinstance(model, PairModel) or model.method != "wct":
         raise UsageError("SP121", f"The start was {source!r}, which is not a WCT model.", "Start from pairs of WCT.")
     cards = weights.metadata.get("card", {}).get("pairs", {})
-    return model, {level: cards.get(str(level), {}) for level in model.levels}
+    return model, {level: cards.get(str(level), {}) for level in model.levels}, weights.sha256
 
 
 def _copy(model: PairModel) -> PairModel:

@@ -136,9 +136,11 @@ class StudentPairCoder(Coder):
         self.trained = nn.ModuleDict({"encoder": encoder, "decoder": open_end(decoder)}).requires_grad_(True)
         self.embedded, self.decoder = encoder, decoder
 
-    def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the small encoder's features; the loss compares their embeddings with the judge's."""
+    def encode(self, image: Tensor, judged: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return the small encoder's features; the loss compares their embeddings with the judge's, if any."""
         features = self.embedded.encoder.features(image)
+        if not judged:
+            return features[-1], None
         pairs = zip(self.embedded.embeddings, features, strict=True)
         embedded = [embed(feature[: len(judged[0])]) for embed, feature in pairs]
         return features[-1], feature_distance(embedded, judged)

@@ -55,6 +55,8 @@ class TeacherOptions:
     source: str = ""
     """A model whose deepest encoder teaches, by name or source; or `file:PATH` or `hub:OWNER/REPO@REVISION/FILE` of a
     VGG-19, or for photorealistic students of that backbone of a MobileNet v1. Empty for the files below."""
+    painter: str = ""
+    """A model of WCT, AdaIN or KBStyle, by name or source, whose pictures a student of AdaIN or KBStyle learns from."""
     root: str = "../shared/data/teachers"
     """Folder of the files below."""
     vgg: str = "vgg19_imagenet.safetensors"
@@ -102,6 +104,10 @@ class PhaseOptions:
     """AdaIN, KBStyle and cascades: weight of the content loss."""
     style: float = 10.0
     """AdaIN, KBStyle and cascades: weight of the style loss."""
+    taught: float = 0.0
+    """AdaIN and KBStyle: weight of the distance to the painter's picture in deep features."""
+    picture: float = 0.0
+    """AdaIN and KBStyle: weight of the distance to the painter's picture at a quarter of its size."""
     distill: float = 1.0
     """Photorealistic: weight of the distance to the teacher's principal components."""
     feature: float = 1.0
@@ -120,6 +126,16 @@ class PhaseOptions:
     """Pruning: A of the rule (see `sparsity`); 0 fits it to the steps."""
     every: int = 0
     """Pruning: steps between two updates; 0 fits it to the steps."""
+
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Whether a KBStyle student learns from its teacher."""
+        return max(self.encoder, self.decoder, self.code, self.output) > 0
+
+    @property
+    def learns_from_pictures(self) -> bool:
+        """Whether it needs a painter."""
+        return self.taught > 0 or self.picture > 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.average < 1:
@@ -174,6 +190,8 @@ class RunRecipe:
     """The pictures."""
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     """What judges, and what students start from."""
+    lessons: int = 1600
+    """Pictures of the painter."""
     gate: GateOptions = field(default_factory=GateOptions)
     """What the student must reach to be published."""
     minutes: float = 0.0
@@ -326,7 +344,7 @@ class PhotoRecipe(RunRecipe):
     @property
     def phases(self) -> tuple[str, ...]:
         """The phases in their order."""
-        return PHOTO_PHASES
+        return ("joint",) if self.joint.init else PHOTO_PHASES
 
     @property
     def spec(self) -> PhotoSpec:
@@ -350,15 +368,21 @@ class KBRecipe(RunRecipe):
     """The teacher's channels: 14 times the student's parameters."""
     style_levels: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     """Weights of relu1_1 to relu4_1 in the style loss."""
-    big: PhaseOptions
-    """The teacher."""
+    big: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
+    """The teacher; without steps there is none."""
     small: PhaseOptions
     """The student; with encoder, decoder, code and output at 0 it learns without a teacher."""
-    polish: PhaseOptions
+    polish: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
     """The student once more, from where it got to: a phase that takes away the grid of the upsampling."""
 
     def __post_init__(self) -> None:
         assert self.spec.blocks == self.big_spec.blocks  # making them checks the widths
+        if not self.big.steps and (self.small.learns_from_teacher or self.polish.learns_from_teacher):
+            raise UsageError(
+                "SP121",
+                "A phase learns from the teacher, but big has no steps.",
+                "Give it steps, or set encoder, decoder, code and output of the others to 0.",
+            )
         if len(self.style_levels) != 4 or min(self.style_levels) < 0 or not any(self.style_levels):
             raise UsageError("SP121", f"The style levels were {self.style_levels}; four weights of at least 0.")
         super().__post_init__()
@@ -370,7 +394,7 @@ class KBRecipe(RunRecipe):
     @property
     def phases(self) -> tuple[str, ...]:
         """The phases in their order."""
-        return KB_PHASES
+        return tuple(name for name in KB_PHASES if name == "small" or self.phase(name).steps)
 
     @property
     def spec(self) -> KBSpec:

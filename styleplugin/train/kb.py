@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import content_error, grid_error, mse, style_error, weigh
+from styleplugin.losses import content_error, grid_error, mse, picture_errors, relative_error, style_error, weigh
 from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
 from styleplugin.train.teachers import Judge
 
 DISTILLED = ("encoder", "decoder", "code", "output")
-WEIGHTS = ("content", "style", "pixel", "grid", *DISTILLED)
+WEIGHTS = ("content", "style", "pixel", "grid", "taught", "picture", *DISTILLED)
 """Parts of the loss, names of fields of `PhaseOptions`; those distilled need a teacher."""
 
 
@@ -49,8 +49,8 @@ class KBTask(nn.Module):
         self.embeddings = trainee.embeddings
         self.weights, self.style_levels = weights, style_levels
 
-    def forward(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
-        """Return "loss" and its parts for contents and styles, each (N, 3, H, W) in [0, 1].
+    def forward(self, content: Tensor, style: Tensor, picture: Tensor | None = None) -> dict[str, Tensor]:
+        """Return "loss" and its parts for contents, styles and a painter's pictures, each (N, 3, H, W) in [0, 1].
 
         A quarter of both are also their own style and must come back.
         """
@@ -60,12 +60,19 @@ class KBTask(nn.Module):
         trace = self.model.trace(contents, styles)
         seen = self.judge.features(trace.output[:count])
         with torch.no_grad():
-            wanted, shapes = self.judge.features(style), self.judge.features(content)[-1]
+            wanted = self.judge.features(style)
         parts = {
-            "content": content_error(seen[-1], shapes),
             "style": style_error(seen, wanted, self.style_levels),
             "pixel": mse(trace.output[count:], contents[count:]),
         }
+        if self.weights["content"]:
+            with torch.no_grad():
+                shapes = self.judge(content)
+            parts["content"] = content_error(seen[-1], shapes)
+        if picture is not None:
+            with torch.no_grad():
+                shown = self.judge.features(picture)
+            parts |= picture_errors(trace.output[:count], seen, picture, shown)
         if self.weights["grid"]:
             parts["grid"] = grid_error(trace.output)
         if self.teacher is not None and any(self.weights[name] for name in DISTILLED):
@@ -79,26 +86,21 @@ class KBTask(nn.Module):
 
         def distance(own: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
             pairs = zip(self.embeddings, own, theirs, strict=True)
-            return torch.stack([_relative(embed(a), b) for embed, a, b in pairs]).mean()
+            return torch.stack([relative_error(embed(a), b) for embed, a, b in pairs]).mean()
 
         codes = []
         for stage in (3, 1):
             mean, deviation = statistics(self.embeddings[stage](trace.styles[stage]))
             for value, target in zip((mean, deviation), statistics(taught.styles[stage]), strict=True):
-                codes.append(_relative(value, target))
+                codes.append(relative_error(value, target))
         return {
             "encoder": distance(trace.contents, taught.contents) + distance(trace.styles, taught.styles),
             "decoder": distance(trace.mirrors, taught.mirrors),
             "code": torch.stack(codes).mean(),
-            "output": _relative(trace.output, taught.output),
+            "output": relative_error(trace.output, taught.output),
         }
 
     @torch.no_grad()
     def stylize(self, content: Tensor, style: Tensor) -> Tensor:
         """Stylize contents with styles of the same number, for contact sheets."""
         return self.model(content, style)
-
-
-def _relative(a: Tensor, b: Tensor) -> Tensor:
-    """Return the squared distance of a to b, relative to the mean square of b."""
-    return mse(a, b) / mse(b, torch.zeros_like(b)).clamp_min(1e-6)

@@ -14,9 +14,9 @@ from styleplugin.registry import StyleModel, load_tensors, save_model
 from styleplugin.train.config import KBRecipe, PhaseOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import evaluate_stylization, reconstruction_psnr
-from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee
+from styleplugin.train.kb import WEIGHTS, KBTask, KBTrainee
 from styleplugin.train.logbook import Row
-from styleplugin.train.phases import SHEET, PhasedRun
+from styleplugin.train.phases import SHEET, PhasedRun, started_from
 from styleplugin.train.setting import Setting
 from styleplugin.train.teachers import build_judge
 
@@ -30,17 +30,19 @@ class KBRun(PhasedRun):
     def __init__(self, recipe: KBRecipe, out: Path, setting: Setting) -> None:
         super().__init__(recipe, out, setting)
         self.load_styles()
+        self.load_lessons()
         self.judge = build_judge(recipe.teacher, 4, self.probes.cpu()).to(self.device)
 
     def begin(self, phase: str) -> KBTrainee:
         """Draw a new model, or take the student that is to be polished; give it its teacher, if it learns from it."""
         options = self.recipe.phase(phase)
-        teaches = phase != "big" and any(getattr(options, name) for name in DISTILLED)
-        teacher = self._read("big") if teaches else None
+        teacher = self._read("big") if phase != "big" and options.learns_from_teacher else None
         with torch.random.fork_rng(devices=[]):
             torch.random.set_rng_state(step_generator(self.recipe.seed, f"start {phase}", 0).get_state())
             if phase == "polish":
                 return KBTrainee(self._read("small"), teacher)
+            if options.init:
+                return KBTrainee(started_from(KBModel(self.recipe.spec), options.init), teacher)
             return KBTrainee(KBModel(self.recipe.big_spec if phase == "big" else self.recipe.spec), teacher)
 
     def _read(self, phase: str) -> KBModel:
@@ -89,7 +91,7 @@ class KBRun(PhasedRun):
 
     def write_model(self, target: Path) -> None:
         """Write the student with its figures, and beside it the same in half precision."""
-        model = self._read("polish").to(self.device)
+        model = self._read(self.phases[-1]).to(self.device)
         metrics = self._figures(model)
         self.write_student(target, model.cpu(), self.evaluated(metrics))
 

@@ -52,6 +52,7 @@ class PairRun(PhasedRun):
         """The recipe with the files that the phases begin with."""
         if recipe.method == "adain":
             self.load_styles()
+            self.load_lessons()
         self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
 
     def write_part(self, path: Path, phase: str, trainee: Coder, card: dict[str, Any]) -> None:
@@ -109,7 +110,7 @@ class PairRun(PhasedRun):
 
     def task(self, trainee: Coder, options: PhaseOptions) -> DistillTask:
         """Return the losses of the method."""
-        names = ("pixel", "perceptual", "embedding", "content", "style")
+        names = ("pixel", "perceptual", "embedding", "content", "style", "taught", "picture")
         weights = {name: getattr(options, name) for name in names}
         kind = StylizationTask if self.recipe.method == "adain" else ReconstructionTask
         task = kind(self.judge, trainee, weights, options.judged)

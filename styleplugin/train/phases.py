@@ -10,17 +10,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from styleplugin.checkpoint import TEACHER, read_weights
 from styleplugin.errors import WeightsError
-from styleplugin.registry import StyleModel, save_model
+from styleplugin.registry import StyleModel, load_tensors, save_model
 from styleplugin.train.augment import random_crops
 from styleplugin.train.config import PhaseOptions, RunRecipe
 from styleplugin.train.data import Pictures, step_generator
 from styleplugin.train.gate import verdict
+from styleplugin.train.lessons import Lessons
 from styleplugin.train.logbook import Logbook, Row
 from styleplugin.train.loop import PruningStepper, Rhythm, Stepper, fit, measure_speed
 from styleplugin.train.page import write_page
@@ -46,6 +48,9 @@ LATEST = "latest.safetensors"
 """The student as it was when the run was last stopped, in the form of the finished file; until that is there."""
 
 
+Network = TypeVar("Network", bound=nn.Module)
+
+
 class Trainee(Protocol):
     """What a phase works on."""
 
@@ -64,6 +69,8 @@ class PhasedRun:
     content: Pictures
     style: Pictures | None = None
     """For methods that are trained with styles."""
+    lessons: Lessons | None = None
+    """For students that learn from pictures."""
     style_probes: Tensor
     """Validation styles, as many as there are validation contents at most."""
 
@@ -95,6 +102,8 @@ class PhasedRun:
     def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
         """Return the arguments of the task, contents and styles if it has them; a pure function of phase and step."""
         generator = step_generator(self.recipe.seed, phase, step)
+        if self.lessons is not None and self.recipe.phase(phase).learns_from_pictures:
+            return self.lessons.batch(count, step, generator)
         batch = {"content": random_crops(self.content, count, self.recipe.data, generator)}
         if self.style is not None:
             batch["style"] = random_crops(self.style, count, self.recipe.data, generator)
@@ -104,7 +113,9 @@ class PhasedRun:
         """Return the arguments of the task for the validation loss."""
         if self.style is None:
             return {"content": self.validation[:MEASURED]}
-        return dict(zip(("content", "style"), self.held_out_pairs(MEASURED), strict=True))
+        content, style = self.held_out_pairs(MEASURED)
+        batch = {"content": content, "style": style}
+        return batch if self.lessons is None else batch | {"picture": self.lessons.paint(content, style)}
 
     def held_out_pairs(self, count: int) -> tuple[Tensor, Tensor]:
         """Return contents and styles of the validation sets, as many of each."""
@@ -144,12 +155,18 @@ class PhasedRun:
         return {
             "name": self.recipe.name,
             "recipe": self.recipe.to_dict() | {"data": None, "teacher": None},
-            "teacher": self.teacher_card(),
+            "teacher": self.teacher_card() | ({"painter": self.lessons.painter} if self.lessons else {}),
             "data": self.data_card(),
             "steps": self.steps_done,
             "seed": self.recipe.seed,
+            "continues": self.continued(),
             "metrics": metrics,
         }
+
+    def continued(self) -> list[str]:
+        """Return the sha256 of the finished files that the run goes on from; none where it begins anew."""
+        inits = {self.recipe.phase(phase).init for phase in self.phases} - {""}
+        return sorted({read_weights(init, limits=TEACHER).sha256 for init in inits})
 
     def evaluated(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Log the figures of the finished student and the verdict of the gate; return its card."""
@@ -175,6 +192,12 @@ class PhasedRun:
         self.style, self.style_held_out = self.setting.pictures(self.recipe.data, styles=True)
         self.style_probes = self.style_held_out.center_crops(self.recipe.data.crop, PROBES)
         self.identity["pictures"].append(self.style.fingerprint)
+
+    def load_lessons(self) -> None:
+        """Load the painter of the recipe, if there is one."""
+        if self.recipe.teacher.painter:
+            assert self.style is not None
+            self.lessons = Lessons(self.recipe, self.content, self.style, self.out.parent, self.device)
 
     def train(self) -> Path:
         """Run the phases that have no result yet, and write the model."""
@@ -365,6 +388,13 @@ class PhasedRun:
         folder = self.out / "checkpoints"
         folder.mkdir(exist_ok=True)
         return Checkpoints(folder, phase, self.identity)
+
+
+def started_from(model: Network, path: str) -> Network:
+    """Fill a model from a finished file of its architecture."""
+    weights = read_weights(path)
+    load_tensors(model, {name: value.float() for name, value in weights.tensors.items()}, weights.path.name)
+    return model
 
 
 def identity_of(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from styleplugin.models.mobilenet import MobileNet
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.photorealistic import PhotoModel
 from styleplugin.registry import StyleModel, load_tensors, save_model
-from styleplugin.train.config import PhaseOptions, PhotoRecipe, TeacherOptions
+from styleplugin.train.config import PHOTO_PHASES, PhaseOptions, PhotoRecipe, TeacherOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.eigenbasis import Eigenbasis, global_eigenbasis
 from styleplugin.train.evaluate import reconstruction_psnr
 from styleplugin.train.logbook import Row
-from styleplugin.train.phases import SHEET, PhasedRun
+from styleplugin.train.phases import SHEET, PhasedRun, started_from
 from styleplugin.train.photo import PhotoTask, PhotoTrainee, principal_components
 from styleplugin.train.photo_start import start_block
 from styleplugin.train.setting import Setting
@@ -81,10 +81,12 @@ class PhotoRun(PhasedRun):
 
     def begin(self, phase: str) -> PhotoTrainee:
         """Go on with the phase before, with a new block drawn at random."""
-        number = self.phases.index(phase)
+        number = PHOTO_PHASES.index(phase)
         model = PhotoModel(self.recipe.spec)
-        if number:
-            weights = read_weights(self.result(self.phases[number - 1]), limits=TEACHER)
+        if init := self.recipe.phase(phase).init:
+            started_from(model, init)
+        elif number:
+            weights = read_weights(self.result(PHOTO_PHASES[number - 1]), limits=TEACHER)
             load_tensors(model, weights.tensors, weights.path.name)
         model.to(self.device)
         if number == len(model.encoder.blocks):

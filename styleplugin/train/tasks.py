@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from styleplugin.losses import feature_distance, mse, style_distance
+from styleplugin.losses import feature_distance, mse, picture_errors, style_distance
 from styleplugin.train.coders import DistillTask
 from styleplugin.transforms.adain import adain
 
@@ -42,27 +42,29 @@ class StylizationTask(DistillTask):
 
     needs_style = True
 
-    def forward(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
-        """Return "loss" and its parts for contents and styles, each (N, 3, H, W) in [0, 1]."""
+    def forward(self, content: Tensor, style: Tensor, picture: Tensor | None = None) -> dict[str, Tensor]:
+        """Return "loss" and its parts for contents, styles and a painter's pictures, each (N, 3, H, W) in [0, 1]."""
         count = len(content)
         images = torch.cat([content, style])
-        judged = self.judged(images)
-        styles = [feature[count:] for feature in judged]
-        target = adain(judged[-1][:count].float(), judged[-1][count:].float())
-        features, embedding = self.coder.encode(images, judged)
+        needs_all = any(self.weights[name] for name in ("content", "perceptual", "embedding"))
+        judged = self.judged(images if needs_all or self.coder.decodes_judged else style)
+        styles = [feature[-count:] for feature in judged]
+        features, embedding = self.coder.encode(images, judged if needs_all else [])
         features = features.float()
         own = count // 4 if self.weights["pixel"] or self.weights["perceptual"] else 0
         output = self.coder.decode(torch.cat([adain(features[:count], features[count:]), features[:own]]))
-        seen = self.judge.features(output)
-        parts = {
-            "content": mse(seen[-1][:count], target),
-            "style": style_distance([feature[:count] for feature in seen], styles),
-            "embedding": embedding,
-        }
+        seen = self.judge.features(output if self.weights["perceptual"] else output[:count])
+        shown = [feature[:count] for feature in seen]
+        parts = {"style": style_distance(shown, styles), "embedding": embedding}
+        if self.weights["content"]:
+            parts["content"] = mse(shown[-1], adain(judged[-1][:count].float(), styles[-1].float()))
+        if picture is not None:
+            parts |= picture_errors(output[:count], shown, picture, self.judged(picture))
         if own:
             originals = [feature[:own] for feature in judged]
             parts["pixel"] = mse(output[count:], content[:own])
-            parts["perceptual"] = feature_distance([feature[count:] for feature in seen], originals)
+            if self.weights["perceptual"]:
+                parts["perceptual"] = feature_distance([feature[count:] for feature in seen], originals)
         return self.weigh(parts)
 
     @torch.no_grad()

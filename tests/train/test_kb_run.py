@@ -75,8 +75,15 @@ def test_R01_R02_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(mak
 def test_a_student_without_distillation_needs_no_teacher(make_kb_recipe, tmp_path):
     alone = PhaseOptions(steps=2, batch=4, warmup=1)
     rows = []
-    run(make_kb_recipe(small=alone, big=PhaseOptions(steps=0)), tmp_path, device="cpu", on_event=rows.append)
-    assert not any("encoder" in row for row in rows if row.get("phase") == "small")
+    recipe = make_kb_recipe(small=alone, polish=alone, big=PhaseOptions(steps=0))
+    run(recipe, tmp_path, device="cpu", on_event=rows.append)
+    assert not any("encoder" in row for row in rows)
+    assert {row["phase"] for row in rows if row.get("event") == "phase"} == {"small", "polish"}
+
+
+def test_a_student_with_distillation_needs_a_teacher_that_was_trained(make_kb_recipe):
+    with pytest.raises(UsageError, match="big"):
+        make_kb_recipe(big=PhaseOptions(steps=0))
 
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it():

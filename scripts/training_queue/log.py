@@ -1,0 +1,75 @@
+"""The log of all rounds, and of what was taken: weights/training-log.csv."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FIELDS = (
+    "time",
+    "model",
+    "event",
+    "device",
+    "phase",
+    "steps",
+    "crops",
+    "hours",
+    "sha256",
+    "pairs",
+    "e_style",
+    "e_content",
+    "ssim",
+    "edge_ssim",
+    "color_distance",
+    "patch_distance",
+    "weave",
+    "flat_deviation",
+    "halo",
+)
+"""Steps of the phase, crops and hours of this round; hours of the processor or the accelerator; means over selection
+pairs."""
+
+
+class Log:
+    """The rows in the order they came."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return all rows."""
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def add(self, **row: Any) -> None:
+        """Append a row; figures are rounded to what is read."""
+        known = self.path.exists()
+        row["time"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+            if not known:
+                writer.writeheader()
+            writer.writerow({name: _text(value) for name, value in row.items()})
+
+    def hours(self, model: str) -> float:
+        """Return the hours that a model has been trained for."""
+        return sum(float(row["hours"] or 0) for row in self.rows() if row["model"] == model)
+
+    def taken(self, model: str) -> list[dict[str, str]]:
+        """Return the rows of what was taken into the weights folder, oldest first."""
+        return [row for row in self.rows() if row["model"] == model and row["event"] == "taken"]
+
+
+def figures_of(row: Mapping[str, str]) -> dict[str, float]:
+    """Return the figures in a row."""
+    names = FIELDS[FIELDS.index("e_style") :]
+    return {name: float(row[name]) for name in names if row.get(name)}
+
+
+def _text(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value

@@ -1,0 +1,126 @@
+"""One round: a model is trained for some minutes from where it stands, judged on a few pairs, and logged."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from styleplugin.errors import Cancelled
+from styleplugin.train import run
+from styleplugin.train.config import RunRecipe
+
+from .jobs import JOBS, QUEUE, WEIGHTS, Job, make_painter, recipe_of, runs_of
+from .judging import FEW, judge, means
+from .log import Log
+
+LOG = Log(WEIGHTS / "training-log.csv")
+START = "start.safetensors"
+"""In the folder of a run that goes on from a committed file: that file, so that a later round finds the same start."""
+
+
+def train_round(job: Job, minutes: float, *, device: str, threads: int, teachers: Path, data: Path) -> None:
+    """Train a model for some minutes of wall time, and log what was done.
+
+    Args:
+        job: The model.
+        minutes: Until the run is stopped with a checkpoint; reading pictures counts.
+        device: cpu, cuda or auto.
+        threads: Of torch on the CPU.
+        teachers: Folder of the teachers' files.
+        data: Folder of the training pictures.
+    """
+    torch.set_num_threads(threads)
+    make_painter(teachers)
+    begin, end = _clock(device), time.monotonic() + 60 * minutes
+    recipe = recipe_of(job, start_of(job))
+    counter = Counter(runs_of(recipe))
+    with suppress(Cancelled):
+        run(
+            recipe,
+            job.out,
+            resume=True,
+            device=device,
+            photos=f"{data}/photos*",
+            paintings=f"{data}/paintings*",
+            teachers=teachers,
+            on_event=counter,
+            should_stop=lambda: time.monotonic() > end,
+        )
+    row = {
+        "model": job.name,
+        "event": "round",
+        "device": device,
+        "phase": counter.phase,
+        "steps": counter.step,
+        "crops": counter.crops,
+        "hours": (_clock(device) - begin) / 3600,
+    }
+    if job.latest is not None:
+        row |= {"sha256": sha256_of(job.latest), "pairs": FEW, **means(judge(job, job.latest, FEW))}
+    LOG.add(**row)
+
+
+class Counter:
+    """Listens to a run: which phase it is in, its steps, and the crops of this round."""
+
+    def __init__(self, recipes: dict[str, RunRecipe]) -> None:
+        self.recipes = recipes
+        self.phase, self.step, self.crops = "", 0, 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Take in a row of the run's log."""
+        if event.get("event") == "phase":
+            self.step = event["step"]
+        elif "loss" in event:
+            recipe = self.recipes[event["run"]]
+            self.phase = event["phase"] if len(self.recipes) == 1 else f"{recipe.name} {event['phase']}"
+            self.crops += (event["step"] - self.step) * recipe.phase(event["phase"]).batch
+            self.step = event["step"]
+
+
+def start_of(job: Job) -> Path | None:
+    """Return the file to go on from: none while the run's own folder is there, else what the queue has made before."""
+    kept = job.out / START
+    if kept.exists():
+        return kept
+    made = {row["sha256"] for row in LOG.taken(job.name)}
+    file = WEIGHTS / f"{job.name}.safetensors"
+    if job.out.exists() or not file.exists() or sha256_of(file) not in made:
+        return None
+    job.out.mkdir(parents=True)
+    kept.write_bytes(file.read_bytes())
+    return kept
+
+
+def _clock(device: str) -> float:
+    """Return seconds: of the processor, so that a busy machine counts less, or of the accelerator's wall time."""
+    return time.process_time() if device == "cpu" else time.monotonic()
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def status() -> str:
+    """Return a table of all models: where they stand, and the last figures beside those of the file that was taken."""
+    lines = [
+        "| model | phase | steps | crops | hours | e_style now / taken | e_content now / taken |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    rows = LOG.rows()
+    for job in JOBS:
+        own = [row for row in rows if row["model"] == job.name]
+        rounds = [row for row in own if row["event"] == "round"]
+        crops = sum(int(row["crops"] or 0) for row in rounds)
+        last = rounds[-1] if rounds else {}
+        taken = next((row for row in reversed(own) if row["event"] == "taken"), {})
+        figures = [f"{last.get(name) or '-'} / {taken.get(name) or '-'}" for name in ("e_style", "e_content")]
+        cells = [job.name, last.get("phase") or "-", last.get("steps") or "-", crops, f"{LOG.hours(job.name):.2f}"]
+        lines.append("| " + " | ".join(map(str, [*cells, *figures])) + " |")
+    checkpoints = sum(path.stat().st_size for path in QUEUE.rglob("*") if path.is_file()) if QUEUE.exists() else 0
+    return "\n".join([*lines, "", f"Checkpoints: {checkpoints / 1e6:.0f} MB in {QUEUE}."])

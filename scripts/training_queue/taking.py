@@ -1,0 +1,74 @@
+"""Taking what has become better: a student replaces the embedded file of its name, cards and list included."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from benchmarks.evaluation.intervals import interval
+from styleplugin import zoo
+from styleplugin.train.bundles import bundle
+from styleplugin.train.phases import LATEST
+
+from .jobs import WEIGHTS, Job
+from .judging import judge, means
+from .log import Log, figures_of
+from .rounds import LOG, sha256_of
+
+BARS = {
+    "cd-wct.x16": {"e_style": 0.270, "e_content": 1.150, "weave": 2.0},
+    "cd-adain.x16": {"e_style": 0.285, "e_content": 1.120, "weave": 1.7},
+    "kbstyle.200k": {"e_style": 0.306, "e_content": 1.100, "weave": 1.7},
+    "kbstyle.large": {"e_style": 0.300, "e_content": 1.080, "weave": 1.7},
+    "pca-photo.vgg": {"e_style": 0.259, "e_content": 0.650, "halo": 6.0},
+    "pca-photo.mobilenet": {"e_style": 0.262, "e_content": 0.650, "halo": 6.0},
+}
+"""What each model is to reach; the less the better in all of these."""
+LARGER_IS_BETTER = ("ssim", "edge_ssim")
+NEUTRAL = ("flat_deviation",)
+"""Neither large nor small is good."""
+
+
+def gap(name: str, figures: dict[str, float]) -> float:
+    """Return the sum of a model's gaps to its bars, each relative to its bar; 0 where all are reached."""
+    return sum(max(0.0, figures[figure] / bar - 1) for figure, bar in BARS[name].items())
+
+
+def take(job: Job, *, log: Log = LOG) -> str:
+    """Replace the embedded file where the student is better on all selection pairs; return what was decided.
+
+    It is taken where the sum of gaps falls and no figure is worse than the best of all files taken so far by more than
+    half its interval. The first complete student from the new ground is taken in any case.
+    """
+    if job.latest is None:
+        return f"{job.name}: no student yet"
+    found = judge(job, job.latest)
+    figures = means(found)
+    before = [figures_of(row) for row in log.taken(job.name)]
+    now = gap(job.name, figures)
+    if before and now >= (then := gap(job.name, before[-1])):
+        return f"{job.name}: kept, its gap is {then:.3f}, that of the student {now:.3f}"
+    for name, values in found.items():
+        if name in NEUTRAL or not (known := [row[name] for row in before if name in row]):
+            continue
+        sign = -1 if name in LARGER_IS_BETTER else 1
+        worse = sign * figures[name] - min(sign * value for value in known)
+        if worse > interval(values).half_width / 2:
+            return f"{job.name}: kept, {name} would be {figures[name]:.3f} after {known}"
+    file = embed(job, job.latest)
+    log.add(model=job.name, event="taken", sha256=sha256_of(file), pairs=len(found["e_style"]), **figures)
+    return f"{job.name}: taken, gap {now:.3f}"
+
+
+def embed(job: Job, latest: Path) -> Path:
+    """Copy a student into the weights folder, in the form in which models of its kind are distributed."""
+    finished = latest.with_name(f"{job.name}.safetensors")
+    if job.name.startswith("cd-adain"):
+        bundle([latest], finished, zoo.read_card(f"file:{latest}")["license"], name=job.name)
+    else:
+        shutil.copyfile(latest, finished)
+    zoo.add_to_index(finished, job.name, description=job.description, folder=WEIGHTS)
+    half = latest.with_stem(f"{Path(LATEST).stem}-fp16")
+    if half.exists() and job.name == "kbstyle.200k":
+        zoo.add_to_index(half, f"{job.name}-fp16", description="the same in half precision, 96 kB", folder=WEIGHTS)
+    return WEIGHTS / f"{job.name}.safetensors"

@@ -1,0 +1,125 @@
+"""Lessons: pairs of crops with the picture that a painter has made of them, for students that learn from pictures.
+
+A picture costs as much as a step of training, so each is made once, kept in a file, and seen again many times. New
+ones come while the training goes on, so that nothing waits for all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from styleplugin import zoo
+from styleplugin.checkpoint import TEACHER, read_weights, write_weights
+from styleplugin.errors import UsageError
+from styleplugin.models.kbstyle import KBModel
+from styleplugin.models.pairs import PairModel
+from styleplugin.train.augment import random_crops
+from styleplugin.train.config import RunRecipe
+from styleplugin.train.data import Pictures, step_generator
+from styleplugin.transforms.adain import adain
+from styleplugin.transforms.wct import wct
+
+CHUNK = 64
+"""Lessons that are made and kept together."""
+REPEATS = 4
+"""How often, on average, the lessons there are have been seen when new ones come."""
+_PAINTED_AT_ONCE = 8
+_LIMITS = replace(TEACHER, integers=True)
+
+
+class Lessons:
+    """The lessons of a run.
+
+    Args:
+        recipe: Names the painter, and says how crops are cut.
+        contents: To cut crops from.
+        styles: Likewise.
+        folder: Where the pictures are kept, in a folder named by all that they depend on.
+        device: Where the painter works.
+    """
+
+    def __init__(
+        self, recipe: RunRecipe, contents: Pictures, styles: Pictures, folder: Path, device: torch.device
+    ) -> None:
+        self.recipe, self.contents, self.styles, self.device = recipe, contents, styles, device
+        model, info = zoo.load(recipe.teacher.painter, allow_unknown=True)
+        self.paint = painter_of(model.to(device))
+        self.painter = {info.name: info.sha256}
+        data = recipe.data
+        known = [info.sha256, contents.fingerprint, styles.fingerprint, recipe.seed, data.crop, data.largest, data.vary]
+        self.folder = folder / f"lessons-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._chunk = lru_cache(maxsize=None)(self._make_or_read)
+
+    def batch(self, count: int, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw contents, styles and pictures, (N, 3, crop, crop) each; a pure function of the step.
+
+        Args:
+            count: How many, N.
+            step: Of the phase; the more steps were done, the more lessons there are, up to the recipe's number.
+            generator: On the CPU.
+        """
+        chunks = 1 + min(step * count // (CHUNK * REPEATS), max(1, self.recipe.lessons // CHUNK) - 1)
+        numbers = torch.randint(chunks * CHUNK, (count,), generator=generator, dtype=torch.int64, device="cpu").tolist()
+        rows = [[part[n % CHUNK] for part in self._chunk(n // CHUNK)] for n in numbers]
+        flips = torch.rand(count, generator=generator, dtype=torch.float32, device="cpu") < 0.5
+        turned = [[part.flip(2) if flip else part for part in row] for row, flip in zip(rows, flips, strict=True)]
+        content, style, picture = (_to_float(torch.stack(parts), self.device) for parts in zip(*turned, strict=True))
+        return {"content": content, "style": style, "picture": picture}
+
+    def _make_or_read(self, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return contents, styles and pictures of a chunk, (64, 3, crop, crop) uint8 on the CPU."""
+        generator = step_generator(self.recipe.seed, "lessons", chunk)
+        content, style = (
+            random_crops(pictures, CHUNK, self.recipe.data, generator) for pictures in (self.contents, self.styles)
+        )
+        path = self.folder / f"{chunk:05}.safetensors"
+        if not path.exists():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+                painted = self.paint(content, style).float()
+            write_weights(path, {"pictures": _to_bytes(painted)}, {"architecture": "lessons"})
+        pictures = read_weights(path, limits=_LIMITS).tensors["pictures"]
+        return _to_bytes(content), _to_bytes(style), pictures
+
+
+def painter_of(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the function that stylizes (N, 3, H, W) contents with as many styles, in [0, 1]; sides multiples of 16.
+
+    Raises:
+        UsageError: SP121, the model is no painter.
+    """
+
+    def by_levels(content: Tensor, style: Tensor) -> Tensor:
+        assert isinstance(model, PairModel)
+        transform = adain if model.method == "adain" else wct
+        for pair in map(model.pair, model.levels):
+            features = pair.encoder(torch.cat([content, style]))
+            content = pair.decoder(transform(*features.split(len(content))))
+        return content
+
+    if not isinstance(model, (PairModel, KBModel)):
+        raise UsageError("SP121", "The painter must be a model of WCT, AdaIN or KBStyle.", "Name another painter.")
+    once = by_levels if isinstance(model, PairModel) else model
+
+    @torch.no_grad()
+    def paint(content: Tensor, style: Tensor) -> Tensor:
+        parts = zip(content.split(_PAINTED_AT_ONCE), style.split(_PAINTED_AT_ONCE), strict=True)
+        return torch.cat([once(*part).clamp(0, 1) for part in parts])
+
+    return paint
+
+
+def _to_bytes(images: Tensor) -> Tensor:
+    return (images * 255).round().to(torch.uint8).cpu().contiguous()
+
+
+def _to_float(images: Tensor, device: torch.device) -> Tensor:
+    return (images.to(device).float() / 255).contiguous(memory_format=torch.channels_last)

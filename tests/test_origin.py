@@ -1,0 +1,69 @@
+"""Where the embedded models come from, followed back to their start: no released student, no closed picture."""
+
+from __future__ import annotations
+
+import csv
+from typing import Any
+
+import pytest
+
+from scripts.training_queue.jobs import JOBS, PAINTER_SOURCE, WEIGHTS
+from scripts.training_queue.log import Log
+from styleplugin import zoo
+from styleplugin.checkpoint import read_weights
+from styleplugin.train.config import TeacherOptions
+
+TEACHERS = {TeacherOptions().vgg, TeacherOptions().mobilenet}
+"""Networks trained for recognition, on whose filters students may begin."""
+PAINTERS = {"adain-pair"}
+EARLIER = {
+    "d6f5b288e1285f19c3ef13bb520c582aa3da177e1d4fc1588af75ad64c786fe7",  # cd-adain.x16
+    "c0c97cbf3f8ffb54391ed303c236dd248c0a5e69168f2c7a756f0b9f49009bd7",  # cd-wct.x16
+    "5f8b29b481ee4207a5b829742b753ed9da4e24db937642b1ff42de4d3442e2a4",  # kbstyle.200k
+    "9b893f193065866d0a13a9e57948bcf9ed89a3ed2fbb912b44facffd63ed948f",  # kbstyle.200k-fp16
+    "993c528d9b02292a6f6ce32bacf3efd67a4649d13030a630f91405358e16cba2",  # pca-photo.mobilenet
+    "2008b29c673cddff4b6d21bde37a39453b96bd0ea9fb49b1ad8e282da879086b",  # pca-photo.vgg
+    "e04d6a467fde07596c35e99dfebbbf49d5065e915fba7a4a56e3741451337762",  # eb092bb3d986dc0a.metrics
+}
+"""sha256 of the files from before the queue, which its first complete students replace; at the end none."""
+NAMES = [entry.name for entry in zoo.list_models()]
+LOG = Log(WEIGHTS / "training-log.csv")
+TAKEN = {row["sha256"] for row in LOG.rows() if row["event"] == "taken"}
+
+
+def parts_of(card: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the cards of the runs that a file was made by."""
+    return [*card.get("pairs", {}).values(), *([card["cascade"]] if "cascade" in card else [])] or [card]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_card_leads_to_recognition_networks_and_open_pictures(name: str):
+    weights = read_weights(WEIGHTS / f"{name}.safetensors")
+    if weights.sha256 in EARLIER:
+        return
+    for card in parts_of(weights.metadata["card"]):
+        assert set(card["teacher"]["sha256"]) <= TEACHERS
+        assert set(card["teacher"].get("painter", {})) <= PAINTERS
+        assert "open licenses" in card["data"]["name"]
+        assert set(card["continues"]) <= TAKEN, "it goes on from a file that the queue has not made"
+
+
+def test_files_of_the_queue_are_in_its_log():
+    names = {job.name for job in JOBS}
+    for entry in zoo.list_models():
+        assert entry.sha256 in EARLIER | TAKEN or entry.name.removesuffix("-fp16") in names - {entry.name}
+
+
+def test_no_earlier_file_is_listed_that_is_not_there_any_more():
+    there = {entry.sha256 for entry in [*zoo.list_models(), *zoo.list_metrics()]}
+    assert there >= EARLIER
+
+
+@pytest.mark.skipif(not (WEIGHTS / "sources.csv").exists(), reason="needs the list of pictures")
+def test_every_training_picture_has_a_license_and_an_author_where_it_is_known():
+    with (WEIGHTS / "sources.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 1000 and PAINTER_SOURCE not in {row["source"] for row in rows}
+    assert all(row["license"] and not row["license"].startswith("NO ") and row["source"] for row in rows)
+    assert not any(word in row["license"] for row in rows for word in ("BY-SA", "GPL", "BY-NC"))
+    assert len({row["sha256"] for row in rows}) == len(rows)

@@ -1,0 +1,130 @@
+"""The queue that trains the embedded models: what goes on from where, what is counted, what is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.training_queue import jobs, rounds, taking
+from scripts.training_queue.log import FIELDS, Log, figures_of
+from styleplugin.train import KBRecipe, Recipe
+from styleplugin.train.config import BundleRecipe, CascadeRecipe, PhotoRecipe
+
+KB = jobs.job_of("kbstyle.200k")
+GOOD = {"e_style": 0.30, "e_content": 1.08, "ssim": 0.45, "weave": 1.5, "flat_deviation": 0.1}
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path / "log.csv")
+
+
+@pytest.fixture
+def pupil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A student whose figures are what a test says, and a weights folder of its own."""
+    monkeypatch.setattr(jobs, "QUEUE", tmp_path)
+    latest = tmp_path / KB.name / "latest.safetensors"
+    latest.parent.mkdir()
+    latest.write_bytes(b"student")
+    monkeypatch.setattr(taking, "embed", lambda job, path: path)
+    return latest
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, **figures: float) -> None:
+    """Let the next student have these figures on two pairs, a little apart."""
+    values = {name: [value - 0.001, value + 0.001] for name, value in (GOOD | figures).items()}
+    monkeypatch.setattr(taking, "judge", lambda job, path: values)
+
+
+@pytest.mark.parametrize("job", jobs.JOBS, ids=lambda job: job.name)
+def test_every_embedded_model_has_a_recipe_with_licensed_pictures_bars_and_a_way_to_go_on(job, tmp_path: Path):
+    recipes = jobs.runs_of(jobs.recipe_of(job, None))
+    assert all(recipe.data.open_license for recipe in recipes.values())
+    assert set(taking.BARS[job.name]) <= set(FIELDS)
+    continued = jobs.recipe_of(job, tmp_path / "made.safetensors")
+    if isinstance(continued, CascadeRecipe):
+        assert continued.start == f"file:{tmp_path / 'made.safetensors'}"
+    elif isinstance(continued, KBRecipe):
+        assert continued.small.init == str(tmp_path / "made.safetensors")
+    elif isinstance(continued, PhotoRecipe):
+        assert continued.phases == ("joint",) and continued.joint.init
+    else:
+        assert isinstance(continued, Recipe) and continued.student_encoder.init == continued.student_decoder.init
+        assert continued.student_encoder.steps == continued.student_decoder.steps == 0
+
+
+def test_a_bundle_has_a_run_for_each_part():
+    recipe = jobs.recipe_of(jobs.job_of("cd-wct.x16"), None)
+    assert isinstance(recipe, BundleRecipe)
+    assert list(jobs.runs_of(recipe)) == [*(f"cd-wct-level{k}" for k in range(1, 6)), "cd-wct-cascade"]
+
+
+def test_crops_are_counted_from_where_the_round_began():
+    recipes = jobs.runs_of(jobs.recipe_of(KB, None))
+    counter = rounds.Counter(recipes)
+    counter({"event": "phase", "phase": "small", "step": 100, "steps": 1000})
+    for step in (125, 150, 161):
+        counter({"run": KB.name, "phase": "small", "step": step, "loss": 1.0})
+    assert (counter.phase, counter.step, counter.crops) == ("small", 161, 61 * recipes[KB.name].phase("small").batch)
+
+
+def test_the_log_keeps_what_was_written(log: Log):
+    log.add(model="a", event="round", hours=0.25, crops=8, e_style=0.31234567)
+    log.add(model="a", event="taken", hours=0.5, **GOOD)
+    log.add(model="b", event="round", hours=1.0)
+    assert log.hours("a") == 0.75
+    assert [row["model"] for row in log.rows()] == ["a", "a", "b"]
+    assert figures_of(log.taken("a")[0]) == GOOD
+    assert log.path.read_text().splitlines()[0] == ",".join(FIELDS)
+
+
+def test_the_first_complete_student_is_taken_in_any_case(pupil: Path, log: Log, monkeypatch):
+    judged(monkeypatch, e_style=0.9, e_content=1.4)
+    assert "taken" in taking.take(KB, log=log)
+    assert figures_of(log.taken(KB.name)[0])["e_style"] == 0.9
+
+
+def test_a_student_whose_gap_falls_is_taken_and_one_whose_gap_does_not_is_kept(pupil: Path, log: Log, monkeypatch):
+    judged(monkeypatch, e_style=0.34)
+    taking.take(KB, log=log)
+    judged(monkeypatch, e_style=0.32)
+    assert "taken" in taking.take(KB, log=log)
+    assert "kept" in taking.take(KB, log=log)
+    judged(monkeypatch, e_style=0.33)
+    assert "kept" in taking.take(KB, log=log)
+    assert len(log.taken(KB.name)) == 2
+
+
+@pytest.mark.parametrize("worse", [{"ssim": 0.40}, {"weave": 1.6}])
+def test_a_figure_may_not_become_worse_than_the_best_of_all_that_were_taken(
+    worse: dict, pupil: Path, log: Log, monkeypatch
+):
+    for e_style in (0.36, 0.34):
+        judged(monkeypatch, e_style=e_style)
+        taking.take(KB, log=log)
+    judged(monkeypatch, e_style=0.31, **worse)
+    assert f"kept, {next(iter(worse))}" in taking.take(KB, log=log)
+    judged(monkeypatch, e_style=0.31, flat_deviation=0.05)
+    assert "taken" in taking.take(KB, log=log)
+
+
+def test_bars_that_are_reached_count_nothing():
+    assert taking.gap(KB.name, GOOD) == 0
+    assert taking.gap(KB.name, GOOD | {"e_style": 0.612}) == pytest.approx(1)
+
+
+def test_a_run_goes_on_from_a_committed_file_only_if_the_queue_has_made_it(tmp_path: Path, log: Log, monkeypatch):
+    monkeypatch.setattr(jobs, "QUEUE", tmp_path / "queue")
+    for module in (jobs, rounds):
+        monkeypatch.setattr(module, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(rounds, "LOG", log)
+    file = tmp_path / f"{KB.name}.safetensors"
+    file.write_bytes(b"made by somebody else")
+    assert rounds.start_of(KB) is None
+    log.add(model=KB.name, event="taken", sha256=rounds.sha256_of(file))
+    start = rounds.start_of(KB)
+    assert start is not None and start.read_bytes() == file.read_bytes()
+    # A later embedded file changes nothing for a run that has begun.
+    file.write_bytes(b"newer")
+    assert rounds.start_of(KB) == start and start.read_bytes() == b"made by somebody else"
