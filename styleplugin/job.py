@@ -16,7 +16,8 @@ from torch import Tensor
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
 from styleplugin.files import PathLike
-from styleplugin.images.picture import Picture, read_mask, to_picture, to_pil
+from styleplugin.images.masks import read_mask
+from styleplugin.images.picture import Picture, to_picture, to_pil
 from styleplugin.images.small import losses, write_image
 from styleplugin.kinds import PICTURE
 from styleplugin.options import StyleWeight

@@ -24,7 +24,8 @@ from styleplugin.engine.stream import Engine, Measure, OnStep, Stage
 from styleplugin.errors import MaskError, ResourceError, UsageError
 from styleplugin.files import PathLike
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
-from styleplugin.images.picture import read_mask, to_picture
+from styleplugin.images.masks import read_mask
+from styleplugin.images.picture import to_picture
 from styleplugin.job import (
     MIN_SIDE,
     PADDING_MULTIPLE,

@@ -10,26 +10,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from styleplugin.errors import MaskError, TensorInputError
-from styleplugin.images.color import luminance
+from styleplugin.errors import TensorInputError
+from styleplugin.images.integers import to_samples
 from styleplugin.images.metadata import Metadata
 from styleplugin.modes import plain_modes
+from styleplugin.options import DEFAULT_MAX_MEGAPIXELS
 
-# Largest value of each accepted sample type, and the output depth it stands for. Floats are [0, 1] and count as 8 bits.
-_SAMPLE_TYPES = {
-    "bool": (1, 8),
-    "uint8": (255, 8),
-    "uint16": (65535, 16),
-    "int32": (65535, 16),
-    "float16": (1, 8),
-    "bfloat16": (1, 8),
-    "float32": (1, 8),
-    "float64": (1, 8),
-}
+# Largest value of each sample type whose range is known. Floats are [0, 1] and count as 8 bits.
+_LARGEST = {"bool": 1, "uint8": 255, "float16": 1, "bfloat16": 1, "float32": 1, "float64": 1}
+_WIDE_INTEGERS = ("uint16", "int16", "int32", "uint32", "int64", "uint64")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +58,20 @@ class Picture:
 
 
 @plain_modes()
-def to_picture(obj: Any) -> Picture:
+def to_picture(obj: Any, *, bits: int | None = None, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Picture:
     """Turn a path, Pillow image, array or tensor into a picture; a `Picture` is returned as it is.
 
     Args:
         obj: Path of an image file; `PIL.Image.Image`; numpy array (H, W), (H, W, C) or (1, H, W, C); torch tensor
-            (C, H, W) or (1, C, H, W) on any device; C is 1, 3 or 4. Samples are uint8 (0..255), uint16 or int32
-            (0..65535), bool, or floating point in [0, 1].
+            (C, H, W) or (1, C, H, W) on any device; C is 1, 3 or 4. Samples are uint8 (0..255), bool, floating point in
+            [0, 1], or wider integers, whose values tell their range (see `styleplugin.images.integers`).
+        bits: Of a value, for integers of which the values do not tell.
+        max_megapixels: Most million pixels of a file to decode.
 
     Raises:
         InputImageError: SP201-SP206, a file that cannot be read.
         TensorInputError: SP211, a type that is not supported; SP212, a wrong shape; SP213, NaN or Inf; SP214, values
-            far outside the range of their type.
+            far outside the range of their type, or integers whose range is not known.
     """
     # Reading needs Picture in turn.
     from styleplugin.images.small import from_pil, read_image
@@ -85,16 +79,16 @@ def to_picture(obj: Any) -> Picture:
     if isinstance(obj, Picture):
         return obj
     if isinstance(obj, (str, os.PathLike)):
-        return read_image(obj)
+        return read_image(obj, max_megapixels=max_megapixels, bits=bits)
     if isinstance(obj, Image.Image):
-        return from_pil(obj)
+        return from_pil(obj, bits=bits)
     if isinstance(obj, np.ndarray):
         _check_type(obj.dtype.name)
         native = np.array(obj, dtype=obj.dtype.newbyteorder("="), order="C")
-        return _from_samples(torch.from_numpy(native), _channels_from_array)
+        return _from_samples(torch.from_numpy(native), _channels_from_array, bits)
     if isinstance(obj, Tensor):
         _check_type(str(obj.dtype).removeprefix("torch."))
-        return _from_samples(obj.detach().cpu(), _channels_from_tensor)
+        return _from_samples(obj.detach().cpu(), _channels_from_tensor, bits)
     raise _type_error(type(obj).__name__)
 
 
@@ -135,36 +129,6 @@ def to_pil(picture: Picture) -> Image.Image:
     return Image.fromarray(to_array(picture, bits=8))
 
 
-@plain_modes()
-def read_mask(obj: Any, size: tuple[int, int]) -> tuple[Tensor, tuple[str, ...]]:
-    """Read where the style applies.
-
-    Args:
-        obj: As for `to_picture`, or a tensor (H, W). Colors count by their luminance; transparent parts count as 0.
-        size: (height, width) of the picture the mask belongs to; a mask of another size is resized by area.
-
-    Returns:
-        (1, 1, H, W) float32 in [0, 1], and the warnings for the report.
-
-    Raises:
-        InputImageError: SP201-SP206, a file that cannot be read.
-        MaskError: SP220, NaN, Inf, or a type, shape or range that `to_picture` refuses.
-    """
-    try:
-        picture = to_picture(obj[None] if isinstance(obj, Tensor) and obj.ndim == 2 else obj)
-    except TensorInputError as error:
-        raise MaskError("SP220", f"The mask cannot be used: {error.message}", error.hint, error.details) from error
-    mask = luminance(picture.rgb).clamp(0, 1)
-    if picture.alpha is not None:
-        mask = mask * picture.alpha
-    if picture.size == tuple(size):
-        return mask, picture.warnings
-    resized = (
-        f"The mask is {picture.width} x {picture.height} and its picture {size[1]} x {size[0]}; the mask was resized."
-    )
-    return F.interpolate(mask, size=tuple(size), mode="area"), (*picture.warnings, resized)
-
-
 def check_finite(samples: Tensor, what: str) -> None:
     """Refuse NaN and Inf.
 
@@ -183,21 +147,29 @@ def check_finite(samples: Tensor, what: str) -> None:
         )
 
 
-def _from_samples(samples: Tensor, arrange: Callable[[Tensor], Tensor]) -> Picture:
+def _from_samples(samples: Tensor, arrange: Callable[[Tensor], Tensor], bits: int | None) -> Picture:
     """Check values in the caller's layout, so that indices in messages are the caller's; then arrange and scale."""
-    largest, bits = _SAMPLE_TYPES[str(samples.dtype).removeprefix("torch.")]
     channels = arrange(samples)
-    warnings: tuple[str, ...] = ()
-    if samples.is_floating_point() or samples.dtype == torch.int32:
-        warnings = _check_range(samples, largest)
+    name = _name(samples)
+    if name in _WIDE_INTEGERS:
+        notes: list[str] = []
+        channels = torch.from_numpy(to_samples(channels.numpy(), "the picture", notes, bits))
+        largest, depth = (255, 8) if channels.dtype == torch.uint8 else (65535, 16)
+        scaled = channels.to(torch.float32, memory_format=torch.channels_last).div_(largest)
+        return from_channels(scaled, bits=depth, warnings=tuple(notes))
+    warnings = _check_range(samples) if samples.is_floating_point() else ()
     channels = channels.to(torch.float32, copy=True, memory_format=torch.channels_last)
-    if largest > 1:
-        channels.div_(largest)
-    return from_channels(channels.clamp_(0, 1) if warnings else channels, bits=bits, warnings=warnings)
+    if _LARGEST[name] > 1:
+        channels.div_(_LARGEST[name])
+    return from_channels(channels.clamp_(0, 1) if warnings else channels, bits=8, warnings=warnings)
+
+
+def _name(samples: Tensor) -> str:
+    return str(samples.dtype).removeprefix("torch.")
 
 
 def _check_type(name: str) -> None:
-    if name not in _SAMPLE_TYPES:
+    if name not in _LARGEST and name not in _WIDE_INTEGERS:
         raise _type_error(name)
 
 
@@ -205,7 +177,7 @@ def _type_error(name: str) -> TensorInputError:
     return TensorInputError(
         "SP211",
         f"The picture is of type {name}; it must be a path, a Pillow image, or an array or tensor of "
-        f"{', '.join(_SAMPLE_TYPES)}.",
+        f"{', '.join((*_LARGEST, *_WIDE_INTEGERS))}.",
         "Convert it first.",
     )
 
@@ -241,18 +213,16 @@ def _shape_error(kind: str, given: tuple[int, ...], expected: str) -> TensorInpu
     )
 
 
-def _check_range(samples: Tensor, largest: int) -> tuple[str, ...]:
+def _check_range(samples: Tensor) -> tuple[str, ...]:
     """Refuse values that are not finite or mean another range; return a warning for values slightly outside."""
     # In the order of memory: the host's channels-last tensors are 30 times faster so.
     in_order = samples.permute(sorted(range(samples.dim()), key=samples.stride, reverse=True))
     low, high = (float(value) for value in in_order.aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
         check_finite(samples, "The picture")
-    if low >= 0 and high <= largest:
+    if low >= 0 and high <= 1:
         return ()
-    outside = f"The values of the picture go from {low:g} to {high:g}; they must lie in 0..{largest}."
-    if not samples.is_floating_point():
-        raise TensorInputError("SP214", outside, "Scale the values, or give floating point in 0..1.")
+    outside = f"The values of the picture go from {low:g} to {high:g}; they must lie in 0..1."
     if high > 2:
         raise TensorInputError("SP214", outside, "Divide by 255 if these are 8-bit values.")
     if low < -0.5:

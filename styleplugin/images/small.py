@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from styleplugin.errors import OutputError, StylePluginWarning
 from styleplugin.files import PathLike, atomic_write, check_regular_file, check_target
@@ -38,6 +38,8 @@ _WRITERS = {
 _SIDE_LIMITS = {"JPEG": 65500, "WEBP": 16383}
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 
+_LOSSY = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JXL")
+_INTEGER_MODES = ("1", "L", "P", "RGB", "I", "I;16", "I;16B", "I;16L")
 _DEPTHS = {"uint8": (255, 8), "uint16": (65535, 16), "float32": (1, 32)}
 
 _XMP_TAG = 700
@@ -95,6 +97,47 @@ def from_pil(image: Image.Image, *, bits: int | None = None) -> Picture:
     with decoding("the image", notes):
         source = of_image(image, "the image", notes)
         return _assemble(source, _samples(source, "the image", notes, bits), "", notes)
+
+
+def read_labels(
+    picture: PathLike | Image.Image, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+) -> np.ndarray | None:
+    """Return the integers of a picture as they are stored, upright, (H, W); of a palette, the indices.
+
+    Args:
+        picture: Path of a file, or a Pillow image.
+        max_megapixels: Most million pixels to decode.
+
+    Returns:
+        None where there are no such integers: in files that lose values when they are written, in floating point, and
+        in pictures of several channels that differ.
+
+    Raises:
+        InputImageError: As for `read_image`.
+    """
+    notes: list[str] = []
+    if isinstance(picture, Image.Image):
+        with decoding("the image", notes):
+            return _labels(of_image(picture, "the image", notes), notes)
+    file = check_regular_file(picture)
+    with decoding(file.name, notes):
+        return _labels(open_file(read_bytes(file, max_megapixels), file.name, max_megapixels, notes), notes)
+
+
+def _labels(source: Source, notes: list[str]) -> np.ndarray | None:
+    image = source.image or TiffImagePlugin.TiffImageFile(io.BytesIO(source.data))
+    if image.format in _LOSSY or image.mode not in _INTEGER_MODES:
+        return None
+    if is_png16(source.data):
+        values = decode_png16(source.data)
+    elif bmp.is_packed(source.data):
+        values = bmp.decode(source.data)
+    else:
+        values = np.asarray(image)
+    values = values.reshape(*values.shape[:2], -1)
+    if values.shape[2] not in (1, 3) or (values != values[..., :1]).any():
+        return None
+    return _ORIENTATIONS[_orientation(source, notes)](values)[..., 0].astype(np.int64)
 
 
 def check_output(

@@ -162,7 +162,7 @@ def test_a_filter_that_does_not_exist_is_refused():
 
 
 def test_float_arrays_are_written_with_8_bits_and_uint16_with_16(tmp_path):
-    for samples, bits in ((np.full((2, 2, 3), 0.5), 8), (np.full((2, 2, 3), 9, np.uint16), 16)):
+    for samples, bits in ((np.full((2, 2, 3), 0.5), 8), (np.full((2, 2, 3), 9000, np.uint16), 16)):
         write_image(to_picture(samples), tmp_path / f"{bits}.png")
         assert read_image(tmp_path / f"{bits}.png").bits == bits
 

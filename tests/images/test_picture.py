@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from styleplugin.errors import InputImageError, MaskError, TensorInputError
-from styleplugin.images.picture import Picture, read_mask, to_array, to_picture, to_pil
+from styleplugin.errors import TensorInputError
+from styleplugin.images.picture import Picture, to_array, to_picture, to_pil
 
 SIDES = st.integers(1, 9)
 quick = settings(max_examples=40, deadline=None)
@@ -22,7 +22,7 @@ def ramp(height: int = 4, width: int = 6, channels: int = 3) -> np.ndarray:
 @quick
 @given(hnp.arrays(st.sampled_from([np.uint8, np.uint16]), st.tuples(SIDES, SIDES, st.just(3))))
 def test_T05_integers_come_back_exactly(samples):
-    picture = to_picture(samples)
+    picture = to_picture(samples, bits=samples.dtype.itemsize * 8)
 
     assert picture.bits == samples.dtype.itemsize * 8
     assert picture.rgb.dtype == torch.float32 and picture.rgb.shape == (1, 3, *samples.shape[:2])
@@ -45,7 +45,7 @@ def test_T05_every_type_has_one_meaning(dtype, largest, bits):
 
 def test_T05_bfloat16_and_big_endian_work():
     assert to_picture(torch.full((1, 2, 2), 0.5, dtype=torch.bfloat16)).rgb.eq(0.5).all()
-    assert to_picture(np.full((2, 2), 257, ">u2")).rgb.allclose(torch.tensor(257 / 65535))
+    assert to_picture(np.full((2, 2), 25700, ">u2")).rgb.allclose(torch.tensor(25700 / 65535))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_T05_bfloat16_and_big_endian_work():
     [
         np.zeros((2, 2, 3), complex),
         np.zeros((2, 2, 3), object),
-        np.zeros((2, 2, 3), np.int64),
+        np.zeros((2, 2, 3), np.int8),
         torch.zeros(3, 2, 2, dtype=torch.complex64),
         b"bytes",
         None,
@@ -69,6 +69,39 @@ def test_T05_other_types_are_refused(samples):
 def test_T05_quantized_tensors_are_refused():
     with pytest.raises(TensorInputError, match="quint8"):
         to_picture(torch.quantize_per_tensor(torch.zeros(3, 2, 2), 0.1, 0, torch.quint8))
+
+
+WIDE = [np.uint16, np.int16, np.int32, np.uint32, np.int64, np.uint64]
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+def test_T05_wide_integers_up_to_255_are_8_bit_values_and_it_is_said(dtype):
+    samples = (ramp() * 255).astype(dtype)
+    for picture in (to_picture(samples), to_picture(torch.from_numpy(samples).permute(2, 0, 1))):
+        assert picture.bits == 8 and "8-bit" in picture.warnings[0]
+        np.testing.assert_array_equal(to_array(picture), samples)
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+def test_T05_integers_between_8_and_16_bits_need_their_bits(dtype):
+    samples = (ramp() * 4095).astype(dtype)
+    with pytest.raises(TensorInputError, match="bits=12") as caught:
+        to_picture(samples)
+    assert caught.value.code == "SP214"
+    picture = to_picture(samples, bits=12)
+    assert picture.bits == 16 and picture.warnings == ()
+    np.testing.assert_allclose(picture.rgb[0].movedim(0, -1), samples / 4095, atol=1e-4)
+    with pytest.raises(TensorInputError, match="end at 1023"):
+        to_picture(samples, bits=10)
+
+
+def test_T05_wide_integers_beyond_16_bits_or_below_0_are_refused():
+    for samples in (np.array([[0, 70_000]]), np.array([[-1, 5]])):
+        with pytest.raises(TensorInputError):
+            to_picture(samples)
+    assert to_picture(np.array([[0, 70_000]]), bits=17).rgb.max() == pytest.approx(70_000 / (2**17 - 1), abs=1e-4)
+    with pytest.raises(TensorInputError, match="from 1 to 32"):
+        to_picture(np.array([[0, 7]]), bits=40)
 
 
 @quick
@@ -209,34 +242,3 @@ def test_pillow_images_go_in_and_out():
     image = Image.fromarray(samples)
     np.testing.assert_array_equal(np.asarray(to_pil(to_picture(image))), samples)
     assert to_pil(to_picture(ramp())).mode == "RGB"
-
-
-def test_mask_of_the_same_size_is_kept_exactly():
-    mask, warnings = read_mask(torch.ones(4, 6), (4, 6))
-    assert mask.shape == (1, 1, 4, 6) and mask.eq(1).all() and warnings == ()
-    soft = ramp(channels=1)
-    assert read_mask(soft, (4, 6))[0][0, 0].equal(torch.from_numpy(soft[..., 0]))
-
-
-@quick
-@given(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES))
-def test_T13_mask_of_another_size_is_resized_with_a_warning(given_size, size):
-    mask, warnings = read_mask(np.ones(given_size, np.uint8) * 255, size)
-    assert mask.shape == (1, 1, *size) and mask.eq(1).all()
-    assert len(warnings) == (given_size != size)
-
-
-def test_T13_mask_is_averaged_over_areas():
-    assert read_mask(np.array([[0.0, 1.0], [0.0, 0.0]]), (1, 1))[0].item() == 0.25
-
-
-def test_transparent_parts_of_a_mask_count_as_0():
-    mask = np.full((1, 2, 4), 255, np.uint8)
-    mask[0, 0, 3] = 0
-    assert read_mask(mask, (1, 2))[0].flatten().tolist() == [0, 1]
-
-
-def test_T01_mask_with_nan_is_refused():
-    with pytest.raises(MaskError, match="1 NaN") as caught:
-        read_mask(np.array([[np.nan, 0.0]]), (1, 2))
-    assert caught.value.code == "SP220" and isinstance(caught.value, InputImageError)
