@@ -9,10 +9,10 @@ from torch import Tensor
 
 from styleplugin import zoo
 from styleplugin.errors import UsageError
+from styleplugin.guard import guarded
 from styleplugin.importers.vgg import import_vgg
 from styleplugin.models.pairs import PairModel
 from styleplugin.models.vgg import CONVS, Encoder, VGGSpec, convs_of_level
-from styleplugin.modes import plain_modes
 from styleplugin.registry import ENCODER, load_saved_encoder, load_tensors
 
 
@@ -28,7 +28,7 @@ class LoadedEncoder:
     None where that is not known."""
 
 
-@plain_modes()
+@guarded()
 def load_encoder(source: str, *, allow_unknown: bool = False) -> LoadedEncoder:
     """Load an encoder.
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
 from styleplugin.files import PathLike
+from styleplugin.guard import guarded
 from styleplugin.images.color import delta_e, rgb_to_lab
 from styleplugin.images.looks.cube import write_cube
 from styleplugin.images.looks.hald import write_hald
@@ -23,7 +24,6 @@ from styleplugin.images.lut_fit import fit_lut
 from styleplugin.images.picture import from_channels, to_picture
 from styleplugin.images.small import write_image
 from styleplugin.kinds import PICTURE, TABLE
-from styleplugin.modes import plain_modes
 from styleplugin.paths import Written, check_paths, paths_among
 
 VISIBLE = 3.0
@@ -86,7 +86,7 @@ class Look:
         write_image(from_channels(gray, bits=8), path, overwrite=overwrite)
 
 
-@plain_modes()
+@guarded()
 def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "", on_step: OnStep | None = None) -> Look:
     """Fit a color table to a stylization.
 

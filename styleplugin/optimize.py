@@ -27,10 +27,10 @@ from styleplugin.encoders import load_encoder
 from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import extend
 from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
-from styleplugin.engine.memory import is_out_of_memory
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import MaskError, StylePluginWarning, UsageError
 from styleplugin.finish import blended, lab_map, limited
+from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
 from styleplugin.images.picture import Picture, to_picture, to_pil
 from styleplugin.job import (
     MIN_SIDE,
@@ -52,7 +52,6 @@ from styleplugin.methods.optimization import (
     StyleTarget,
     measure,
 )
-from styleplugin.modes import plain_modes, plain_steps
 from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions
 from styleplugin.paths import Written, check_paths, paths_among, source_paths
 from styleplugin.regions import refuse_regions
@@ -116,7 +115,7 @@ class Optimization:
         something else; CheckpointError: SP801, it is of another run.
     """
 
-    @plain_modes()
+    @guarded()
     def __init__(
         self,
         content: Any,
@@ -163,7 +162,7 @@ class Optimization:
         self._plan = self._planned()
         self._earlier()
 
-    @plain_steps
+    @guarded_steps
     def __iter__(self) -> Iterator[Progress]:
         """Do the steps; yields after each."""
         started = time.perf_counter()
@@ -197,7 +196,7 @@ class Optimization:
         self._descent.finish()
         self.report.seconds["stylize"] = time.perf_counter() - started
 
-    @plain_modes()
+    @guarded()
     def result(self) -> Result:
         """Return the best picture so far, at full size, finished as the options ask."""
         seconds = self.report.seconds | {"total": sum(self.report.seconds.values())}
@@ -210,7 +209,7 @@ class Optimization:
             rgb = blended(picture, output, self.content.where, self._finish, colors, _nothing)
         return Result(dataclasses.replace(picture, rgb=rgb, warnings=()), report, self._inputs)
 
-    @plain_modes()
+    @guarded()
     def preview(self, side: int = 512) -> Image.Image:
         """Return the best picture so far, small and unfinished: without mask, alpha and kept colors.
 
@@ -223,7 +222,7 @@ class Optimization:
         small = _resized(best, (height, width))
         return to_pil(Picture(rgb=small.float().cpu().clamp(0, 1)))
 
-    @plain_modes()
+    @guarded()
     def save(self) -> None:
         """Write the checkpoint.
 

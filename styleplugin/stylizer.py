@@ -18,12 +18,13 @@ from torch import Tensor
 from styleplugin import zoo
 from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import Canvas, Field, extend
-from styleplugin.engine.memory import is_out_of_memory, keep_freed_memory
+from styleplugin.engine.memory import keep_freed_memory
 from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.stream import Engine, Measure, OnStep, Stage
 from styleplugin.errors import MaskError, ResourceError, UsageError
 from styleplugin.files import PathLike
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
+from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
 from styleplugin.images.masks import read_mask
 from styleplugin.images.picture import to_picture
 from styleplugin.job import (
@@ -43,7 +44,6 @@ from styleplugin.methods.base import Method, StyleCode
 from styleplugin.methods.kbstyle import KBStyle
 from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.wct import WCT
-from styleplugin.modes import plain_modes, plain_steps
 from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
 from styleplugin.paths import paths_among
 from styleplugin.regions import has_regions, refuse_regions, stylize_regions
@@ -94,7 +94,7 @@ class Stylizer:
         dtype: torch.float32, or torch.float64 for reference runs.
     """
 
-    @plain_modes()
+    @guarded()
     def __init__(
         self,
         model: StyleModel,
@@ -114,7 +114,7 @@ class Stylizer:
         self.macs_per_pixel = sum(stage.macs_per_pixel for stage in self._method.stages)
         self._encoders = model.encoder_ids
 
-    @plain_modes()
+    @guarded()
     def prepare(
         self, style: Any, *, mask: Any = None, style_scale: float = 1.0, on_step: OnStep | None = None
     ) -> Style:
@@ -182,7 +182,7 @@ class Stylizer:
                 moments.check_finite("style")
         return prepared
 
-    @plain_modes()
+    @guarded()
     def __call__(
         self,
         content: Any,
@@ -309,7 +309,7 @@ class Stylizer:
         """
         return self._plan(size, frames, budget=1 << 62).bytes
 
-    @plain_steps
+    @guarded_steps
     def _together(
         self, pairs: Sequence[tuple[Any, Any]], shot: _Shot, report: Report, on_step: OnStep | None
     ) -> Iterator[Result]:

@@ -20,10 +20,10 @@ from styleplugin import hub
 from styleplugin.checkpoint import STUDENT, Limits, Weights, read_weights
 from styleplugin.errors import StylePluginWarning, WeightsError
 from styleplugin.files import atomic_write, check_target, copy_whole
+from styleplugin.guard import guarded
 from styleplugin.importers.vgg import WHOLE_VGG
 from styleplugin.kinds import WEIGHTS
 from styleplugin.models.pairs import pairing_id
-from styleplugin.modes import plain_modes
 from styleplugin.registry import ENCODER, METRICS, ModelInfo, load_model, load_saved_encoder
 
 DEFAULT_MODELS = {
@@ -164,7 +164,7 @@ def resolve(source: str | Path, *, limits: Limits = STUDENT, timeout_s: float = 
     return _embedded(source)
 
 
-@plain_modes()
+@guarded()
 def load(source: str | Path, *, allow_unknown: bool = False, timeout_s: float = 60) -> tuple[nn.Module, ModelInfo]:
     """Load a model: on the CPU, in float32, in evaluation mode.
 
@@ -206,7 +206,7 @@ def architecture_of(path: Path) -> str | None:
     return read_weights(path, limits=WHOLE_VGG).metadata.get("architecture")
 
 
-@plain_modes()
+@guarded()
 def verify(name: str) -> ModelInfo:
     """Check an embedded model from its hash to a finite picture.
 

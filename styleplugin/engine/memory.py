@@ -1,4 +1,4 @@
-"""Memory: how much there is, when there is none left, and the reuse of what is freed."""
+"""Memory: how much there is, and the reuse of what is freed."""
 
 from __future__ import annotations
 
@@ -42,14 +42,6 @@ def keep_freed_memory() -> None:
     and freed, untouched. Elsewhere this does nothing.
     """
     torch.empty(_LARGE - (1 << 20), dtype=torch.uint8, device="cpu")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that an allocation failed, on any device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("not enough memory" in text or "out of memory" in text)
 
 
 class Arena:

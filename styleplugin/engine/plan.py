@@ -18,7 +18,7 @@ WHOLE = 0
 TILE_CHANNELS = 16
 """A tile of side T holds T x T cells of this many channels; wider maps get smaller tiles of the same size in memory."""
 
-_KEPT_FLOATS = 12.0
+_KEPT_FLOATS, _FEW_FLOATS = 12.0, 4.0
 _KEPT_BYTES = 512 << 20
 """Feature maps that are kept take at most so much memory together; computing them twice costs less than swapping."""
 # Pictures in memory at once: each frame's content and how far it has come, and the output that is being written.
@@ -48,7 +48,9 @@ class Plan:
     def halved(self) -> Plan | None:
         """Return the plan to try after an allocation failed, or None below the smallest tile."""
         tile = (self.tile or 2 * TILES[self.device.type]) // 2 // TILE_MULTIPLE * TILE_MULTIPLE
-        return replace(self, tile=tile, keep_floats=min(self.keep_floats, 4.0)) if tile >= MIN_TILE else None
+        # Nothing is kept in the end: what is computed twice takes time, but no memory.
+        keep = _FEW_FLOATS if self.keep_floats > _FEW_FLOATS else 0.0
+        return replace(self, tile=tile, keep_floats=keep) if tile >= MIN_TILE else None
 
 
 def make_plan(
@@ -85,8 +87,8 @@ def make_plan(
         need = bytes_per_value * int(pictures + min(cells, pixels) * TILE_CHANNELS * _TILE_BUFFERS)
         if need <= budget:
             return Plan(device, tile, keep, need)
-        if keep > 4:
-            keep = 4.0
+        if keep > _FEW_FLOATS:
+            keep = _FEW_FLOATS
         elif options.tile == "auto" and tile > MIN_TILE:
             tile = max(MIN_TILE, tile // 2 // TILE_MULTIPLE * TILE_MULTIPLE)
         else:

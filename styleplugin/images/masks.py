@@ -12,15 +12,15 @@ from PIL import Image
 from torch import Tensor
 
 from styleplugin.errors import MaskError, TensorInputError
+from styleplugin.guard import guarded
 from styleplugin.images.color import luminance
 from styleplugin.images.picture import Picture, to_picture
-from styleplugin.modes import plain_modes
 from styleplugin.options import DEFAULT_MAX_MEGAPIXELS
 
 _WHITES = (255, 65535)
 
 
-@plain_modes()
+@guarded()
 def read_mask(
     obj: Any,
     size: tuple[int, int],

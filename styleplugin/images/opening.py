@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +24,11 @@ from PIL import (
 )
 
 from styleplugin.errors import ImageTooLargeError, InputImageError, StylePluginError
+from styleplugin.guard import is_out_of_memory
 from styleplugin.images import jpeg, png, tiff
 from styleplugin.images.color_space import ColorSpace, adobe_rgb, check_range, transfer_of
 from styleplugin.images.metadata import note_lost_pictures
+from styleplugin.images.pillow_warnings import pillow_warnings
 
 EXTENSIONS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -92,11 +93,10 @@ def read_bytes(file: Path, max_megapixels: float) -> bytes:
 @contextmanager
 def decoding(name: str, notes: list[str]) -> Iterator[None]:
     """Turn whatever Pillow raises on damaged bytes into one error, and its warnings into notes."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with pillow_warnings(notes):
         try:
             yield
-        except (StylePluginError, MemoryError):
+        except StylePluginError:
             raise
         except Image.DecompressionBombError as error:
             raise ImageTooLargeError(
@@ -104,13 +104,13 @@ def decoding(name: str, notes: list[str]) -> Iterator[None]:
             ) from error
         # Its parsers raise nearly everything on hostile bytes, IndexError and struct.error included.
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise InputImageError(
                 "SP204",
                 f"{name!r} is damaged or cut short ({_ADDRESS.sub('the file', str(error))}).",
                 "Copy or export the file again.",
             ) from error
-        finally:
-            notes += [str(warning.message) for warning in caught if warning.category is UserWarning]
 
 
 def open_file(data: bytes, name: str, max_megapixels: float, notes: list[str]) -> Source:

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from styleplugin.errors import TensorInputError
+from styleplugin.guard import guarded
 from styleplugin.images.integers import to_samples
 from styleplugin.images.metadata import Metadata
-from styleplugin.modes import plain_modes
 from styleplugin.options import DEFAULT_MAX_MEGAPIXELS
 
 # Largest value of each sample type whose range is known. Floats are [0, 1] and count as 8 bits.
@@ -57,7 +57,7 @@ class Picture:
         return self.height, self.width
 
 
-@plain_modes()
+@guarded()
 def to_picture(obj: Any, *, bits: int | None = None, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Picture:
     """Turn a path, Pillow image, array or tensor into a picture; a `Picture` is returned as it is.
 

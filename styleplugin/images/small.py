@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from styleplugin.errors import OutputError, StylePluginWarning
 from styleplugin.files import PathLike, atomic_write, check_regular_file, check_target
+from styleplugin.guard import guarded
 from styleplugin.images import bmp, tiff
 from styleplugin.images.deep import decode_png16, encode_png16, is_png16
 from styleplugin.images.integers import to_samples
@@ -23,7 +24,6 @@ from styleplugin.images.picture import Picture, check_finite, from_channels, to_
 from styleplugin.images.png import text_chunk
 from styleplugin.images.profile import SRGB_PROFILE, cmyk_or_lab_to_srgb, deep_to_srgb, to_srgb
 from styleplugin.kinds import PICTURE
-from styleplugin.modes import plain_modes
 from styleplugin.options import DEFAULT_MAX_MEGAPIXELS
 
 _WRITERS = {
@@ -57,7 +57,7 @@ _ORIENTATIONS = {
 }
 
 
-@plain_modes()
+@guarded()
 def read_image(path: PathLike, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, bits: int | None = None) -> Picture:
     """Read a picture file, upright and in sRGB; of an animation or a multi-page file, the first frame.
 
@@ -181,6 +181,7 @@ def losses(picture: Picture, path: PathLike) -> tuple[str, ...]:
     return tuple(lost)
 
 
+@guarded()
 def write_image(
     picture: Picture,
     path: PathLike,

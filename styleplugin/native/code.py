@@ -7,6 +7,7 @@ and `Code.compile` makes machine code of it, which runs in the threads that torc
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from llvmlite import ir
 from styleplugin.native import Target, openmp, store
 
 _OPENMP = openmp()
+_ROOM = 64 << 20
+"""Bytes that are more than LLVM takes for a kernel."""
 _EFFORT = 3
 """Of LLVM's code generator, 0 to 3."""
 _TUNING = {"speed_level": 2, "loop_unrolling": False, "loop_vectorization": False, "slp_vectorization": False}
@@ -138,7 +141,11 @@ class Code:
         Returns:
             A function of the number of threads and all arguments, addresses as whole numbers. It returns when all
             threads have ended.
+
+        Raises:
+            MemoryError: There is hardly any memory left.
         """
+        _check_room()
         self._variables.branch(self._start)
         self._at.ret_void()
         text = str(self._module)
@@ -172,6 +179,14 @@ class Code:
         integer = ir.IntType(32)
         function = self._module.globals.get(name) or ir.Function(self._module, ir.FunctionType(integer, []), name)
         return Number(self, self._at.sext(self._at.call(function, []), self._integer))
+
+
+def _check_room() -> None:
+    """Raise MemoryError where LLVM might find no memory, since it would end the process."""
+    try:
+        mmap.mmap(-1, _ROOM).close()
+    except OSError as error:
+        raise MemoryError("There is no memory to compile code in.") from error
 
 
 def _machine_code(text: str, machine: Any) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 from styleplugin.errors import UsageError
 from styleplugin.files import atomic_write
-from styleplugin.modes import plain_modes
+from styleplugin.guard import guarded
 from styleplugin.train.bundles import bundle
 from styleplugin.train.cascade_run import CascadeRun
 from styleplugin.train.config import (
@@ -65,7 +65,7 @@ class _Unit:
         return self.out / _RUNS[type(self.recipe)].target
 
 
-@plain_modes(gradients=True)
+@guarded(gradients=True)
 def run(
     recipe: str | Path | AnyRecipe,
     out: str | Path,

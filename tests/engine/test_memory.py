@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from styleplugin.engine.memory import Arena, free_memory, is_out_of_memory
+from styleplugin.engine.memory import Arena, free_memory
+from styleplugin.guard import is_out_of_memory
 
 LARGE, SMALLER = (1, 16, 1024, 1024), (1, 3, 2048, 1536)
 LIKE = torch.empty(0)

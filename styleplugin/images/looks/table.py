@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from styleplugin.errors import InputImageError, NumericalError, UsageError
+from styleplugin.guard import guarded
 from styleplugin.images.picture import check_finite
-from styleplugin.modes import plain_modes
 
 Triple = tuple[float, float, float]
 
@@ -90,7 +90,7 @@ class LUT:
         blue, green, red = torch.meshgrid(axis, axis, axis, indexing="ij")
         return cls(torch.stack([red, green, blue], -1))
 
-    @plain_modes()
+    @guarded()
     def apply(self, rgb: Tensor) -> Tensor:
         """Look up colors by tetrahedral interpolation.
 

@@ -9,7 +9,7 @@ import torch
 
 import styleplugin
 from styleplugin import native
-from styleplugin.modes import plain_modes, plain_steps
+from styleplugin.guard import guarded, guarded_steps
 
 MODELS = [entry.name for entry in styleplugin.list_models()]
 
@@ -43,7 +43,6 @@ STATES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "one thread": lambda: changed(torch.set_num_threads, 1, torch.get_num_threads()),
     "two threads": lambda: changed(torch.set_num_threads, 2, torch.get_num_threads()),
-    "three threads": lambda: changed(torch.set_num_threads, 3, torch.get_num_threads()),
     "matmul precision": lambda: changed(torch.set_float32_matmul_precision, "medium", "highest"),
     "flush denormal": lambda: changed(torch.set_flush_denormal, True, False),
 }
@@ -101,13 +100,13 @@ def test_the_guard_leaves_the_callers_modes_as_they_were():
     for state, enter in STATES.items():
         with enter():
             modes = current_modes()
-            with plain_modes():
+            with guarded():
                 assert current_modes() == (False, False, False, torch.device("cpu")), state
             assert current_modes() == modes, state
 
 
 def test_a_generators_caller_has_its_modes_back_between_the_steps():
-    @plain_steps
+    @guarded_steps
     def steps() -> Iterator[tuple[Any, ...]]:
         yield current_modes()
         yield current_modes()

@@ -1,0 +1,110 @@
+"""One guard around every run: the caller's modes of torch do not count inside it, and memory's end is our error.
+
+Autocast, inference mode, grad mode and the default device belong to a thread, so the guard changes nothing for others.
+What belongs to the whole process is left alone, since another thread may change it at any time: every tensor is made
+with its dtype and its device named, and no result depends on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from styleplugin.errors import ResourceError, StylePluginError
+
+_AUTOCASTING = ("cpu", "cuda", "mps", "xpu")
+_NO_MEMORY = (
+    "out of memory",
+    # Of torch's own allocator, on Windows and elsewhere.
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    # Of C++ and of oneDNN, which says no more than this when it cannot allocate.
+    "bad_alloc",
+    "bad allocation",
+    "could not create a primitive",
+    "could not create a memory",
+    "could not execute a primitive",
+)
+
+_threads_are_in: int | None = None
+"""The process in which something was computed with several threads first."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@contextmanager
+def guarded(*, gradients: bool = False) -> Iterator[None]:
+    """Leave autocast, inference mode and the caller's default device, and record gradients only where asked.
+
+    It decorates functions as well; generators have `guarded_steps`.
+
+    Args:
+        gradients: Whether operations are recorded for a backward pass.
+
+    Raises:
+        ResourceError: SP502, an allocation failed, of whichever library.
+    """
+    with ExitStack() as modes:
+        # Leaving inference mode switches gradients on.
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.set_grad_enabled(gradients))
+        for kind in _AUTOCASTING:
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            modes.enter_context(torch.device("cpu"))
+        _do_without_lost_threads()
+        try:
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ResourceError(
+                "SP502", "There is not enough memory for this.", "Close other programs, or take smaller pictures."
+            ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that an allocation failed: torch's, oneDNN's, NumPy's, Pillow's, on any device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return not isinstance(error, StylePluginError) and any(words in text for words in _NO_MEMORY)
+
+
+def _do_without_lost_threads() -> None:
+    """Compute with one thread where several would wait for ever.
+
+    A fork copies none of the threads that torch computes with, but the library that owns them (OpenMP) counts on them.
+    """
+    global _threads_are_in
+    if torch.get_num_threads() == 1:
+        return
+    if _threads_are_in is None:
+        _threads_are_in = os.getpid()
+    elif _threads_are_in != os.getpid():
+        torch.set_num_threads(1)
+
+
+def guarded_steps(function: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
+    """Run every step of a generator function in `guarded`; in between, its caller's modes are back."""
+
+    @wraps(function)
+    def steps(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        values = function(*args, **kwargs)
+        while True:
+            with guarded():
+                try:
+                    value = next(values)
+                except StopIteration:
+                    return
+            yield value
+
+    return steps
