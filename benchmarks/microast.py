@@ -8,7 +8,7 @@ Source: Wang et al. 2023, "MicroAST: Towards Super-Fast Ultra-Resolution Arbitra
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -153,7 +153,7 @@ def import_microast(source: str | Path) -> MicroAST:
     else:
         tensors = read_source(source).tensors
     model = MicroAST()
-    load_tensors(model, {_our_name(name): value for name, value in tensors.items()}, source.name)
+    load_tensors(model, _our_names(tensors, source.name), source.name)
     return model
 
 
@@ -169,3 +169,14 @@ def _our_name(name: str) -> str:
     for pattern, replacement in _NAMES:
         rest = re.sub(rf"(?<![a-z0-9]){pattern}", replacement, rest)  # type: ignore[arg-type]
     return f"{part}.{rest}"
+
+
+def _our_names(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Rename tensors; WeightsError SP310 for a name that is none of MicroAST's, or two for one place."""
+    try:
+        renamed = {_our_name(name): value for name, value in tensors.items()}
+    except ValueError:  # A convolution at a place where there is none.
+        renamed = {}
+    if len(renamed) < len(tensors):
+        raise WeightsError("SP310", f"{where} has tensor names that are not MicroAST's.", "Give the released files.")
+    return renamed

@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -22,6 +22,8 @@ from styleplugin.errors import CheckpointError, WeightsError
 from styleplugin.files import atomic_write, check_regular_file, check_target
 from styleplugin.kinds import WEIGHTS, Kind
 
+T = TypeVar("T")
+
 METADATA_KEY = "styleplugin"
 """The only metadata key: with two or more, safetensors writes other bytes each time."""
 FORMAT = 1
@@ -29,6 +31,9 @@ FORMAT = 1
 
 MAX_TENSORS = 4096
 MAX_NAME = 256
+MAX_SIDE = 1 << 31
+"""Of a tensor; a tensor with another side of 0 has no bytes that would bound it."""
+_LONGEST_QUOTE = 100
 _ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 _INTEGER_BYTES = {"U8": 1, "I32": 4}
 
@@ -70,6 +75,27 @@ class Weights:
     """Our JSON; empty for files of other origin."""
     sha256: str
     path: Path
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """How the file was made and what it reaches; empty where it does not say."""
+        return self.metadata.get("card", {})
+
+    def required(self, key: str, kind: type[T]) -> T:
+        """Return a value of the metadata.
+
+        Raises:
+            WeightsError: SP307, it is missing or of another type.
+        """
+        value = self.metadata.get(key)
+        if type(value) is not kind:
+            raise WeightsError(
+                "SP307",
+                f"The styleplugin metadata of {self.path.name} has {shortened(value)} as {key}, not "
+                f"a value of type {kind.__name__}.",
+                "Get the file again, or write it with styleplugin.",
+            )
+        return value
 
 
 def read_weights(path: str | Path, *, limits: Limits = STUDENT, require_metadata: bool = False) -> Weights:
@@ -135,10 +161,18 @@ def write_weights(
     return hashlib.sha256(data).hexdigest()
 
 
+def shortened(value: Any) -> str:
+    """Return what a file says, cut to what a sentence can quote."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
+
+
 def check_values(tensors: dict[str, Tensor], where: str, limits: Limits = STUDENT) -> None:
     """Raise WeightsError SP306 if a value is not finite or beyond the limit, naming its tensor."""
     for name, value in tensors.items():
-        largest = value.detach().abs().max().item() if value.numel() else 0.0
+        # Not `abs().max()`, which needs the tensor's memory again.
+        ends = value.detach().aminmax() if value.numel() else ()
+        largest = max((abs(float(end)) for end in ends), default=0.0)
         if not largest <= limits.value:
             raise WeightsError(
                 "SP306",
@@ -212,8 +246,8 @@ def _refuse_other_format(path: Path, data: bytes) -> None:
 
 
 def _parse_json(text: str) -> Any:
-    """Parse strict JSON: duplicated names and non-finite numbers are errors."""
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    """Parse strict JSON: duplicated names and non-finite numbers are errors, `1e999` too."""
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -221,6 +255,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         raise ValueError("a name occurs twice")
     return result
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
 
 
 def _no_constant(text: str) -> None:
@@ -248,9 +289,11 @@ def _parse_metadata(path: Path, strings: Any, required: bool) -> dict[str, Any]:
     if version > FORMAT:
         raise WeightsError(
             "SP308",
-            f"{path.name} has format {version}; this version of styleplugin reads up to format {FORMAT}.",
+            f"{path.name} has format {shortened(version)}; this version of styleplugin reads up to format {FORMAT}.",
             "Update styleplugin.",
         )
+    if not isinstance(metadata.get("card", {}), dict):
+        raise WeightsError("SP307", f"The card in the metadata of {path.name} is {shortened(metadata['card'])}.")
     return metadata
 
 
@@ -267,7 +310,7 @@ def _check_layout(path: Path, header: dict[str, Any], data_bytes: int, limits: L
         if not isinstance(dtype, str) or dtype not in item_bytes:
             raise WeightsError(
                 "SP305",
-                f"The tensor {name} of {path.name} has the type {dtype!r}; "
+                f"The tensor {name} of {path.name} has the type {shortened(dtype)}; "
                 f"weights must be one of {', '.join(item_bytes)}.",
                 "Convert the file to a floating-point type first.",
                 {"tensor": name},
@@ -282,7 +325,7 @@ def _check_layout(path: Path, header: dict[str, Any], data_bytes: int, limits: L
 
 
 def _are_sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+    return isinstance(values, list) and all(type(value) is int and 0 <= value <= MAX_SIDE for value in values)
 
 
 def _damaged(path: Path, why: str) -> WeightsError:

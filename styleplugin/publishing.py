@@ -63,7 +63,7 @@ def publish(
     method = _method(weights)
     check_gate(weights)
     shown = {f"{number:02}{Path(p).suffix.lower()}": _picture(p) for number, p in enumerate(pictures or _sheet(path))}
-    name = f"{_plain(weights.metadata['card'].get('name') or Path(path).stem)}.safetensors"
+    name = f"{_plain(weights.card.get('name') or Path(path).stem)}.safetensors"
     card = model_card(weights, method, list(shown), repo=repo, file=name)
     files = {name: Path(path).read_bytes(), "README.md": card.encode(), **shown}
     message = f"Add {name}"
@@ -96,7 +96,7 @@ def export_student(
 
 def check_gate(weights: Weights) -> None:
     """Raise UsageError SP145 if a student has not passed the quality gate of its recipe."""
-    gate = weights.metadata.get("card", {}).get("gate")
+    gate = weights.card.get("gate")
     if gate and gate["passed"]:
         return
     why = "; ".join(gate["failed"]) if gate else "its file holds no verdict"
@@ -109,7 +109,7 @@ def check_gate(weights: Weights) -> None:
 
 def model_card(weights: Weights, method: str, pictures: Sequence[str], *, repo: str, file: str) -> str:
     """Return the README of a student: figures, pictures, license, teacher, data, and how to use it."""
-    card, license = weights.metadata["card"], str(weights.metadata.get("license", "unknown"))
+    card, license = weights.card, str(weights.metadata.get("license", "unknown"))
     known = _SPDX.fullmatch(license)
     front = hub.front_matter(
         license=license.lower() if known else "other",

@@ -10,17 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from styleplugin.checkpoint import Weights, write_weights
+from styleplugin.checkpoint import Weights, shortened, write_weights
 from styleplugin.errors import WeightsError
 from styleplugin.models.kbstyle import KBModel, KBSpec
 from styleplugin.models.pairs import Pair, PairModel, PairSpec, pairing_id
 from styleplugin.models.photorealistic import PhotoModel, PhotoSpec
-from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
+from styleplugin.models.vgg import CONVS, Decoder, Encoder, VGGSpec
+
+M = TypeVar("M", bound=nn.Module)
 
 StyleModel = PairModel | PhotoModel | KBModel
 """The models of all feed-forward methods."""
@@ -90,7 +93,7 @@ class Registry:
                 return self._entries[architecture]
             raise WeightsError(
                 "SP309",
-                f"{weights.path.name} has the architecture {architecture!r}; this version knows {known}.",
+                f"{weights.path.name} has the architecture {shortened(architecture)}; this version knows {known}.",
                 "Update styleplugin, or use another file.",
             )
         for entry in self._entries.values():
@@ -196,14 +199,15 @@ def load_saved_encoder(weights: Weights) -> tuple[Encoder, tuple[Tensor, ...]]:
         WeightsError: SP307 malformed metadata, SP310 tensors missing, surplus or of the wrong shape, SP311 too large.
     """
     spec, where = _half_spec(weights, ENCODER), weights.path.name
-    [pair] = blank_pairs([PairSpec(encoder=spec, decoder=spec)], where)
-    encoder, blank = pair.encoder, nn.Module()
-    for level, feature in enumerate((f"conv{k}_1" for k in range(1, spec.level + 1)), 1):
-        width = len(encoder.get_parameter(f"{feature}.bias"))
-        blank.register_buffer(f"level{level}_root", torch.zeros(width, width, dtype=torch.float32, device="cpu"))
-    blank.add_module("encoder", encoder)
-    load_tensors(blank, {name.replace(".root", "_root"): value for name, value in weights.tensors.items()}, where)
-    return encoder, tuple(value for _, value in blank.named_buffers(recurse=False))
+    roots = {f"level{level}.root": weights.tensors.get(f"level{level}.root") for level in range(1, spec.level + 1)}
+    for (name, root), conv in zip(roots.items(), (conv for conv in CONVS if conv.endswith("_1")), strict=False):
+        width = spec.widths[CONVS.index(conv)]
+        if root is None or root.shape != (width, width):
+            found = "missing" if root is None else f"of the shape {tuple(root.shape)}"
+            raise WeightsError("SP310", f"{name} of {where} is {found}; ({width}, {width}) is needed.")
+    own = {name.removeprefix("encoder."): value for name, value in weights.tensors.items() if name not in roots}
+    encoder = filled(lambda: Encoder(spec), own, where)
+    return encoder, tuple(weights.tensors[name].float() for name in roots)
 
 
 def save_half(path: str | Path, half: Encoder | Decoder, *, pairing: str, card: Mapping[str, Any] | None = None) -> str:
@@ -234,9 +238,10 @@ def join_halves(encoder: Weights, decoder: Weights) -> Pair:
         WeightsError: SP312, the decoder was trained for another encoder; otherwise as `load_model`.
     """
     spec = PairSpec(encoder=_half_spec(encoder, "vgg-encoder"), decoder=_half_spec(decoder, "vgg-decoder"))
-    [pair] = blank_pairs([spec], encoder.path.name)
-    load_tensors(pair.encoder, encoder.tensors, encoder.path.name)
-    load_tensors(pair.decoder, decoder.tensors, decoder.path.name)
+    where = f"{encoder.path.name} and {decoder.path.name}"
+    tensors = {f"encoder.{name}": value for name, value in encoder.tensors.items()}
+    tensors |= {f"decoder.{name}": value for name, value in decoder.tensors.items()}
+    pair = filled(lambda: blank_pairs([spec], where)[0], tensors, where)
     _check_pairing(pair, decoder.metadata.get("pairing"), decoder.path.name)
     return pair
 
@@ -269,7 +274,42 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -
     Raises:
         WeightsError: SP310, tensors are missing, surplus or of the wrong shape; at most 5 names of each are shown.
     """
-    needed = module.state_dict()
+    check_shapes(module.state_dict(), tensors, where)
+    module.load_state_dict({name: value.float() for name, value in tensors.items()})
+    module.eval().requires_grad_(False)
+
+
+@torch.random.fork_rng(devices=[])
+def filled(build: Callable[[], M], tensors: Mapping[str, Tensor], where: str) -> M:
+    """Build a network and fill it as `load_tensors` does; nothing of its size is made for a file that does not fit.
+
+    Args:
+        build: Makes the network; called for its shapes alone at first, without memory for its values.
+        tensors: The state dict that the network shall have.
+        where: Name of the file, for the message.
+
+    Raises:
+        WeightsError: SP310, tensors are missing, surplus or of the wrong shape.
+    """
+    with _Shapes():
+        check_shapes(build().state_dict(), tensors, where)
+    module = build()
+    load_tensors(module, tensors, where)
+    return module
+
+
+class _Shapes(TorchFunctionMode):
+    """Puts every tensor that is made on the meta device; `torch.device` only does where none is named."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **(kwargs | {"device": "meta"} if "device" in kwargs else kwargs))
+
+
+def check_shapes(needed: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raise WeightsError SP310 unless there are exactly the tensors that are needed, in their shapes."""
     problems = {
         "missing": [name for name in needed if name not in tensors],
         "surplus": [name for name in tensors if name not in needed],
@@ -286,8 +326,6 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -
             f"{where} holds {len(tensors)} tensors where its network needs {len(needed)}; {lists}.",
             "The file belongs to another network.",
         )
-    module.load_state_dict({name: value.float() for name, value in tensors.items()})
-    module.eval().requires_grad_(False)
 
 
 def _build_pairs(weights: Weights) -> tuple[PairModel, ModelInfo]:
@@ -298,11 +336,10 @@ def _build_pairs(weights: Weights) -> tuple[PairModel, ModelInfo]:
             raise ValueError("more than 5 pairs")
         specs = [PairSpec.from_dict(data) for data in metadata["pairs"]]
         ids = {data["level"]: data["pairing"] for data in metadata["pairs"]}
-        method, metrics = metadata["method"], dict(metadata.get("card", {}).get("metrics", {}))
+        method, metrics = metadata["method"], dict(weights.card.get("metrics", {}))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _malformed(where, error) from error
-    model = PairModel(method, blank_pairs(specs, where))
-    load_tensors(model, weights.tensors, where)
+    model = filled(lambda: PairModel(method, blank_pairs(specs, where)), weights.tensors, where)
     for level in model.levels:
         _check_pairing(model.pair(level), ids.get(level), where)
     return model, describe(
@@ -319,17 +356,15 @@ def _single(
 ) -> Callable[[Weights], tuple[nn.Module, ModelInfo]]:
     """Return the `build` of an architecture whose files hold one network, made from one spec."""
 
-    @torch.random.fork_rng(devices=[])
     def build_from(weights: Weights) -> tuple[nn.Module, ModelInfo]:
         where = weights.path.name
         metadata = weights.metadata
         try:
             spec = read_spec(metadata["spec"])
-            pairing, metrics = metadata["pairing"], dict(metadata.get("card", {}).get("metrics", {}))
+            pairing, metrics = metadata["pairing"], dict(weights.card.get("metrics", {}))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _malformed(where, error) from error
-        model = build(spec)
-        load_tensors(model, weights.tensors, where)
+        model = filled(lambda: build(spec), weights.tensors, where)
         if (pairing,) != model.encoder_ids:
             raise _wrong_half("decoder", where, pairing, model.encoder_ids[0])
         return model, describe(
@@ -367,7 +402,7 @@ def _check_pairing(pair: Pair, expected: Any, where: str) -> None:
 def _wrong_half(half: str, where: str, expected: Any, found: str) -> WeightsError:
     return WeightsError(
         "SP312",
-        f"The {half} of {where} was trained for the encoder {expected}, not for {found}.",
+        f"The {half} of {where} was trained for the encoder {shortened(expected)}, not for {found}.",
         "Use an encoder and a decoder of the same model; swapped halves give broken pictures.",
     )
 
@@ -375,7 +410,7 @@ def _wrong_half(half: str, where: str, expected: Any, found: str) -> WeightsErro
 def _malformed(where: str, error: Exception) -> WeightsError:
     return WeightsError(
         "SP307",
-        f"The styleplugin metadata of {where} is incomplete or malformed ({type(error).__name__}: {error}).",
+        f"The styleplugin metadata of {where} is incomplete or malformed ({type(error).__name__}: {str(error)[:100]}).",
         "Get the file again, or write it with styleplugin.",
     )
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from styleplugin import kinds
-from styleplugin.checkpoint import STYLE, read_weights, write_weights
+from styleplugin.checkpoint import STYLE, Weights, read_weights, shortened, write_weights
 from styleplugin.errors import UsageError, WeightsError
 from styleplugin.methods.base import StyleCode, mix_codes
 from styleplugin.transforms.moments import Moments, normalized_weights
@@ -20,6 +20,26 @@ SUFFIX = ".safetensors"
 """A style given as a path that ends so is a style file, everything else a picture."""
 
 _KIND = "style"
+_MAX_CHANNELS = 4096
+"""More than any encoder has."""
+_MAX_SIDE = 1 << 31
+
+CodeShapes = tuple[tuple[tuple[int, ...], ...], ...]
+
+
+def code_shapes(points: Sequence[Sequence[int]], *, diagonal: bool) -> CodeShapes:
+    """Return the shapes of the scatter in a style code.
+
+    Args:
+        points: Channels for each stage and transform point.
+        diagonal: Whether variances are enough.
+    """
+    return tuple(tuple(_shape(channels, diagonal) for channels in stage) for stage in points)
+
+
+def _shape(channels: int, diagonal: bool) -> tuple[int, ...]:
+    # Of one channel there is but one value, whatever is kept.
+    return (channels,) if diagonal or channels == 1 else (channels, channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +67,34 @@ class Style:
         """Fewest feature positions per channel at any transform point; under 1 the covariance is incomplete."""
         return min(moments.count / moments.channels for stage in self.code for moments in stage)
 
-    def check_fits(self, encoders: Sequence[str], model: str) -> None:
-        """Raise UsageError SP110 if this style was prepared with encoders other than a model's."""
+    @property
+    def shapes(self) -> CodeShapes:
+        """Shapes of what the code knows of the scatter, for each stage and transform point."""
+        return tuple(tuple(_shape(m.channels, m.is_diagonal) for m in stage) for stage in self.code)
+
+    def check_fits(self, encoders: Sequence[str], model: str, shapes: CodeShapes) -> None:
+        """Check that this style can be used with a model.
+
+        Args:
+            encoders: The model's.
+            model: Its name.
+            shapes: What its method needs, see `shapes`.
+
+        Raises:
+            UsageError: SP110, the style was prepared with other encoders.
+            WeightsError: SP341, it claims to be the model's and has other stages, transform points or channels.
+        """
         if tuple(encoders) != self.encoders:
             raise UsageError(
                 "SP110",
                 f"The style {self.name or 'given'} was prepared with the model {self.model}, not with {model}.",
                 f"Use `model={self.model}`, or prepare the style picture again with {model}.",
+            )
+        if self.shapes != shapes:
+            raise WeightsError(
+                "SP341",
+                f"The style {self.name or 'given'} has statistics of the shapes {self.shapes}; {model} needs {shapes}.",
+                "Its file is damaged; prepare the style picture again.",
             )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -93,34 +134,21 @@ class Style:
         """Read a style file.
 
         Raises:
-            WeightsError: SP301 to SP308, not a readable file; SP340, not a style file.
+            WeightsError: SP301 to SP308, not a readable file; SP340, not a style file, or one that contradicts itself.
         """
         weights = read_weights(Path(path), limits=STYLE, require_metadata=True)
-        metadata, tensors = weights.metadata, weights.tensors
-        try:
-            if metadata["kind"] != _KIND:
-                raise KeyError("kind")
-            code = tuple(
-                tuple(
-                    _unpack(float(count), tensors[f"stage{i}.point{j}.mean"], tensors[f"stage{i}.point{j}.covariance"])
-                    for j, count in enumerate(stage)
-                )
-                for i, stage in enumerate(metadata["counts"])
-            )
-            height, width = map(int, metadata["size"])
-            return cls(
-                code,
-                str(metadata["model"]),
-                tuple(map(str, metadata["encoders"])),
-                str(metadata["name"]),
-                (height, width),
-            )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise WeightsError(
-                "SP340",
-                f"{weights.path.name} is not a style file of this program.",
-                "Make one with: styleplugin style save PICTURE -o NAME.safetensors",
-            ) from error
+        if weights.metadata.get("kind") != _KIND:
+            raise _no_style(weights, "it does not say that it is one")
+        encoders, (height, width) = weights.required("encoders", list), _size(weights)
+        if not all(isinstance(encoder, str) for encoder in encoders):
+            raise _no_style(weights, "its encoders have no names")
+        return cls(
+            _read_code(weights),
+            weights.required("model", str),
+            tuple(encoders),
+            weights.required("name", str),
+            (height, width),
+        )
 
 
 def mix_styles(styles: Sequence[Style], weights: Sequence[float]) -> Style:
@@ -135,7 +163,7 @@ def mix_styles(styles: Sequence[Style], weights: Sequence[float]) -> Style:
     if len(used) == 1:
         return first
     for style, _ in used:
-        style.check_fits(first.encoders, first.model)
+        style.check_fits(first.encoders, first.model, first.shapes)
     code = mix_codes([style.code for style, _ in used], [share for _, share in used])
     name = " + ".join(f"{share:.2g} {style.name or 'style'}" for style, share in used)
     notes = tuple(note for style, _ in used for note in style.warnings)
@@ -158,3 +186,58 @@ def _unpack(count: float, mean: Tensor, packed: Tensor) -> Moments:
         upper[torch.triu(torch.ones_like(upper, dtype=torch.bool))] = packed
         covariance = upper + upper.triu(1).T
     return Moments(count, mean.double(), covariance.double() * count)
+
+
+def _size(weights: Weights) -> tuple[int, int]:
+    size = weights.required("size", list)
+    if len(size) != 2 or not all(type(side) is int and 0 <= side <= _MAX_SIDE for side in size):
+        raise _no_style(weights, f"its size is {shortened(size)}")
+    return size[0], size[1]
+
+
+def _read_code(weights: Weights) -> StyleCode:
+    """Return the moments; all sizes are compared before anything is made of them."""
+    counts, tensors = _counts(weights), weights.tensors
+    places = [f"stage{i}.point{j}" for i, stage in enumerate(counts) for j in range(len(stage))]
+    if tensors.keys() != {f"{place}.{part}" for place in places for part in ("mean", "covariance")}:
+        raise _no_style(weights, f"its tensors are not those of the {len(places)} transform points that it lists")
+    for place in places:
+        _check_point(weights, place, tensors[f"{place}.mean"], tensors[f"{place}.covariance"])
+    return tuple(
+        tuple(
+            _unpack(float(count), tensors[f"stage{i}.point{j}.mean"], tensors[f"stage{i}.point{j}.covariance"])
+            for j, count in enumerate(stage)
+        )
+        for i, stage in enumerate(counts)
+    )
+
+
+def _counts(weights: Weights) -> list[list[float]]:
+    counts = weights.required("counts", list)
+    if not counts or not all(isinstance(stage, list) and stage for stage in counts):
+        raise _no_style(weights, f"its counts are {shortened(counts)}; a list for each stage is needed")
+    for count in (count for stage in counts for count in stage):
+        if type(count) not in (int, float) or not 0 <= count <= STYLE.value:
+            raise _no_style(weights, f"a count of positions is {shortened(count)}")
+    return counts
+
+
+def _check_point(weights: Weights, place: str, mean: Tensor, packed: Tensor) -> None:
+    channels = mean.numel()
+    if mean.dim() != 1 or packed.dim() != 1 or not 0 < channels <= _MAX_CHANNELS:
+        raise _no_style(weights, f"{place} has the shapes {tuple(mean.shape)} and {tuple(packed.shape)}")
+    if packed.numel() not in (channels, channels * (channels + 1) // 2):
+        raise _no_style(weights, f"{place} has {channels} channels and {packed.numel()} covariances")
+    # Of a triangle row by row, the diagonal stands where a row begins.
+    rows = torch.arange(channels, dtype=torch.int64, device="cpu")
+    starts = rows if packed.numel() == channels else rows * channels - rows * (rows - 1) // 2
+    if float(packed[starts].min()) < 0:
+        raise _no_style(weights, f"{place} has a negative variance")
+
+
+def _no_style(weights: Weights, why: str) -> WeightsError:
+    return WeightsError(
+        "SP340",
+        f"{weights.path.name} is not a style file of this program: {why}.",
+        "Make one with: styleplugin style save PICTURE -o NAME.safetensors",
+    )

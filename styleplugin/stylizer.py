@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from styleplugin import zoo
+from styleplugin.checkpoint import shortened
 from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import Canvas, Field, extend
 from styleplugin.engine.memory import keep_freed_memory
@@ -49,7 +50,7 @@ from styleplugin.paths import paths_among
 from styleplugin.regions import has_regions, refuse_regions, stylize_regions
 from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report
-from styleplugin.style import SUFFIX, Style, mix_styles
+from styleplugin.style import SUFFIX, Style, code_shapes, mix_styles
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments, mix_moments
 
@@ -113,6 +114,7 @@ class Stylizer:
         self._method = METHODS[model.method](model, self._like)
         self.macs_per_pixel = sum(stage.macs_per_pixel for stage in self._method.stages)
         self._encoders = model.encoder_ids
+        self._shapes = code_shapes(model.points, diagonal=self._method.diagonal)
 
     @guarded()
     def prepare(
@@ -139,7 +141,7 @@ class Stylizer:
                 raise UsageError(
                     "SP117", "A mask was given for a style without its picture.", "Give the picture of the style."
                 )
-            style.check_fits(self._encoders, self.info.name)
+            style.check_fits(self._encoders, self.info.name, self._shapes)
             return style
         picture = to_picture(style)
         notes, counted = list(picture.warnings), picture.alpha
@@ -478,7 +480,7 @@ def choose_model(method: str | None, style: Any) -> str:
             if isinstance(given, (str, os.PathLike)) and Path(given).suffix == SUFFIX:
                 given = Style.load(given)
             if isinstance(given, Style):
-                return given.model
+                return _embedded_model_of(given)
         method = "wct"
     if method not in zoo.DEFAULT_MODELS:
         raise UsageError(
@@ -487,6 +489,17 @@ def choose_model(method: str | None, style: Any) -> str:
             "Use one of these.",
         )
     return zoo.DEFAULT_MODELS[method]
+
+
+def _embedded_model_of(style: Style) -> str:
+    """Return the model's name, which nobody typed: a file may not choose what is downloaded or opened."""
+    if not zoo.NAME.fullmatch(style.model) or style.model.endswith(SUFFIX):
+        raise UsageError(
+            "SP110",
+            f"The style {style.name or 'given'} was prepared with {shortened(style.model)}, no embedded model.",
+            "Name the model with `model=`.",
+        )
+    return style.model
 
 
 def _tick(on_step: OnStep | None) -> OnBand:

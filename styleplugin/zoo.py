@@ -191,7 +191,7 @@ def admit(located: Located, *, allow_unknown: bool = False) -> Weights:
 
 def read_card(source: str | Path) -> dict[str, Any]:
     """Return the card of one of our own files: what it was trained with, its figures, and the verdict of its gate."""
-    return dict(read_weights(resolve(source).path, require_metadata=True).metadata.get("card") or {})
+    return dict(read_weights(resolve(source).path, require_metadata=True).card)
 
 
 def resolve_teacher(source: str | Path) -> Located:
@@ -242,7 +242,7 @@ def add_to_index(
     models, metrics = _read_index(folder)
     if weights.metadata and weights.metadata.get("architecture") == METRICS:
         entry = MetricsEntry(
-            encoder=weights.metadata["encoder"], file=f"{name}.metrics.safetensors", sha256=weights.sha256
+            encoder=weights.required("encoder", str), file=f"{name}.metrics.safetensors", sha256=weights.sha256
         )
         # The metrics of an encoder that is not embedded any more had the same file.
         metrics = [other for other in metrics if entry.encoder != other.encoder and entry.file != other.file] + [entry]

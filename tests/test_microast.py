@@ -75,3 +75,12 @@ def test_the_released_weights_make_a_picture(shared_data):
     assert output.min() > -0.5
     assert output.max() < 1.5
     assert output.std() > 0.05
+
+
+@pytest.mark.parametrize("name", ["decoder.dec3.7.weight", "decoder.dec3.9999999999.weight", "x", ""])
+def test_names_of_no_place_in_the_network_are_refused(micro, tmp_path, name):
+    tensors = {their_name(key): value for key, value in micro.state_dict().items()}
+    torch.save(tensors | {name or "decoder.dec3..weight": torch.ones(1)}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError) as caught:
+        import_microast(tmp_path / "x.pth")
+    assert caught.value.code == "SP310"

@@ -21,6 +21,8 @@ from styleplugin.registry import (
     has_keys,
     join_halves,
     load_model,
+    load_saved_encoder,
+    save_encoder,
     save_half,
     save_model,
 )
@@ -184,3 +186,61 @@ def test_files_of_other_origin_go_to_the_entry_that_knows_their_names(tmp_path: 
     registry.add(Entry(id="b", detect=has_keys("b"), build=build))
     registry.add(Entry(id="a", detect=has_keys("a"), build=build))
     assert registry.find(read_weights(path)).id == "a"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["pairs"][0]["encoder"].update(level=True),
+        lambda data: data["pairs"][0]["encoder"].update(level=3.0),
+        lambda data: data["pairs"][0]["encoder"].update(widths=[True, 5, 6, 7, 8]),
+        lambda data: data["pairs"][0]["encoder"].update(widths="abcde"),
+        lambda data: data["pairs"][0]["encoder"].update(widths=5),
+        lambda data: data["pairs"][0]["encoder"].update(final_relu="false"),
+        lambda data: data["pairs"].append(5),
+        lambda data: data.update(pairs="abc"),
+        lambda data: data.update(card=[1]),
+        lambda data: data["card"].update(metrics=5),
+        lambda data: data.update(method=["wct"]),
+        lambda data: data.update(architecture=["vgg-pairs"]),
+    ],
+)
+def test_metadata_of_other_types_are_refused(tiny_weights: Path, change) -> None:
+    rewrite(tiny_weights, lambda metadata, tensors: change(metadata))
+    with pytest.raises(WeightsError):
+        load_model(read_weights(tiny_weights))
+
+
+@pytest.mark.parametrize("kind", ["pairs", "kbstyle"])
+def test_a_network_is_compared_with_its_file_before_it_is_made(tmp_path, tiny_weights, kb_model, kind, monkeypatch):
+    sizes = []
+    monkeypatch.setattr("styleplugin.registry.load_tensors", lambda *given: pytest.fail("too early"))
+    if kind == "pairs":
+        path = rewrite(tiny_weights, lambda metadata, tensors: metadata["pairs"][0]["encoder"].update(widths=[512] * 5))
+        rewrite(tiny_weights, lambda metadata, tensors: metadata["pairs"][0]["decoder"].update(widths=[512] * 5))
+    else:
+        path = tmp_path / "kb.safetensors"
+        save_model(path, kb_model, license="MIT")
+        rewrite(path, lambda metadata, tensors: metadata["spec"].update(widths=[1024] * 3, blocks=16))
+    init = torch.nn.Conv2d.__init__
+
+    def measured(self, *given, **named):
+        init(self, *given, **named)
+        sizes.append(0 if self.weight.is_meta else self.weight.numel())
+
+    monkeypatch.setattr(torch.nn.Conv2d, "__init__", measured)
+    assert code_of(path) == "SP310"
+    assert sizes and max(sizes) == 0
+
+
+def test_a_saved_encoder_is_compared_with_its_roots(tmp_path: Path, tiny_pair: Pair) -> None:
+    roots = {f"level{k}.root": torch.eye(width) for k, width in ((1, 4), (2, 6), (3, 8))}
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(path, tiny_pair.encoder, roots, license="MIT", card={})
+    _, found = load_saved_encoder(read_weights(path))
+    assert [root.shape[0] for root in found] == [4, 6, 8]
+    for wrong in ({"level2.root": torch.eye(5)}, {"level4.root": torch.eye(5)}, {"x": torch.ones(1)}):
+        save_encoder(path, tiny_pair.encoder, roots | wrong, license="MIT", card={})
+        with pytest.raises(WeightsError) as caught:
+            load_saved_encoder(read_weights(path))
+        assert caught.value.code == "SP310"

@@ -22,7 +22,7 @@ from styleplugin.importers.front import absorb_front
 from styleplugin.importers.source import Source, read_source
 from styleplugin.models.pairs import Pair, PairModel, PairSpec
 from styleplugin.models.vgg import Encoder, VGGSpec, convs_of_level
-from styleplugin.registry import ENTRIES, Entry, ModelInfo, blank_pairs, describe, load_tensors
+from styleplugin.registry import ENTRIES, Entry, ModelInfo, blank_pairs, describe, filled
 
 LEVELS = (1, 2, 3, 4, 5)
 REPOSITORY = "https://github.com/MingSun-Tse/Collaborative-Distillation"
@@ -93,7 +93,8 @@ def _follow_link(path: Path) -> Path:
     """Return the file a link leads to; in a zip download a link is a small text file with its target's name."""
     if path.is_file() and path.stat().st_size <= _LONGEST_LINK:
         target = path.read_text(errors="replace").strip()
-        if target == Path(target).name:
+        # Not for an empty file, whose name would be the folder's.
+        if target not in ("", "..") and target == Path(target).name:
             return path.with_name(target)
     return path
 
@@ -116,21 +117,20 @@ def _levels(halves: Mapping[str, Any], *kinds: str) -> list[int]:
 
 
 def _pair(halves: Mapping[str, Mapping[str, Tensor]], level: int, where: str) -> Pair:
-    pair = _pair_with_encoder(halves[f"e{level}"], level, f"e{level} of {where}")
-    load_tensors(pair.decoder, _renamed(halves[f"d{level}"]), f"d{level} of {where}")
-    return pair
+    spec, encoder = _encoder(halves[f"e{level}"], level, f"e{level} of {where}")
+    tensors = {f"encoder.{name}": value for name, value in encoder.items()}
+    tensors |= {f"decoder.{name}": value for name, value in _renamed(halves[f"d{level}"]).items()}
+    where = f"e{level} and d{level} of {where}"
+    return filled(lambda: blank_pairs([PairSpec(encoder=spec, decoder=spec)], where)[0], tensors, where)
 
 
-def _pair_with_encoder(tensors: Mapping[str, Tensor], level: int, where: str) -> Pair:
-    """Return a pair of the encoder's widths; `conv0` is absorbed, the embeddings are dropped, the decoder is blank."""
+def _encoder(tensors: Mapping[str, Tensor], level: int, where: str) -> tuple[VGGSpec, dict[str, Tensor]]:
+    """Return spec and tensors of an encoder; `conv0` is absorbed, the embeddings are dropped."""
     widths = tuple(len(_conv(tensors, f"conv{conv.replace('_', '')}", where)[0]) for conv in convs_of_level(level))
-    spec = VGGSpec(level=level, widths=widths)
-    [pair] = blank_pairs([PairSpec(encoder=spec, decoder=spec)], where)
     convs = {name: value for name, value in tensors.items() if not name.startswith("conv0.") and "_aux." not in name}
     first, front = _conv(tensors, "conv11", where), _conv(tensors, "conv0", where)
     convs["conv11.weight"], convs["conv11.bias"] = absorb_front(first, front)
-    load_tensors(pair.encoder, _renamed(convs), where)
-    return pair
+    return VGGSpec(level=level, widths=widths), _renamed(convs)
 
 
 def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -63,6 +63,8 @@ def _from_clone(folder: Path, backbone: Backbone) -> tuple[list[Convolution], di
     def read(tensors: Mapping[str, Tensor], prefix: str, *, depthwise: bool = False) -> Convolution:
         kernel = _find(tensors, f"{prefix}/{'depthwise_kernel' if depthwise else 'kernel'}/.ATTRIBUTES/VARIABLE_VALUE")
         bias = _find(tensors, f"{prefix}/bias/.ATTRIBUTES/VARIABLE_VALUE")
+        if kernel.dim() != 4:
+            raise WeightsError("SP310", f"{prefix} has the shape {tuple(kernel.shape)}, not that of a convolution.")
         # Height, width, input, output; a depthwise kernel has its channels where others have their input.
         return (kernel.permute(2, 3, 0, 1) if depthwise else kernel.permute(3, 2, 0, 1)), bias
 
@@ -103,7 +105,7 @@ def _build(convolutions: list[Convolution], backbone: Backbone, where: str) -> P
     """
     if backbone == "vgg":
         (weight, bias), *convolutions = convolutions
-        if weight.shape != (3, 3, 1, 1):
+        if weight.shape != (3, 3, 1, 1) or bias.shape != (3,):
             raise WeightsError("SP310", f"The first layer of {where} has the shape {tuple(weight.shape)}, not 1x1.")
         matrix = weight[:, :, 0, 0]
     else:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from styleplugin.checkpoint import TEACHER, Limits, check_values, read_weights
+from styleplugin.checkpoint import MAX_NAME, MAX_TENSORS, TEACHER, Limits, check_values, read_weights
 from styleplugin.errors import WeightsError
 from styleplugin.files import check_regular_file
 
@@ -43,10 +44,24 @@ def read_source(path: str | Path, *, limits: Limits = TEACHER) -> Source:
         return Source(tensors={name: value.float() for name, value in weights.tensors.items()}, sha256=weights.sha256)
     if path.stat().st_size > limits.file_bytes:
         raise WeightsError("SP304", f"{path.name} is larger than the {limits.file_bytes >> 20} MB that are allowed.")
+    data = _unpickled(path)
+    for key in _MODEL_KEYS:
+        data = data[key] if isinstance(data, dict) and isinstance(data.get(key), dict) else data
+    if not isinstance(data, dict) or len(data) > MAX_TENSORS or not all(map(_is_entry, data, data.values())):
+        raise WeightsError("SP318", f"{path.name} holds other things than the tensors of a state dict.")
+    if sum(value.numel() * value.element_size() for value in data.values()) > path.stat().st_size:
+        raise WeightsError("SP318", f"The tensors of {path.name} claim to be larger than the file.")
+    tensors = {name: value.float() for name, value in data.items() if value.is_floating_point()}
+    check_values(tensors, path.name)
+    return Source(tensors=tensors, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _unpickled(path: Path) -> Any:
     try:
+        _check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data: Any = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     # On damaged files the parser raises errors of any kind.
     except Exception as error:
         raise WeightsError(
@@ -54,10 +69,27 @@ def read_source(path: str | Path, *, limits: Limits = TEACHER) -> Source:
             f"{path.name} is not a plain PyTorch state dict ({type(error).__name__}).",
             "Only files of tensors are read; code in a file is never run.",
         ) from error
-    for key in _MODEL_KEYS:
-        data = data[key] if isinstance(data, dict) and isinstance(data.get(key), dict) else data
-    if not isinstance(data, dict) or not all(isinstance(value, Tensor) for value in data.values()):
-        raise WeightsError("SP318", f"{path.name} holds other things than the tensors of a state dict.")
-    tensors = {str(name): value.float() for name, value in data.items() if value.is_floating_point()}
-    check_values(tensors, path.name)
-    return Source(tensors=tensors, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError for an archive that grows when it is read: PyTorch stores, and never compresses."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+        raise ValueError("a record is compressed")
+    if sum(record.file_size for record in records) > path.stat().st_size:
+        raise ValueError("its records claim to be larger than the file")
+
+
+def _is_entry(name: Any, value: Any) -> bool:
+    """Whether this belongs to a state dict: a name, and a tensor that holds its values itself."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= MAX_NAME
+        and type(value) in (Tensor, nn.Parameter)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not (value.is_nested or value.is_quantized)
+    )

@@ -56,7 +56,7 @@ def read_tensorflow(index: str | Path) -> TensorFlowCheckpoint:
     try:
         entries = _read_entries(table, len(data))
         tensors = {name: entry.tensor(data) for name, entry in entries.items() if entry.dtype == _FLOAT32}
-    except (_DamagedError, ValueError) as error:
+    except (_DamagedError, OverflowError, ValueError) as error:
         raise WeightsError(
             "SP325",
             f"{index.name} and {data_file.name} are no whole TensorFlow checkpoint ({error}).",

@@ -31,9 +31,9 @@ class KBSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
-        if len(self.widths) != 3 or not all(isinstance(w, int) and 0 < w <= 1024 for w in self.widths):
+        if len(self.widths) != 3 or not all(type(w) is int and 0 < w <= 1024 for w in self.widths):
             raise WeightsError("SP326", f"The channels were {self.widths}; three of 1 to 1024 are needed.")
-        if not isinstance(self.blocks, int) or not 0 < self.blocks <= 16:
+        if type(self.blocks) is not int or not 0 < self.blocks <= 16:
             raise WeightsError("SP326", f"There were {self.blocks} residual blocks; 1 to 16 are possible.")
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,7 +89,9 @@ class Modulator(nn.Module):
         self.mean = nn.Linear(channels, channels, dtype=torch.float32, device="cpu")
         self.deviation = nn.Linear(channels, channels, dtype=torch.float32, device="cpu")
         for linear in (self.mean, self.deviation):
-            nn.init.eye_(linear.weight)
+            nn.init.zeros_(linear.weight)
+            # Not `nn.init.eye_`, which takes a second on the meta device: it loads torch's whole compiler.
+            linear.weight.data.diagonal().fill_(1)
             nn.init.zeros_(linear.bias)
 
     def forward(self, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,6 +134,11 @@ class KBModel(nn.Module):
     def encoder_ids(self) -> tuple[str, ...]:
         """What a style must have been made with."""
         return (pairing_id(self.style_encoder),)
+
+    @property
+    def points(self) -> tuple[tuple[int, ...], ...]:
+        """Channels at the transform points of each stage, in the order of a style code."""
+        return (self.spec.widths[:0:-1],)
 
     def describe(self) -> dict[str, Any]:
         """Return what a weights file says to rebuild the model, plain JSON data."""

@@ -103,6 +103,11 @@ class PairModel(nn.Module):
         """What a style must have been made with: one id per level."""
         return tuple(pairing_id(self.pair(level).encoder) for level in self.levels)
 
+    @property
+    def points(self) -> tuple[tuple[int, ...], ...]:
+        """Channels at the transform points of each stage, in the order of a style code."""
+        return tuple((self.pair(level).spec.encoder.features,) for level in self.levels)
+
     def pair(self, level: int) -> Pair:
         """Return the pair of a level; KeyError if there is none."""
         pair = self.pairs[str(level)]

@@ -74,7 +74,7 @@ class PhotoSpec:
         if self.backbone not in get_args(Backbone):
             raise WeightsError("SP324", f"The backbone was {self.backbone!r}; it must be vgg or mobilenet.")
         object.__setattr__(self, "widths", tuple(self.widths) or WIDTHS[self.backbone])
-        if len(self.widths) != 4 or not all(isinstance(w, int) and 0 < w <= 1024 for w in self.widths):
+        if len(self.widths) != 4 or not all(type(w) is int and 0 < w <= 1024 for w in self.widths):
             raise WeightsError("SP324", f"The blocks' channels were {self.widths}; four of 1 to 1024 are needed.")
 
     @property
@@ -185,6 +185,11 @@ class PhotoModel(nn.Module):
     def encoder_ids(self) -> tuple[str, ...]:
         """What a style must have been made with."""
         return (pairing_id(self.encoder),)
+
+    @property
+    def points(self) -> tuple[tuple[int, ...], ...]:
+        """Channels at the transform points of each stage, in the order of a style code."""
+        return (self.spec.widths[::-1],)
 
     def describe(self) -> dict[str, Any]:
         """Return what a weights file says to rebuild the model, plain JSON data."""

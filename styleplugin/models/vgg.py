@@ -49,11 +49,11 @@ class VGGSpec:
     """Decoders: whether the picture passes a last ReLU (WCT: yes, AdaIN: no)."""
 
     def __post_init__(self) -> None:
-        if self.level not in range(1, 6):
+        if type(self.level) is not int or not 1 <= self.level <= 5:
             raise WeightsError("SP320", f"The level was {self.level!r}; it must be 1 to 5.")
         object.__setattr__(self, "widths", tuple(self.widths))
         needed = len(convs_of_level(self.level))
-        if len(self.widths) != needed or not all(isinstance(w, int) and 0 < w <= 4096 for w in self.widths):
+        if len(self.widths) != needed or not all(type(w) is int and 0 < w <= 4096 for w in self.widths):
             raise WeightsError(
                 "SP321",
                 f"Level {self.level} has {needed} convolutions of 1 to 4096 channels; the widths were {self.widths}.",
@@ -76,7 +76,10 @@ class VGGSpec:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> VGGSpec:
         """Rebuild a spec from `to_dict`'s data."""
-        return cls(level=data["level"], widths=tuple(data["widths"]), final_relu=bool(data.get("final_relu", True)))
+        final_relu = data.get("final_relu", True)
+        if type(final_relu) is not bool:
+            raise ValueError("final_relu is not true or false")
+        return cls(level=data["level"], widths=tuple(data["widths"]), final_relu=final_relu)
 
 
 def teacher_spec(level: int, **changes: Any) -> VGGSpec:

@@ -143,7 +143,7 @@ def _read_pairs(pairs: Iterable[tuple[Recipe, Path]]) -> tuple[PairModel, dict[i
             model, _ = load_model(weights)
             assert isinstance(model, PairModel)
             found.append(model.pair(recipe.level))
-            cards[recipe.level] = weights.metadata["card"]
+            cards[recipe.level] = weights.card
         else:
             found += blank_pairs([PairSpec(encoder=recipe.student, decoder=recipe.student)], path.name)
     return PairModel("wct", found), cards
@@ -158,7 +158,7 @@ def _read_start(source: str) -> tuple[PairModel, dict[int, dict[str, Any]], str]
     model, _ = load_model(weights)
     if not isinstance(model, PairModel) or model.method != "wct":
         raise UsageError("SP121", f"The start was {source!r}, which is not a WCT model.", "Start from pairs of WCT.")
-    cards = weights.metadata.get("card", {}).get("pairs", {})
+    cards = weights.card.get("pairs", {})
     return model, {level: cards.get(str(level), {}) for level in model.levels}, weights.sha256
 
 

@@ -278,6 +278,7 @@ class Recipe(RunRecipe):
                 f"The recipe has importance {self.importance!r} and {self.pruning.steps} steps of pruning.",
                 f"Give the phase pruning steps with {', '.join(RULES)}, and none without.",
             )
+        assert self.student.level == self.level  # making it checks the widths
         super().__post_init__()
 
     def usual_limits(self) -> dict[str, float]:

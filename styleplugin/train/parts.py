@@ -79,17 +79,17 @@ def load_part(path: str | Path, phase: str) -> tuple[Part, dict[str, Any]]:
     weights = read_weights(path, limits=TEACHER)
     architecture = str(weights.metadata.get("architecture"))
     if architecture == f"training-{phase}":
-        return _build(weights, phase), weights.metadata["card"]
+        return _build(weights, phase), weights.card
     half = phase.removeprefix("student_")
     if architecture == "training-student_pair" and half in _HALVES:
         prefix = f"{half}."
         tensors = {key.removeprefix(prefix): t for key, t in weights.tensors.items() if key.startswith(prefix)}
-        return _build(replace(weights, tensors=tensors), phase), weights.metadata["card"]
+        return _build(replace(weights, tensors=tensors), phase), weights.card
     if architecture == "vgg-pairs" and phase != "teacher_decoder":
         model, _ = load_model(weights)
         assert isinstance(model, PairModel)
         pair = model.pair(model.levels[0])
-        return (pair.encoder if phase == "student_encoder" else pair.decoder), weights.metadata["card"]
+        return (pair.encoder if phase == "student_encoder" else pair.decoder), weights.card
     raise UsageError(
         "SP141", f"{Path(path).name} holds {architecture!r}; a result of the phase {phase} or a pair is needed."
     )
@@ -97,7 +97,7 @@ def load_part(path: str | Path, phase: str) -> tuple[Part, dict[str, Any]]:
 
 def read_card(path: str | Path) -> dict[str, Any]:
     """Read the card of a phase's result."""
-    return read_weights(path, limits=TEACHER).metadata["card"]
+    return read_weights(path, limits=TEACHER).card
 
 
 def check_spec(part: Part, spec: VGGSpec, where: str) -> None:

@@ -190,14 +190,18 @@ def _units(recipe: AnyRecipe, out: Path) -> list[_Unit]:
     return _grown_units(recipe, out)
 
 
-def _grown_units(recipe: RunRecipe, out: Path) -> list[_Unit]:
+def _grown_units(recipe: RunRecipe, out: Path, later: frozenset[str] = frozenset()) -> list[_Unit]:
     """Return a run after the chain of runs that it grows from."""
     if not isinstance(recipe, Recipe) or not recipe.grow_from:
         return [_Unit(recipe, out)]
-    earlier = read_recipe(recipe.grow_from)
-    if not isinstance(earlier, Recipe):
-        raise UsageError("SP143", f"{recipe.grow_from} is not the recipe of a pair.", "Grow from a single pair.")
-    chain = _grown_units(earlier, out.parent / earlier.name)
+    earlier, later = read_recipe(recipe.grow_from), later | {recipe.name}
+    if not isinstance(earlier, Recipe) or earlier.name in later:
+        raise UsageError(
+            "SP143",
+            f"{recipe.grow_from} is not the recipe of a pair, or grows from {recipe.name} itself.",
+            "Grow from a single pair.",
+        )
+    chain = _grown_units(earlier, out.parent / earlier.name, later)
     return [*chain, _Unit(recipe, out, chain[-1])]
 
 

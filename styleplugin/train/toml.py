@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, get_args, get_origin, get_type_hints
 
+from styleplugin.checkpoint import shortened
 from styleplugin.errors import UsageError
+from styleplugin.files import check_regular_file
 from styleplugin.options import help_of
 from styleplugin.train.config import (
     AnyRecipe,
@@ -21,6 +24,15 @@ from styleplugin.train.config import (
     PhotoRecipe,
     Recipe,
 )
+
+_MAX_BYTES = 256 << 10
+_MAX_DOTS = 200
+"""Of a line: readers of TOML need a time that grows with the square of the parts of a dotted key."""
+_MAX_PAIRS = 5
+_MAX_ITEMS = 64
+_LARGEST = 2**63 - 1
+_LONGEST_NAME = 100
+_NO_FILE_NAME = '/\\:*?"<>|'
 
 KINDS: dict[str, type] = {
     "pair": Recipe,
@@ -102,22 +114,37 @@ def read_recipe(path: str | Path) -> AnyRecipe:
         UsageError: SP125, the file cannot be read or is not TOML; SP126, a key is unknown, missing or of the wrong
             type, named; SP120 to SP124, values out of range.
     """
+    path = check_regular_file(path, UsageError, "SP125")
+    data, kind = _parse(path)
+    return _build_bundle(data, path) if kind == "bundle" else _build_run(data, kind, path)
+
+
+def _parse(path: Path) -> tuple[dict[str, Any], str]:
+    """Return what a file holds, and its kind."""
     # Python 3.10 has no reader of its own; nobody but those who read recipes shall need one.
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
 
-    path = Path(path)
     try:
-        data = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError("SP125", f"The recipe {path} cannot be read: {error}.") from error
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise ValueError(f"it is larger than {_MAX_BYTES >> 10} kB")
+        if any(line.count(b".") > _MAX_DOTS or line.count(b"[") > _MAX_DOTS for line in text.splitlines()):
+            raise ValueError(f"a line has more than {_MAX_DOTS} dots or brackets")
+        data = tomllib.loads(text.decode("utf-8-sig"))
+    # What is no TOML or no UTF-8 is a ValueError; deep nesting ends the reader's recursion.
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError("SP125", f"The recipe {path} cannot be read: {str(error)[:100]}.") from error
     kind = data.pop("kind", "pair")
-    if kind not in KINDS:
-        raise UsageError("SP126", f"{path.name} has the kind {kind!r}; {', '.join(KINDS)} are possible.")
-    if kind == "bundle":
-        return _build_bundle(data, path)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UsageError("SP126", f"{path.name} has the kind {shortened(kind)}; {', '.join(KINDS)} are possible.")
+    return data, kind
+
+
+def _build_run(data: dict[str, Any], kind: str, path: Path) -> Any:
     recipe = _build(KINDS[kind], data, path.name)
     return _at(path, recipe) if isinstance(recipe, Recipe) else recipe
 
@@ -126,14 +153,19 @@ def _build_bundle(data: dict[str, Any], path: Path) -> BundleRecipe:
     """Fill a bundle, whose parts are names of files or tables."""
 
     def part(entry: Any, cls: type, what: str) -> Any:
-        built = read_recipe(path.parent / entry) if isinstance(entry, str) else _build(cls, entry, path.name)
-        if not isinstance(built, cls):
+        if not isinstance(entry, str):
+            return _build(cls, entry, path.name)
+        file = check_regular_file(path.parent / entry, UsageError, "SP125")
+        data, kind = _parse(file)
+        # Looked at before it is built: a bundle might name itself.
+        if KINDS[kind] is not cls:
             raise UsageError("SP143", f"{entry} is not the recipe of a {what}.", f"Name the recipe of a {what}.")
-        return built
+        return _build_run(data, kind, file)
 
-    pairs = tuple(part(entry, Recipe, "pair") for entry in data.pop("pairs", []))
-    if not pairs:
-        raise UsageError("SP126", f"{path.name} lacks the key pairs.")
+    entries = data.pop("pairs", [])
+    if not isinstance(entries, list) or not 0 < len(entries) <= _MAX_PAIRS:
+        raise UsageError("SP126", f"{path.name} lacks the key pairs, or it is not a list of 1 to {_MAX_PAIRS} recipes.")
+    pairs = tuple(part(entry, Recipe, "pair") for entry in entries)
     cascade = part(data.pop("cascade"), CascadeRecipe, "cascade") if "cascade" in data else None
     return replace(_build(BundleRecipe, data | {"pairs": []}, path.name), pairs=pairs, cascade=cascade)
 
@@ -148,15 +180,26 @@ def _build(cls: type, data: Any, where: str) -> Any:
     hints = get_type_hints(cls)
     if not isinstance(data, dict):
         raise UsageError("SP126", f"{where} must be a table of {cls.__name__}.")
-    unknown = sorted(set(data) - set(hints))
+    unknown = ", ".join(sorted(set(data) - set(hints)))
     if unknown:
-        raise UsageError(
-            "SP126", f"{where} has the unknown keys {', '.join(unknown)}.", f"Known are: {', '.join(hints)}."
-        )
+        raise UsageError("SP126", f"{where} has the unknown keys {unknown[:200]}.", f"Known are: {', '.join(hints)}.")
     missing = [f.name for f in fields(cls) if _is_required(f) and f.name not in data]
     if missing:
         raise UsageError("SP126", f"{where} lacks the keys {', '.join(missing)}.")
-    return cls(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in data.items()})
+    values = {name: _value(hints[name], value, f"{where}: {name}") for name, value in data.items()}
+    if "name" in values and cls in KINDS.values():
+        _check_file_name(values["name"], where)
+    return cls(**values)
+
+
+def _check_file_name(name: str, where: str) -> None:
+    """Raise UsageError SP126 for a name that leads out of the folder that the results go to, or cannot be written."""
+    if name in (".", "..") or not name.isprintable() or len(name) > _LONGEST_NAME or set(name) & set(_NO_FILE_NAME):
+        raise UsageError(
+            "SP126",
+            f"{where} has the name {shortened(name)}, which cannot be that of a file.",
+            f"Use 1 to {_LONGEST_NAME} letters, digits, '.', '_', '-'.",
+        )
 
 
 def _is_required(entry: Any) -> bool:
@@ -166,14 +209,20 @@ def _is_required(entry: Any) -> bool:
 def _value(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return _build(hint, value, where)  # type: ignore[arg-type]
-    if hint is float and type(value) is int:
+    if get_origin(hint) is tuple and isinstance(value, list) and len(value) <= _MAX_ITEMS:
+        return tuple(_plain(get_args(hint)[0], item, where) for item in value)
+    return _plain(hint, value, where)
+
+
+def _plain(kind: Any, value: Any, where: str) -> Any:
+    """Return a number, a text or a truth value of exactly this kind; whole numbers are numbers too."""
+    if kind is float and type(value) is int and abs(value) <= _LARGEST:
         return float(value)
-    if get_origin(hint) is tuple:
-        item = get_args(hint)[0]
-        if item is float and isinstance(value, list):
-            value = [float(v) if type(v) is int else v for v in value]
-        if isinstance(value, list) and all(type(v) is item for v in value):
-            return tuple(value)
-    elif type(value) is hint:
+    if type(value) is kind and (
+        (kind is float and math.isfinite(value))
+        or (kind is int and abs(value) <= _LARGEST)
+        or (kind is str and "\0" not in str(value))
+        or kind is bool
+    ):
         return value
-    raise UsageError("SP126", f"{where} was {value!r}; a value of type {hint} is needed.")
+    raise UsageError("SP126", f"{where} was {shortened(value)}; a usable value of type {kind} is needed.")

@@ -166,6 +166,15 @@ def test_a_link_of_a_zip_cannot_lead_elsewhere(clone: Path) -> None:
     assert caught.value.code == "SP318"
 
 
+@pytest.mark.parametrize("content", ["", ".", "..", "no such file", "a\0b", "/etc/passwd"])
+def test_an_empty_or_foreign_file_in_a_clone_is_refused(clone: Path, content: str) -> None:
+    file = next(path for path in clone.rglob("5SD.pth") if not path.is_symlink())
+    file.write_text(content)
+    with pytest.raises(WeightsError) as caught:
+        import_collaborative_distillation(clone)
+    assert caught.value.code in ("SP301", "SP318")
+
+
 def test_compacting_removes_dead_channels_and_changes_no_picture(
     repack: Path, halves: dict[str, dict[str, Tensor]]
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,46 @@ def test_a_pickle_beyond_the_limit_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         read_source(tmp_path / "x.pth", limits=Limits(header_bytes=100, file_bytes=100))
     assert caught.value.code == "SP304"
+
+
+def expanded() -> torch.Tensor:
+    """One value that claims to be 4 TB of them."""
+    return torch.zeros(1).expand(1 << 20, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"a": torch.ones(2, 2).to_sparse()},
+        {"a": torch.empty(1 << 40, device="meta")},
+        {"a": expanded()},
+        {"a": torch.zeros(1).expand(100_000)},
+        {"a" * 300: torch.ones(2)},
+        {"": torch.ones(2)},
+        {1: torch.ones(2)},
+        {"a": 1},
+        {f"a{i}": torch.ones(()) for i in range(4097)},
+    ],
+    ids=["sparse", "meta", "4 TB", "expanded", "long", "nameless", "number", "int", "many"],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_hold_no_values_of_their_own_are_refused(tmp_path: Path, state, zipped: bool) -> None:
+    torch.save(state, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError) as caught:
+        read_source(tmp_path / "x.pth")
+    assert caught.value.code == "SP318"
+
+
+def test_an_archive_that_grows_when_it_is_read_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1 << 18)}, tmp_path / "x.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "x.pth") as plain,
+        zipfile.ZipFile(tmp_path / "y.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    assert (tmp_path / "y.pth").stat().st_size < 10_000
+    with pytest.raises(WeightsError) as caught:
+        read_source(tmp_path / "y.pth")
+    assert caught.value.code == "SP318"

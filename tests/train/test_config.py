@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from styleplugin.errors import UsageError
+from styleplugin.errors import UsageError, WeightsError
 from styleplugin.train import BundleRecipe, Recipe, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -54,11 +54,46 @@ def test_a_minimal_recipe_gets_the_defaults_and_the_x16_student(tmp_path: Path):
         (MINIMAL + "[data]\ncrop = 1.5", "crop"),
         ("kind = 'zoo'\n" + MINIMAL, "zoo"),
         ("name = ", "cannot be read"),
+        ("kind = [1]\n" + MINIMAL, "the kind"),
+        ("kind = 'bundle'\nname = 'x'\npairs = 5", "pairs"),
+        ("kind = 'bundle'\nname = 'x'\npairs = 'abc'", "pairs"),
+        ("kind = 'bundle'\nname = 'x'\npairs = []", "pairs"),
+        ("kind = 'bundle'\nname = 'x'\npairs = [5]", "table"),
+        ("kind = 'bundle'\nname = 'x'\npairs = ['recipe.toml']", "not the recipe of a pair"),
+        ("kind = 'bundle'\nname = 'x'\npairs = ['a\\u0000b']", "cannot be found"),
+        ("kind = 'bundle'\nname = 'x'\npairs = ['/dev/null']", "a device"),
+        ("a = " + "[" * 100_000, "cannot be read"),
+        ("a = " + "[\n" * 100_000, "cannot be read"),
+        (".".join("a" * 100_000) + " = 1", "cannot be read"),
+        ("#" * (1 << 19), "larger"),
+        (MINIMAL.replace("steps = 1", "steps = 1\nlr = nan"), "lr"),
+        (MINIMAL.replace("steps = 1", "steps = 1\nlr = inf"), "lr"),
+        (MINIMAL.replace("steps = 1", f"steps = {10**30}"), "steps"),
+        (MINIMAL.replace("steps = 1", f"steps = {'1' * 5000}"), "cannot be read"),
+        (MINIMAL.replace("steps = 1", "steps = 1979-05-27"), "steps"),
+        (MINIMAL.replace('"x"', '"../x"'), "the name"),
+        (MINIMAL.replace('"x"', '".."'), "the name"),
+        (MINIMAL.replace('"x"', '"a\\u0000"'), "name"),
+        (MINIMAL.replace("level = 2", "level = 2\nwidths = [true, 5, 6]"), "widths"),
+        (MINIMAL.replace("level = 2", "level = 2\nteacher = [1]"), "teacher"),
+        (MINIMAL.replace('"x"', "['x']"), "name"),
     ],
 )
 def test_wrong_recipes_are_refused_by_name(tmp_path: Path, text: str, words: str):
     with pytest.raises(UsageError, match=words):
         read_recipe(write(tmp_path, text))
+
+
+def test_widths_that_no_network_has_are_refused(tmp_path: Path):
+    for widths in ("[1, 2]", "[0, 1, 2]", "[4097, 1, 2]"):
+        with pytest.raises(WeightsError, match="convolutions"):
+            read_recipe(write(tmp_path, MINIMAL.replace("level = 2", f"level = 2\nwidths = {widths}")))
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path):
+    path = write(tmp_path, MINIMAL)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_recipe(path).name == "x"
 
 
 def test_a_missing_recipe_is_a_usage_error(tmp_path: Path):
