@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
-from PIL import Image
 
+import styleplugin
 from gradio_app.controls import check_setting, shown
 from gradio_app.limits import Limits
 from gradio_app.pictures import MAX_DRAWING
@@ -41,7 +41,7 @@ class Admission:
         Raises:
             UsageError: SP101, SP102 or SP161, a value that its setting cannot have; SP162, too few values; SP163, too
                 many layers.
-            InputImageError: SP160, a file that was not uploaded.
+            InputImageError: SP160, a file that was not uploaded; SP201 to SP206, no picture.
             ImageTooLargeError: SP205, one picture has too many pixels; SP164, all of them together.
         """
         given = len(values) if isinstance(values, (list, tuple)) else 0
@@ -111,16 +111,9 @@ class Admission:
         return value
 
     def _count(self, path: str, megapixels: float) -> None:
-        """Count the pixels that a file says it has; what is no picture is told later, by the reader."""
-        width, height = _size(path)
+        """Count the pixels that a file says it has; what is no picture ends here."""
+        height, width = styleplugin.picture_size(path, max_megapixels=megapixels)
         self._pixels += width * height
-        if width * height > megapixels * 1e6:
-            raise ImageTooLargeError(
-                "SP205",
-                f"{Path(path).name!r} is {width} x {height} ({width * height / 1e6:,.1f} megapixels); "
-                f"the limit is {megapixels:g} megapixels.",
-                "Make it smaller.",
-            )
         if self._pixels > self._limits.max_request_megapixels * 1e6:
             raise ImageTooLargeError(
                 "SP164",
@@ -153,18 +146,6 @@ def _not_uploaded() -> InputImageError:
     return InputImageError(
         "SP160", "This file was not uploaded to this page, or it has been removed since.", "Upload it again."
     )
-
-
-def _size(path: str) -> tuple[int, int]:
-    """Return (width, height) as the header says; (0, 0) where no header can be read."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except Image.DecompressionBombError:
-        return 10**6, 10**6
-    # Parsers raise nearly everything on hostile bytes.
-    except Exception:
-        return 0, 0
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from styleplugin.images.looks.read import read_lut
     from styleplugin.images.looks.table import LUT
     from styleplugin.images.picture import Picture, to_picture
-    from styleplugin.images.small import read_image
+    from styleplugin.images.small import picture_size, read_image
     from styleplugin.job import Result
     from styleplugin.optimize import Optimization
     from styleplugin.options import EngineOptions, FrameOptions, OptimizeOptions, StyleWeight, StylizeOptions
@@ -52,6 +52,7 @@ __all__ = [
     "load",
     "mix_styles",
     "options",
+    "picture_size",
     "publish",
     "pull",
     "read_card",
@@ -69,7 +70,7 @@ _ROOMS = {
     "images.looks.read": ("read_lut",),
     "images.looks.table": ("LUT",),
     "images.picture": ("Picture", "to_picture"),
-    "images.small": ("read_image",),
+    "images.small": ("picture_size", "read_image"),
     "optimize": ("Optimization",),
     "options": ("EngineOptions", "FrameOptions", "OptimizeOptions", "StyleWeight", "StylizeOptions"),
     "report": ("Report",),

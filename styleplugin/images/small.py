@@ -82,6 +82,28 @@ def read_image(path: PathLike, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
         return _assemble(source, _samples(source, file.name, notes, bits), file.name, notes)
 
 
+def picture_size(path: PathLike, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> tuple[int, int]:
+    """Return (height, width) of a picture file as it is stored, before it is turned upright; no pixel is decoded.
+
+    Args:
+        path: As for `read_image`.
+        max_megapixels: Most million pixels that it may have.
+
+    Raises:
+        InputImageError: SP201 to SP206, as `read_image`, as far as that can be told without decoding.
+        ImageTooLargeError: SP205, more pixels than allowed.
+    """
+    file = check_regular_file(path)
+    data = read_bytes(file, max_megapixels)
+    with decoding(file.name, []):
+        source = open_file(data, file.name, max_megapixels, [])
+        if source.tiff is not None:
+            return source.tiff.size
+        assert source.image is not None
+        width, height = source.image.size
+        return height, width
+
+
 def from_pil(image: Image.Image, *, bits: int | None = None) -> Picture:
     """Turn a Pillow image of any mode into a picture, upright and in sRGB.
 

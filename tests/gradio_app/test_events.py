@@ -118,9 +118,7 @@ def test_a_large_file_runs_in_tiles_within_its_memory(photo, painting):
     np.testing.assert_array_equal(opened(data), np.asarray(styleplugin.stylize(photo, painting, model=QUICK).image))
 
 
-@pytest.mark.parametrize(
-    ("kind", "code"), [("empty", "SP202"), ("text", "SP203"), ("corrupt", "SP204"), ("huge", "SP205")]
-)
+@pytest.mark.parametrize(("kind", "code"), [("empty", "SP202"), ("text", "SP203"), ("corrupt", "SP204")])
 def test_G10_files_that_are_no_pictures_get_a_sentence_without_a_path(tmp_path, painting, kind, code):
     with pytest.raises(gr.Error) as raised:
         run(events.paint, str(broken_files(tmp_path)[kind]), painting)

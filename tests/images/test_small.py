@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, ImageOps
 from styleplugin.errors import ImageTooLargeError, InputImageError, OutputError, StylePluginWarning
 from styleplugin.images.picture import Picture, to_array, to_picture
 from styleplugin.images.profile import SRGB_PROFILE
-from styleplugin.images.small import check_output, from_pil, losses, read_image, write_image
+from styleplugin.images.small import check_output, from_pil, losses, picture_size, read_image, write_image
 
 quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -511,3 +511,11 @@ def test_D01_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="No space left"):
         write_image(Picture(to_picture(scene()).rgb / 2), path, overwrite=True)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_size_of_a_file_is_told_without_its_pixels(tmp_path):
+    for name in ("a.png", "a.jpg", "a.tif", "a.webp"):
+        Image.new("RGB", (7, 5)).save(tmp_path / name)
+        assert picture_size(tmp_path / name) == (5, 7)
+    with pytest.raises(ImageTooLargeError, match="7 x 5"):
+        picture_size(tmp_path / "a.png", max_megapixels=1e-6)
