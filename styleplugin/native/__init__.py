@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,6 +15,9 @@ from torch import Tensor
 if TYPE_CHECKING:
     from styleplugin.native.code import Code
 
+
+SWITCH = "STYLEPLUGIN_NATIVE"
+"""Environment variable; 0 leaves everything to torch."""
 
 _kept = threading.local()
 
@@ -36,7 +40,12 @@ class Target:
 
 @cache
 def target() -> Target | None:
-    """Return the CPU that code is compiled for; None without llvmlite, and for CPUs and systems not known here."""
+    """Return the CPU that code is compiled for; None without llvmlite, and for CPUs and systems not known here.
+
+    With `STYLEPLUGIN_NATIVE=0` in the environment of the process it is None too.
+    """
+    if os.environ.get(SWITCH) == "0":
+        return None
     try:
         import llvmlite.binding as llvm
     except (ImportError, OSError):  # Not installed, or not made for this system.

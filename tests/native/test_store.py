@@ -1,7 +1,9 @@
 """Compiled code is made once, and again whenever the file of it cannot be relied on."""
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,112 @@ def test_the_file_of_another_user_is_not_trusted(made, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: -1)
     assert kept("a") == b"code of a"
     assert keys == ["a", "a"]
+
+
+def place_of(tmp_path: Path) -> Path:
+    (file,) = tmp_path.rglob("*.o")
+    return file
+
+
+def as_fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def as_link(file: Path) -> None:
+    file.rename(file.with_suffix(".x"))
+    file.symlink_to(file.with_suffix(".x"))
+
+
+def as_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def as_hole(file: Path) -> None:
+    os.truncate(file, 3 << 30)
+
+
+@pytest.mark.parametrize("change", [as_fifo, as_link, as_folder, as_hole, lambda file: file.chmod(0o666)])
+def test_what_is_not_a_file_of_the_user_alone_is_not_read(made, tmp_path, change, monkeypatch):
+    kept, keys = made
+    kept("a")
+    change(place_of(tmp_path))
+    assert kept("a") == b"code of a"
+    assert keys == ["a", "a"]
+
+
+def test_the_code_of_another_kernel_is_not_taken(made, tmp_path):
+    kept, keys = made
+    kept("a")
+    first = place_of(tmp_path)
+    kept("b")
+    (second,) = set(tmp_path.rglob("*.o")) - {first}
+    second.write_bytes(first.read_bytes())
+    assert kept("b") == b"code of b"
+    assert keys == ["a", "b", "b"]
+
+
+@pytest.mark.parametrize("name", ["styleplugin", "styleplugin/native"])
+def test_a_folder_that_others_can_write_is_not_relied_on_and_closed(made, tmp_path, name):
+    kept, keys = made
+    kept("a")
+    (tmp_path / name).chmod(0o777)
+    assert kept("a") == b"code of a"
+    assert keys == ["a", "a"]
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o700
+    kept("a")
+    assert keys == ["a", "a"]
+
+
+def test_a_link_in_place_of_the_folder_is_not_followed(made, tmp_path):
+    kept, keys = made
+    kept("a")
+    folder = tmp_path / "styleplugin" / "native"
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    before = sorted((tmp_path / "elsewhere").iterdir())
+    assert [kept("a"), kept("b")] == [b"code of a", b"code of b"]
+    assert keys == ["a", "a", "b"]
+    assert sorted((tmp_path / "elsewhere").iterdir()) == before
+
+
+def test_folders_and_files_are_the_users_alone_whatever_the_umask(made, tmp_path):
+    kept, _ = made
+    before = os.umask(0)
+    try:
+        kept("a")
+    finally:
+        os.umask(before)
+    folder = tmp_path / "styleplugin"
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder / "native", place_of(tmp_path))] == [
+        0o700,
+        0o700,
+        0o600,
+    ]
+
+
+def test_the_switch_leaves_everything_to_torch():
+    program = """
+import sys, torch
+from styleplugin import native
+from styleplugin.engine.operations import compile_layers
+from styleplugin.models.layers import Conv3x3
+from styleplugin.transforms.moments import Moments
+x = torch.rand(1, 64, 40, 40).contiguous(memory_format=torch.channels_last)
+Moments.of(x)
+compile_layers([Conv3x3(64, 64), Conv3x3(64, 3)], x)
+print(native.target(), "llvmlite" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, native.SWITCH: "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout == "None False\n"
 
 
 @pytest.mark.parametrize("place", ["/dev/null", "relative", "~nobody-of-this-name/x"])
