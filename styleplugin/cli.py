@@ -270,11 +270,12 @@ def look_export(
     """
     from styleplugin.api import stylize
     from styleplugin.export import fit_look
-    from styleplugin.files import atomic_write
+    from styleplugin.files import atomic_write, has_suffix
+    from styleplugin.images.looks.read import CUBE_SUFFIX
     from styleplugin.images.looks.table import check_size
     from styleplugin.images.small import check_output
 
-    if Path(output).suffix.lower() != ".cube":
+    if not has_suffix(output, CUBE_SUFFIX):
         raise UsageError("SP111", f"A look's name ends in .cube; the name was {output!r}.", "Change the name.")
     check_size(size)
     for other in (hald, error_map):

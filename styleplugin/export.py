@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
-from styleplugin.files import PathLike
+from styleplugin.files import PathLike, has_suffix
 from styleplugin.guard import guarded
 from styleplugin.images.color import delta_e, rgb_to_lab
 from styleplugin.images.looks.cube import write_cube
@@ -69,7 +68,7 @@ class Look:
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the table: `.cube`, or a HALD picture with any extension of pictures."""
-        is_table = Path(path).suffix.lower() == CUBE_SUFFIX
+        is_table = has_suffix(path, CUBE_SUFFIX)
         check_paths(self.inputs, [Written(path, TABLE if is_table else PICTURE, overwrite)])
         write = write_cube if is_table else write_hald
         write(self.lut, path, overwrite=overwrite)

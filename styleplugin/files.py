@@ -23,6 +23,16 @@ _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]+:/|data:)", re.IGNORECASE)
 """Begins a URL; the names of drives have one letter."""
 
 
+def has_suffix(path: PathLike, *suffixes: str) -> bool:
+    """Whether a name ends in one of these, in upper or lower case: cameras and old programs write `.JPG` and `.CUBE`.
+
+    Args:
+        path: Name or path of a file.
+        suffixes: In lower case, with their dot.
+    """
+    return Path(path).name.lower().endswith(suffixes)
+
+
 def check_regular_file(path: PathLike, error: type[StylePluginError] = InputImageError, code: str = "SP201") -> Path:
     """Return the path if it leads to a regular file, without opening it (a FIFO would block).
 

@@ -29,6 +29,7 @@ from styleplugin.engine.fields import extend
 from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import MaskError, StylePluginWarning, UsageError
+from styleplugin.files import has_suffix
 from styleplugin.finish import blended, lab_map, limited
 from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
 from styleplugin.images.picture import Picture, to_picture, to_pil
@@ -473,7 +474,7 @@ def _sorted(options: dict[str, Any]) -> tuple[OptimizeOptions, StylizeOptions, E
 
 
 def _style_picture(style: Any, report: Report) -> Picture:
-    if isinstance(style, (str, Path)) and Path(style).suffix == SUFFIX:
+    if isinstance(style, (str, Path)) and has_suffix(style, SUFFIX):
         raise UsageError(
             "SP150",
             f"The style {Path(style).name} is a style file; the optimization needs the picture.",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from styleplugin.errors import OutputError
-from styleplugin.files import PathLike, check_target
+from styleplugin.files import PathLike, check_target, has_suffix
 from styleplugin.kinds import Kind
 
 
@@ -52,7 +52,7 @@ def source_paths(source: str) -> tuple[str, ...]:
     """Return the path that the source of a model names: `file:PATH` or PATH.safetensors; of other sources none."""
     if source.startswith("file:"):
         return (source.removeprefix("file:"),)
-    return (source,) if source.endswith(".safetensors") and not source.startswith("hub:") else ()
+    return (source,) if has_suffix(source, ".safetensors") and not source.startswith("hub:") else ()
 
 
 def paths_among(*values: Any) -> tuple[PathLike, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from styleplugin import hub
 from styleplugin.checkpoint import Weights, read_weights
 from styleplugin.errors import UsageError
-from styleplugin.files import copy_whole
+from styleplugin.files import copy_whole, has_suffix
 from styleplugin.kinds import WEIGHTS
 from styleplugin.paths import Written, check_paths
 from styleplugin.registry import ENCODER, load_model, load_saved_encoder
@@ -188,6 +188,6 @@ def _sheet(path: str | Path) -> list[Path]:
 
 def _picture(path: str | Path) -> bytes:
     path = Path(path)
-    if path.suffix.lower() not in (".jpg", ".jpeg", ".png") or not path.is_file():
+    if not has_suffix(path, ".jpg", ".jpeg", ".png") or not path.is_file():
         raise UsageError("SP146", f"{str(path)!r} is no JPEG or PNG file.", "Give pictures that exist.")
     return path.read_bytes()

@@ -13,6 +13,7 @@ from torch import Tensor
 from styleplugin import kinds
 from styleplugin.checkpoint import STYLE, Weights, read_weights, shortened, write_weights
 from styleplugin.errors import UsageError, WeightsError
+from styleplugin.files import has_suffix
 from styleplugin.methods.base import StyleCode, mix_codes
 from styleplugin.transforms.moments import Moments, normalized_weights
 
@@ -108,7 +109,7 @@ class Style:
             UsageError: SP111, another extension.
             OutputError: SP601 to SP604 or SP608, the file exists or cannot be written.
         """
-        if Path(path).suffix != SUFFIX:
+        if not has_suffix(path, SUFFIX):
             raise UsageError(
                 "SP111", f"A style file's name ends in {SUFFIX}; the name was {Path(path).name!r}.", "Change the name."
             )

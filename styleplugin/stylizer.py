@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from styleplugin.engine.memory import keep_freed_memory
 from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.stream import Engine, Measure, OnStep, Stage
 from styleplugin.errors import MaskError, ResourceError, UsageError
-from styleplugin.files import PathLike
+from styleplugin.files import PathLike, has_suffix
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
 from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
 from styleplugin.images.masks import read_mask
@@ -134,7 +133,7 @@ class Stylizer:
             WeightsError: SP3xx, a style file that cannot be used.
             UsageError: SP110, a style of another model; SP117, a mask for a style without its picture.
         """
-        if isinstance(style, (str, os.PathLike)) and Path(style).suffix == SUFFIX:
+        if isinstance(style, (str, os.PathLike)) and has_suffix(style, SUFFIX):
             style = Style.load(style)
         if isinstance(style, Style):
             if mask is not None:
@@ -477,7 +476,7 @@ def choose_model(method: str | None, style: Any) -> str:
     if method is None:
         for part in weighted(style):
             given = part.style
-            if isinstance(given, (str, os.PathLike)) and Path(given).suffix == SUFFIX:
+            if isinstance(given, (str, os.PathLike)) and has_suffix(given, SUFFIX):
                 given = Style.load(given)
             if isinstance(given, Style):
                 return _embedded_model_of(given)

@@ -19,7 +19,7 @@ import styleplugin.importers.pca_distillation  # noqa: F401
 from styleplugin import hub
 from styleplugin.checkpoint import STUDENT, Limits, Weights, read_weights
 from styleplugin.errors import StylePluginWarning, WeightsError
-from styleplugin.files import atomic_write, check_target, copy_whole
+from styleplugin.files import atomic_write, check_target, copy_whole, has_suffix
 from styleplugin.guard import guarded
 from styleplugin.importers.vgg import WHOLE_VGG
 from styleplugin.kinds import WEIGHTS
@@ -159,7 +159,7 @@ def resolve(source: str | Path, *, limits: Limits = STUDENT, timeout_s: float = 
         return _remote(source, limits, timeout_s)
     if colon and kind == "builtin":
         return _embedded(rest)
-    if source.endswith(".safetensors"):
+    if has_suffix(source, ".safetensors"):
         return _local(Path(source))
     return _embedded(source)
 
@@ -201,7 +201,7 @@ def resolve_teacher(source: str | Path) -> Located:
 
 def architecture_of(path: Path) -> str | None:
     """Return the architecture that a file names; None where it is not one of our own files."""
-    if path.suffix != ".safetensors":
+    if not has_suffix(path, ".safetensors"):
         return None
     return read_weights(path, limits=WHOLE_VGG).metadata.get("architecture")
 

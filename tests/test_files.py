@@ -10,7 +10,7 @@ import pytest
 
 from styleplugin import files
 from styleplugin.errors import OutputError, WeightsError
-from styleplugin.files import atomic_write, check_regular_file, check_target
+from styleplugin.files import atomic_write, check_regular_file, check_target, has_suffix
 from styleplugin.kinds import JSON
 
 
@@ -121,6 +121,11 @@ def test_names_of_the_longest_length_work(tmp_path):
     with atomic_write(tmp_path / ("x" * 255)) as handle:
         handle.write(b"x")
     assert (tmp_path / ("x" * 255)).exists()
+
+
+def test_an_extension_is_one_in_upper_case_too(tmp_path):
+    assert has_suffix("A.CUBE", ".cube") and has_suffix(tmp_path / "b.Tar", ".zip", ".tar")
+    assert not has_suffix("cube", ".cube") and not has_suffix(tmp_path / "x.cube" / "b", ".cube")
 
 
 def test_W_and_I24_errors_are_of_the_family_asked_for(tmp_path):

@@ -147,7 +147,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 
 
 def test_what_cannot_be_used(tmp_path):
-    style = tmp_path / "a.style.safetensors"
+    style = tmp_path / "a.style.Safetensors"
     styleplugin.load("cd-adain.x16").prepare(STYLE).save(style)
     with pytest.raises(UsageError, match="style file"):
         Optimization(CONTENT, style, **QUICK)

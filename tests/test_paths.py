@@ -123,6 +123,7 @@ def test_paths_are_found_in_what_people_hand_in():
         "d.png",
     )
     assert paths.source_paths("file:x.bin") == ("x.bin",) and paths.source_paths("x.safetensors") == ("x.safetensors",)
+    assert paths.source_paths("X.SAFETENSORS") == ("X.SAFETENSORS",)
     assert paths.source_paths("cd-wct.x16") == paths.source_paths("hub:a/b@c/d.safetensors") == ()
 
 

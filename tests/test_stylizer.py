@@ -164,9 +164,10 @@ def test_N10_a_mix_with_one_weight_at_1_equals_that_style_alone(stylizer):
     assert np.array_equal(mixed, both)
 
 
-def test_a_style_file_gives_the_picture_of_its_source(stylizer, tmp_path):
+@pytest.mark.parametrize("name", ["a.style.safetensors", "A.STYLE.SAFETENSORS"])
+def test_a_style_file_gives_the_picture_of_its_source(stylizer, tmp_path, name):
     style = stylizer.prepare(STYLE)
-    path = tmp_path / "a.style.safetensors"
+    path = tmp_path / name
     style.save(path)
     expected = bytes_of(stylizer(CONTENT, STYLE, **LEVELS)).astype(int)
     for again in (path, Style.load(path), style):

@@ -17,6 +17,7 @@ from fakes.hub import FakeHub, running
 import styleplugin.zoo as zoo
 from styleplugin.checkpoint import read_weights
 from styleplugin.errors import HubError, OutputError, StylePluginWarning, WeightsError
+from styleplugin.importers.source import read_source
 from styleplugin.models.pairs import Pair, PairModel
 from styleplugin.registry import save_model
 
@@ -75,6 +76,14 @@ def test_a_known_file_loads_by_path_in_any_spelling(weights: Path) -> None:
     path = weights / "cd-wct.tiny.safetensors"
     for source in (path, str(path), f"file:{path}"):
         assert zoo.load(source)[1].name == "cd-wct.tiny"
+
+
+def test_a_file_is_known_by_its_extension_in_upper_case_too(weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "OLD.SAFETENSORS"
+    path.write_bytes((weights / "cd-wct.tiny.safetensors").read_bytes())
+    assert zoo.load(str(path))[1].method == "wct"
+    assert zoo.architecture_of(path) == zoo.architecture_of(weights / "cd-wct.tiny.safetensors") is not None
+    assert read_source(path).tensors
 
 
 def test_unknown_names_are_answered_with_close_ones(weights: Path) -> None:

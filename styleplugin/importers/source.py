@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from styleplugin.checkpoint import MAX_NAME, MAX_TENSORS, TEACHER, Limits, check_values, read_weights
 from styleplugin.errors import WeightsError
-from styleplugin.files import check_regular_file
+from styleplugin.files import check_regular_file, has_suffix
 
 _MODEL_KEYS = ("model", "state_dict")
 
@@ -39,7 +39,7 @@ def read_source(path: str | Path, *, limits: Limits = TEACHER) -> Source:
         WeightsError: As `read_weights`; SP318, the pickle holds anything but tensors of a state dict.
     """
     path = check_regular_file(path, WeightsError, "SP301")
-    if path.suffix == ".safetensors":
+    if has_suffix(path, ".safetensors"):
         weights = read_weights(path, limits=limits)
         return Source(tensors={name: value.float() for name, value in weights.tensors.items()}, sha256=weights.sha256)
     if path.stat().st_size > limits.file_bytes:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
-from styleplugin.files import PathLike
+from styleplugin.files import PathLike, has_suffix
 from styleplugin.images.looks.cube import read_cube
 from styleplugin.images.looks.hald import read_hald
 from styleplugin.images.looks.judge import log_notes
@@ -20,5 +19,5 @@ def read_lut(path: PathLike) -> LUT:
     Raises:
         InputImageError: SP201, there is no such file; SP2xx, it cannot be read; SP240, it is no look.
     """
-    lut = read_cube(path) if Path(path).suffix.lower() == CUBE_SUFFIX else read_hald(path)
+    lut = read_cube(path) if has_suffix(path, CUBE_SUFFIX) else read_hald(path)
     return dataclasses.replace(lut, warnings=(*lut.warnings, *log_notes(lut)))
