@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,8 @@ from styleplugin.kinds import Kind
 
 PathLike = str | os.PathLike[str]
 
-_LEFTOVER_AGE_S = 3600
+_LEFTOVER_AGE_S, _SETTLED_S = 3600, 1
+"""Seconds after which a temporary file is a leftover: where its writer may live, and where it certainly does not."""
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]+:/|data:)", re.IGNORECASE)
 """Begins a URL; the names of drives have one letter."""
 
@@ -100,6 +102,7 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
     temporary = target.with_name(f".styleplugin-{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as handle:
+            _hold(handle.fileno())
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
@@ -129,11 +132,44 @@ def copy_whole(source: PathLike, target: PathLike, kind: Kind, *, overwrite: boo
 @cache
 def _remove_leftovers(folder: Path) -> None:
     """Remove temporary files of killed runs; once per folder and process, since a batch writes thousands of files."""
-    newest = time.time() - _LEFTOVER_AGE_S
     for leftover in folder.glob(".styleplugin-*.part"):
         with suppress(OSError):
-            if leftover.stat().st_mtime < newest:
+            if _is_abandoned(leftover):
                 leftover.unlink()
+
+
+def _is_abandoned(leftover: Path) -> bool:
+    """Whether nobody writes to a temporary file any more."""
+    # The clock of another machine, or a wrong one, gives times that lie in the future.
+    age = abs(time.time() - leftover.stat().st_mtime)
+    if age <= _SETTLED_S:
+        return False
+    descriptor = os.open(leftover, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        return age > (_SETTLED_S if _hold(descriptor) else _LEFTOVER_AGE_S)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _hold(descriptor: int) -> bool:
+    """Lock an open file until it is closed, or its process dies; return whether the system can do that.
+
+    Raises:
+        BlockingIOError: Somebody else holds it.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # A file system without locks.
+        return False
+    return True
 
 
 def _check_place(path: PathLike) -> Path:

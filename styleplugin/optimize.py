@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -28,7 +27,7 @@ from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import extend
 from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
 from styleplugin.engine.stream import OnStep
-from styleplugin.errors import MaskError, StylePluginWarning, UsageError
+from styleplugin.errors import MaskError, UsageError
 from styleplugin.files import has_suffix
 from styleplugin.finish import blended, lab_map, limited
 from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
@@ -56,7 +55,7 @@ from styleplugin.methods.optimization import (
 from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions
 from styleplugin.paths import Written, check_paths, paths_among, source_paths
 from styleplugin.regions import refuse_regions
-from styleplugin.report import Report
+from styleplugin.report import Report, noted_by, silent_reports
 from styleplugin.style import SUFFIX
 from styleplugin.stylizer import load
 from styleplugin.transforms.moments import normalized_weights
@@ -327,7 +326,8 @@ class Optimization:
         def evaluate(picture: Tensor) -> tuple[Losses, Tensor]:
             while True:
                 try:
-                    losses, gradient = current[0](picture)
+                    with noted_by(self.report.warn):
+                        losses, gradient = current[0](picture)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error) or not self._with_smaller_tiles():
                         raise
@@ -377,9 +377,8 @@ class Optimization:
         options = dataclasses.asdict(self._engine)
         stylizer = load(self.options.start_model, allow_unknown_model=self._unknown, **options)
         parts = [(style.rgb, weight) for style, weight in zip(styles, self._weights, strict=True) if weight]
-        with warnings.catch_warnings():
-            # What they warn of, the run measures itself.
-            warnings.simplefilter("ignore", StylePluginWarning)
+        # What they warn of, the run measures itself.
+        with silent_reports():
             return stylizer(content.cpu(), parts, on_step=lambda *_: self._tick()).tensor.to(self._like)
 
     def _styles(self, number: int) -> list[_Style]:

@@ -48,7 +48,7 @@ from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
 from styleplugin.paths import paths_among
 from styleplugin.regions import has_regions, refuse_regions, stylize_regions
 from styleplugin.registry import ModelInfo, StyleModel
-from styleplugin.report import Report
+from styleplugin.report import Report, noted_by
 from styleplugin.style import SUFFIX, Style, code_shapes, mix_styles
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments, mix_moments
@@ -403,7 +403,8 @@ class Stylizer:
         plan: Plan | None = self._plan(size, frames)
         while plan is not None:
             try:
-                return run(plan)
+                with noted_by(note):
+                    return run(plan)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

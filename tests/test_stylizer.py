@@ -399,3 +399,21 @@ def test_photorealistic_models_run_like_the_others(make_photo_model, backbone, t
     assert torch.equal(again.tensor, stylizer(CONTENT, style).tensor)
     assert np.array_equal(bytes_of(stylizer(CONTENT, STYLE, strength=0)), CONTENT)
     assert again.report.settings["method"] == "photorealistic"
+
+
+@pytest.mark.weights
+@pytest.mark.filterwarnings("ignore::styleplugin.errors.StylePluginWarning")
+def test_N06_what_happens_deep_inside_stands_in_the_report(monkeypatch):
+    solve, failures = torch.linalg.eigh, [torch.linalg.LinAlgError("failed to converge")]
+
+    def failing(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if failures:
+            raise failures.pop()
+        return solve(matrix)
+
+    stylizer = styleplugin.load("cd-wct.x16", device="cpu")
+    picture = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(torch.linalg, "eigh", failing)
+    result = stylizer(picture, picture.flip(3))
+    assert any(note.startswith("eigen:") for note in result.report.warnings)
+    assert result.tensor.isfinite().all()

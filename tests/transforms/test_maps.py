@@ -3,7 +3,8 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from styleplugin.errors import NumericalError
+from styleplugin.errors import NumericalError, StylePluginWarning
+from styleplugin.report import Report, noted_by
 from styleplugin.transforms.adain import adain, adain_map
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.eigen import eigh, square_root
@@ -132,3 +133,37 @@ def test_wct_gives_each_picture_the_mean_and_covariance_of_its_own_style():
         x, y = (Moments.of(features[None]) for features in (a, b))
         torch.testing.assert_close(x.mean, y.mean, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(x.covariance(), y.covariance(), atol=1e-3, rtol=1e-3)
+
+
+class FailingSolver:
+    """Stands in for torch's eigen solver, and fails the first times."""
+
+    def __init__(self, failures: int, kind: str) -> None:
+        self.failures, self.kind, self.solve = failures, kind, torch.linalg.eigh
+
+    def __call__(self, matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.failures -= 1
+        if self.failures >= 0 and self.kind == "raises":
+            raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge.")
+        values, vectors = self.solve(matrix)
+        return (values * torch.nan, vectors) if self.failures >= 0 else (values, vectors)
+
+
+@pytest.mark.parametrize("kind", ["raises", "gives NaN"])
+def test_N06_a_decomposition_that_fails_is_repeated_once_and_reported(monkeypatch, kind: str):
+    content, style = (Moments.of(features(5, seed=seed)) for seed in (0, 1))
+    expected = wct_map(content, style)
+    report = Report()
+    monkeypatch.setattr(torch.linalg, "eigh", FailingSolver(1, kind))
+    with pytest.warns(StylePluginWarning, match="decomposition"), noted_by(report.warn):
+        again = wct_map(content, style)
+    assert len(report.warnings) == 1
+    assert_close(again.matrix, expected.matrix, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["raises", "gives NaN"])
+def test_N06_a_decomposition_that_fails_twice_is_our_error(monkeypatch, kind: str):
+    monkeypatch.setattr(torch.linalg, "eigh", FailingSolver(2, kind))
+    with pytest.warns(StylePluginWarning, match="decomposition"), pytest.raises(NumericalError) as caught:
+        eigh(torch.eye(3, dtype=torch.float64))
+    assert caught.value.code == "SP702"
