@@ -43,7 +43,7 @@ def _solve(symmetric: Tensor) -> tuple[Tensor, Tensor] | None:
     try:
         with one_thread():
             values, vectors = torch.linalg.eigh(symmetric)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[reportPrivateImportUsage]
         return None
     return (values.clamp(min=0), vectors) if values.isfinite().all() and vectors.isfinite().all() else None
 
