@@ -39,6 +39,7 @@ from styleplugin.paths import Writes, Written
 
 if TYPE_CHECKING:
     from styleplugin.engine.stream import OnStep
+    from styleplugin.images.picture import Picture
     from styleplugin.job import Result
 
 # torch is imported inside the commands: --help must not wait for it.
@@ -119,8 +120,9 @@ def stylize_command(
     """
     from styleplugin.api import stylize
     from styleplugin.files import atomic_write
-    from styleplugin.images.small import check_output
+    from styleplugin.images.small import check_output, check_quality, check_size, read_image
 
+    check_quality(quality)
     parts = [parse_style_weight(text) for text in [*([style_picture] if style_picture else []), *style]]
     if not parts:
         raise UsageError("SP109", "No style was given; one is needed.", "styleplugin stylize PHOTO PAINTING -o OUT.png")
@@ -133,15 +135,17 @@ def stylize_command(
     check_output(output, overwrite=overwrite)
     if method != "optimization":
         _refuse_optimization(optimization, preview_every=preview_every, checkpoint=checkpoint, resume=resume)
+    photo = read_image(content)
+    check_size(output, photo.size)
     asked: dict[str, Any] = {"model": model, "allow_unknown_model": allow_unknown_model, "mask": mask}
     asked |= _values(picture) | _values(engine)
     stopped = None
     with _progress(quiet) as on_step:
         if method == "optimization":
             asked |= _values(optimization) | {"checkpoint": checkpoint, "resume": resume, "overwrite": overwrite}
-            result, stopped = _optimized(content, parts, _preview(output), preview_every, on_step, **asked)
+            result, stopped = _optimized(photo, parts, _preview(output), preview_every, on_step, **asked)
         else:
-            result = stylize(content, parts, method=method, on_step=on_step, **asked)
+            result = stylize(photo, parts, method=method, on_step=on_step, **asked)
     result.save(output, overwrite=overwrite, quality=quality)
     if report:
         with atomic_write(report) as file:
@@ -153,7 +157,7 @@ def stylize_command(
 
 
 def _optimized(
-    content: str,
+    content: Picture,
     style: Sequence[StyleWeight],
     preview: Path,
     preview_every: int | None,
@@ -219,8 +223,10 @@ def style_save(
         overwrite: Replace an existing file.
         quiet: Show neither progress nor result.
     """
+    from styleplugin.style import check_name
     from styleplugin.stylizer import choose_model, load
 
+    check_name(output)
     StylizeOptions(style_scale=style_scale)
     stylizer = load(
         model or choose_model(method or "wct", ()), allow_unknown_model=allow_unknown_model, **_values(engine)
@@ -330,9 +336,10 @@ def look_apply(
     import torch
 
     from styleplugin.images.looks.read import read_lut
-    from styleplugin.images.small import check_output, read_image, write_image
+    from styleplugin.images.small import check_output, check_quality, read_image, write_image
 
     StylizeOptions(strength=strength)
+    check_quality(quality)
     check_output(output, overwrite=overwrite)
     lut, picture = read_lut(look), read_image(content)
     for name, notes in (("content", picture.warnings), ("look", lut.warnings)):

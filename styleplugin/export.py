@@ -102,7 +102,7 @@ def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "", on
     Raises:
         UsageError: SP115, a size that no table has; SP116, the pictures differ in size.
     """
-    check_size(size)
+    size = check_size(size)
     before, after = to_picture(content), to_picture(stylized)
     if before.size != after.size:
         raise UsageError(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import torch.nn.functional as F
 from PIL import Image
@@ -18,7 +18,7 @@ from styleplugin.errors import UsageError
 from styleplugin.files import PathLike
 from styleplugin.images.masks import read_mask
 from styleplugin.images.picture import Picture, to_picture, to_pil
-from styleplugin.images.small import losses, write_image
+from styleplugin.images.small import image_bytes, losses, write_image
 from styleplugin.kinds import PICTURE
 from styleplugin.options import StyleWeight
 from styleplugin.paths import Written, check_paths
@@ -49,22 +49,42 @@ class Result:
 
     def save(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | BinaryIO,
         *,
         overwrite: bool = False,
         quality: int = 95,
+        format: str | None = None,
         metadata: bool = True,
         keep_location: bool = False,
     ) -> None:
         """Write the picture; see `styleplugin.images.small.write_image` for formats and errors.
 
+        Args:
+            path: A file name, or an open binary file.
+            overwrite: Whether an existing picture may be replaced.
+            quality: 1 to 100, of JPEG and WebP.
+            format: Of an open file: png, jpg, webp, tif or bmp. A file name says it itself.
+            metadata: Whether to write the picture's EXIF and XMP.
+            keep_location: Whether they may say where the picture was taken.
+
         Raises:
+            UsageError: SP119, an open file without a format, or a name with one; SP101, another quality.
             OutputError: SP607, the path leads to a file that the picture was made from.
         """
-        check_paths(self.inputs, [Written(path, PICTURE, overwrite)])
-        write_image(
-            self.picture, path, overwrite=overwrite, quality=quality, metadata=metadata, keep_location=keep_location
-        )
+        is_path = isinstance(path, (str, os.PathLike))
+        if is_path and format is not None:
+            raise UsageError(
+                "SP119", f"The format {format!r} was given, but the name's extension decides.", "Leave it out."
+            )
+        if not is_path and format is None:
+            raise UsageError("SP119", "An open file does not name its format.", 'Add it, for example format="png".')
+        kept = {"quality": quality, "metadata": metadata, "keep_location": keep_location}
+        if isinstance(path, (str, os.PathLike)):
+            check_paths(self.inputs, [Written(path, PICTURE, overwrite)])
+            write_image(self.picture, path, overwrite=overwrite, **kept)
+        else:
+            path.write(image_bytes(self.picture, str(format), **kept))
+            path = f"picture.{str(format).lower().lstrip('.')}"
         self.report.warnings += [note for note in losses(self.picture, path) if note not in self.report.warnings]
 
 

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from styleplugin import values
 from styleplugin.checkpoint import Limits, Weights, check_identity, read_weights, write_weights
 from styleplugin.encoders import load_encoder
 from styleplugin.engine.device import pick_device
@@ -155,7 +156,7 @@ class Optimization:
         self._encoder = OptimizationEncoder(loaded.encoder, self._like, loaded.roots)
         self._factors = self._scales()
         self._shares = _steps_of_scales(self.options.steps, len(self._factors))
-        self._every = checkpoint_every
+        self._every = int(values.number("checkpoint_every", checkpoint_every, 1, 1 << 31, whole=True))
         self._resume = resume
         self._descent: Descent | None = None
         self._number = 0

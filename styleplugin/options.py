@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from styleplugin.errors import UsageError
 from styleplugin.paths import Reads, source_paths
+from styleplugin.values import integers, number, shown, switch
 
 
 @dataclass(frozen=True)
@@ -85,33 +86,33 @@ def _choices(hint: Any) -> tuple[Any, ...]:
 
 
 class _Checked:
-    """Checks ranges and choices of a dataclass when it is made."""
+    """Checks ranges and choices of a dataclass when it is made, and makes its values plain ones."""
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self), include_extras=True)
+        hints = get_type_hints(type(self))
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            option = f"`{f.name}`"
-            bounds = bounds_of(type(self), f.name)
-            if bounds is not None and value is not None:
-                _check_number(option, value, bounds)
-            choices = _choices(hints[f.name])
-            if choices and value not in choices:
-                raise UsageError(
-                    "SP102",
-                    f"{option} was {value!r}; it must be one of {', '.join(map(str, choices))}.",
-                    "Use one of these values.",
-                )
+            if value is not None:
+                # The class is frozen for everybody else.
+                object.__setattr__(self, f.name, _checked(f.name, value, hints[f.name], bounds_of(type(self), f.name)))
 
 
-def _check_number(option: str, value: Any, bounds: Bounds) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not bounds.low <= value <= bounds.high:
+def _checked(name: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
+    """Return the plain value of a field, or raise UsageError."""
+    choices = _choices(hint)
+    if choices and not (isinstance(value, str) and value in choices):
         raise UsageError(
-            "SP101",
-            f"{option} was {value!r}; it must be a number from {bounds.low:g} to {bounds.high:g}.",
-            "Give a value in this range.",
+            "SP102",
+            f"`{name}` was {shown(value)}; it must be one of {', '.join(map(str, choices))}.",
+            "Use one of these values.",
         )
+    if hint is bool:
+        return switch(name, value)
+    if get_origin(hint) is tuple:
+        return integers(name, value)
+    if bounds is not None:
+        return number(name, value, bounds.low, bounds.high, whole=hint is not float)
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +197,7 @@ class EngineOptions(_Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "tile", str(self.tile))
+        object.__setattr__(self, "device", str(self.device))
         if self.tile in ("auto", "whole"):
             return
         if not self.tile.isdigit() or int(self.tile) < MIN_TILE or int(self.tile) % TILE_MULTIPLE:

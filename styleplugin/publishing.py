@@ -16,6 +16,7 @@ from styleplugin.files import copy_whole, has_suffix
 from styleplugin.kinds import WEIGHTS
 from styleplugin.paths import Written, check_paths
 from styleplugin.registry import ENCODER, load_model, load_saved_encoder
+from styleplugin.values import several
 
 _SPDX = re.compile(r"(mit|apache-2\.0|bsd-[23]-clause|cc0-1\.0|cc-by(-nc)?(-sa)?-4\.0)", re.IGNORECASE)
 """Licenses whose names the Hub knows."""
@@ -62,7 +63,10 @@ def publish(
     weights = read_weights(path, require_metadata=True)
     method = _method(weights)
     check_gate(weights)
-    shown = {f"{number:02}{Path(p).suffix.lower()}": _picture(p) for number, p in enumerate(pictures or _sheet(path))}
+    shown = {
+        f"{number:02}{Path(p).suffix.lower()}": _picture(p)
+        for number, p in enumerate(several(pictures) or _sheet(path))
+    }
     name = f"{_plain(weights.card.get('name') or Path(path).stem)}.safetensors"
     card = model_card(weights, method, list(shown), repo=repo, file=name)
     files = {name: Path(path).read_bytes(), "README.md": card.encode(), **shown}

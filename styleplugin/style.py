@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,10 +109,7 @@ class Style:
             UsageError: SP111, another extension.
             OutputError: SP601 to SP604 or SP608, the file exists or cannot be written.
         """
-        if not has_suffix(path, SUFFIX):
-            raise UsageError(
-                "SP111", f"A style file's name ends in {SUFFIX}; the name was {Path(path).name!r}.", "Change the name."
-            )
+        check_name(path)
         tensors: dict[str, Tensor] = {}
         counts: list[list[float]] = []
         for i, stage in enumerate(self.code):
@@ -152,13 +149,26 @@ class Style:
         )
 
 
-def mix_styles(styles: Sequence[Style], weights: Sequence[float]) -> Style:
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Raise UsageError SP111 if a style file cannot have this name."""
+    if not has_suffix(path, SUFFIX):
+        raise UsageError(
+            "SP111", f"A style file's name ends in {SUFFIX}; the name was {Path(path).name!r}.", "Change the name."
+        )
+
+
+def mix_styles(styles: Iterable[Style] | Style, weights: Sequence[float]) -> Style:
     """Mix styles of one model; weights are scaled to sum to 1, and a style with all the weight is returned as it is.
 
     Raises:
         UsageError: SP105 for impossible weights, SP110 for styles of different models.
     """
+    styles = [styles] if isinstance(styles, Style) else list(styles)
     shares = normalized_weights(weights)
+    if len(styles) != len(shares):
+        raise UsageError(
+            "SP105", f"There are {len(shares)} weights for {len(styles)} styles.", "Give one weight for each style."
+        )
     used = [(style, share) for style, share in zip(styles, shares, strict=True) if share > 0]
     first = used[0][0]
     if len(used) == 1:

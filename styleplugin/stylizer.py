@@ -6,12 +6,14 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from styleplugin import zoo
@@ -26,7 +28,7 @@ from styleplugin.files import PathLike, has_suffix
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
 from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
 from styleplugin.images.masks import read_mask
-from styleplugin.images.picture import to_picture
+from styleplugin.images.picture import Picture, to_picture
 from styleplugin.job import (
     MIN_SIDE,
     PADDING_MULTIPLE,
@@ -52,6 +54,7 @@ from styleplugin.report import Report, noted_by
 from styleplugin.style import SUFFIX, Style, code_shapes, mix_styles
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments, mix_moments
+from styleplugin.values import several
 
 METHODS: dict[str, Callable[[Any, Tensor], Method]] = {
     "wct": WCT,
@@ -92,6 +95,8 @@ class Stylizer:
         info: Its descriptor.
         options: Device, tiles and memory.
         dtype: torch.float32, or torch.float64 for reference runs.
+        source: Where the model was loaded from; with it the stylizer can be copied and sent to other processes, which
+            load the same file, by its hash.
     """
 
     @guarded()
@@ -102,8 +107,10 @@ class Stylizer:
         options: EngineOptions | None = None,
         *,
         dtype: torch.dtype = torch.float32,
+        source: str | Path | None = None,
     ) -> None:
         self.info = info
+        self._source = source
         self.model = model
         self.options = options or EngineOptions()
         self.device = pick_device(self.options.device)
@@ -114,6 +121,15 @@ class Stylizer:
         self.macs_per_pixel = sum(stage.macs_per_pixel for stage in self._method.stages)
         self._encoders = model.encoder_ids
         self._shapes = code_shapes(model.points, diagonal=self._method.diagonal)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._source is None:
+            raise UsageError(
+                "SP170",
+                f"This stylizer of {self.info.name} was made from a model in memory, which cannot be copied.",
+                "Make it with styleplugin.load.",
+            )
+        return _rebuilt, (self._source, self.info.sha256, self.options, self._like.dtype)
 
     @guarded()
     def prepare(
@@ -133,6 +149,7 @@ class Stylizer:
             WeightsError: SP3xx, a style file that cannot be used.
             UsageError: SP110, a style of another model; SP117, a mask for a style without its picture.
         """
+        style_scale = StylizeOptions(style_scale=style_scale).style_scale
         if isinstance(style, (str, os.PathLike)) and has_suffix(style, SUFFIX):
             style = Style.load(style)
         if isinstance(style, Style):
@@ -223,10 +240,10 @@ class Stylizer:
 
     def frames(
         self,
-        contents: Sequence[Any],
+        contents: Iterable[Any],
         style: Any,
         *,
-        masks: Sequence[Any] | None = None,
+        masks: Iterable[Any] | None = None,
         on_step: OnStep | None = None,
         **options: Any,
     ) -> Iterator[Result]:
@@ -236,9 +253,10 @@ class Stylizer:
         batch all of them are, since every level needs the previous one of all frames.
 
         Args:
-            contents: Anything with a length and items: paths, Pillow images, arrays, tensors, `Picture`.
+            contents: Anything with a length and items: paths, Pillow images, arrays, tensors, `Picture`. An iterator is
+                read to its end first; a path is one frame.
             style: As for a single picture.
-            masks: One for each frame, None for frames without; see `__call__`.
+            masks: One for each frame, None for frames without, or the path of one for all; see `__call__`.
             on_step: Called after every tile with (done, total, stage); raise `Cancelled` in it to stop.
             **options: Fields of `StylizeOptions` and `FrameOptions`.
 
@@ -252,10 +270,14 @@ class Stylizer:
         started = time.perf_counter()
         shared = {f.name: options.pop(f.name) for f in fields(FrameOptions) if f.name in options}
         chosen, sharing = options_from(StylizeOptions, options), options_from(FrameOptions, shared)
-        count = len(contents)
-        if masks is not None and len(masks) != count:
+        given: Sequence[Any] = several(contents, (Picture, Image.Image))
+        count = len(given)
+        if isinstance(masks, (str, os.PathLike)):
+            masks = [masks] * count
+        where: Sequence[Any] = [None] * count if masks is None else several(masks)
+        if len(where) != count:
             raise MaskError(
-                "SP222", f"There are {len(masks)} masks for {count} frames.", "Give one for each frame, or none."
+                "SP222", f"There are {len(where)} masks for {count} frames.", "Give one for each frame, or none."
             )
         if sharing.statistics == "one frame" and count and sharing.frame >= count:
             raise UsageError(
@@ -278,7 +300,7 @@ class Stylizer:
         files = paths_among(style)
 
         def run(numbers: Sequence[int], shot: _Shot, place: int) -> Iterator[Result]:
-            pairs = [(contents[i], None if masks is None else masks[i]) for i in numbers]
+            pairs = [(given[i], where[i]) for i in numbers]
             return self._together(pairs, shot, report, part_of(on_step, place, count // len(numbers)))
 
         def results() -> Iterator[Result]:
@@ -286,7 +308,7 @@ class Stylizer:
                 yield from run(range(count), _Shot(code, chosen, files), 0)
             elif sharing.statistics == "one frame" and count:
                 shot = _Shot(code, chosen, files)
-                (given,) = run([sharing.frame], shot, 0)
+                (first,) = run([sharing.frame], shot, 0)
                 if not shot.maps and chosen.strength:
                     raise UsageError(
                         "SP118",
@@ -294,7 +316,7 @@ class Stylizer:
                         "Choose another frame.",
                     )
                 for i in range(count):
-                    yield from [given] if i == sharing.frame else run([i], shot, i + (i < sharing.frame))
+                    yield from [first] if i == sharing.frame else run([i], shot, i + (i < sharing.frame))
             else:
                 for i in range(count):
                     yield from run([i], _Shot(code, chosen, files), i)
@@ -465,7 +487,18 @@ def load(model: str, *, allow_unknown_model: bool = False, **options: Any) -> St
     engine_options = options_from(EngineOptions, options)
     module, info = zoo.load(model, allow_unknown=allow_unknown_model)
     assert isinstance(module, StyleModel)
-    return Stylizer(module, info, engine_options)
+    return Stylizer(module, info, engine_options, source=zoo.absolute(model))
+
+
+def _rebuilt(source: str | Path, sha256: str, options: EngineOptions, dtype: torch.dtype) -> Stylizer:
+    """Return a copy of a stylizer, in whatever process and folder.
+
+    Raises:
+        WeightsError: SP301, the file is gone; SP313, it is another one now.
+    """
+    module, info = zoo.load(source, sha256=sha256)
+    assert isinstance(module, StyleModel)
+    return Stylizer(module, info, options, dtype=dtype, source=source)
 
 
 def choose_model(method: str | None, style: Any) -> str:

@@ -24,6 +24,7 @@ from styleplugin.guard import guarded
 from styleplugin.importers.vgg import WHOLE_VGG
 from styleplugin.kinds import WEIGHTS
 from styleplugin.models.pairs import pairing_id
+from styleplugin.paths import source_paths
 from styleplugin.registry import ENCODER, METRICS, ModelInfo, load_model, load_saved_encoder
 
 DEFAULT_MODELS = {
@@ -164,20 +165,31 @@ def resolve(source: str | Path, *, limits: Limits = STUDENT, timeout_s: float = 
     return _embedded(source)
 
 
+def absolute(source: str | Path) -> str | Path:
+    """Return a source that names the same file in every folder."""
+    paths = source_paths(str(source))
+    return Path(paths[0]).resolve() if paths else source
+
+
 @guarded()
-def load(source: str | Path, *, allow_unknown: bool = False, timeout_s: float = 60) -> tuple[nn.Module, ModelInfo]:
+def load(
+    source: str | Path, *, allow_unknown: bool = False, timeout_s: float = 60, sha256: str | None = None
+) -> tuple[nn.Module, ModelInfo]:
     """Load a model: on the CPU, in float32, in evaluation mode.
 
     Args:
         source: As for `resolve`.
         allow_unknown: Accept a local file that is not in the list of known models, with a warning.
         timeout_s: Total time for a download.
+        sha256: What the content must be, where that is known; such a file is admitted.
 
     Raises:
         WeightsError: SP301 to SP323; SP313, the content is not what the list of known models says.
         HubError: The download failed.
     """
     located = resolve(source, timeout_s=timeout_s)
+    if sha256 is not None:
+        located = replace(located, sha256=sha256)
     model, info = load_model(admit(located, allow_unknown=allow_unknown))
     return model, replace(info, name=located.name)
 

@@ -118,7 +118,7 @@ def test_T17_a_value_out_of_range_exits_with_2(files, capsys):
     for option, value in (("--strength", "3"), ("--style-scale", "99"), ("--memory-limit-mb", "1"), ("--steps", "0")):
         assert cli.run(["stylize", "a", "b", "-o", "c.png", option, value]) == 2
         error = capsys.readouterr().err
-        assert error.startswith(f"styleplugin: SP101: {option} was {value}") and "must be a number" in error
+        assert error.startswith(f"styleplugin: SP101: {option} was {value}") and "it must be a" in error
     with pytest.raises(UsageError, match=r"^`style_scale` was 99; it must"):
         StylizeOptions(style_scale=99)
 

@@ -6,11 +6,13 @@ import io
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
+from styleplugin import values
 from styleplugin.errors import OutputError, StylePluginWarning
 from styleplugin.files import PathLike, atomic_write, check_regular_file, check_target
 from styleplugin.guard import guarded
@@ -179,15 +181,31 @@ def check_output(
         OutputError: SP601-SP603 and SP608 as in `files.check_target`; SP605, unknown extension; SP606, a side is too
             long for the format.
     """
-    kind = _writer(path)
+    _writer(path)
     check_target(path, PICTURE, overwrite=overwrite)
+    if size:
+        check_size(path, size)
+
+
+def check_size(path: PathLike, size: tuple[int, int]) -> None:
+    """Raise OutputError SP606 if a picture of (height, width) is too large for the format of its name."""
+    kind = _writer(path)
     limit = _SIDE_LIMITS.get(kind)
-    if size and limit and max(size) > limit:
+    if limit and max(size) > limit:
         raise OutputError(
             "SP606",
             f"The picture is {size[1]} x {size[0]}; a {kind} file ends at {limit} pixels a side.",
             "Use .png or .tif.",
         )
+
+
+def check_quality(quality: Any) -> int:
+    """Return the quality of JPEG and WebP.
+
+    Raises:
+        UsageError: SP101, it is no whole number from 1 to 100.
+    """
+    return int(values.number("quality", quality, 1, 100, whole=True))
 
 
 def losses(picture: Picture, path: PathLike) -> tuple[str, ...]:
@@ -226,16 +244,40 @@ def write_image(
         keep_location: Whether they may say where the picture was taken.
 
     Raises:
+        UsageError: SP101, another quality.
         OutputError: SP601-SP606 and SP608 as in `check_output` and `files.atomic_write`.
     """
     check_output(path, overwrite=overwrite, size=picture.size)
+    data = image_bytes(picture, Path(path).suffix, quality=quality, metadata=metadata, keep_location=keep_location)
+    with atomic_write(path) as handle:
+        handle.write(data)
+    for loss in losses(picture, path):
+        warnings.warn(loss, StylePluginWarning, stacklevel=2)
+
+
+def image_bytes(
+    picture: Picture, format: str, *, quality: int = 95, metadata: bool = True, keep_location: bool = False
+) -> bytes:
+    """Return what `write_image` writes.
+
+    Args:
+        picture: What to encode.
+        format: An extension, with or without its dot: png, jpg, webp, tif or bmp.
+        quality: As for `write_image`.
+        metadata: As for `write_image`.
+        keep_location: As for `write_image`.
+
+    Raises:
+        UsageError: SP101, another quality.
+        OutputError: SP605, another format; SP606, a side is too long for it.
+    """
+    quality = check_quality(quality)
+    name = f"picture.{format.lower().lstrip('.')}"
+    check_size(name, picture.size)
     exif, xmp = b"", b""
     if metadata and picture.metadata is not None:
         exif, xmp = picture.metadata.chosen(keep_location=keep_location)
-    with atomic_write(path) as handle:
-        handle.write(_encode(picture, _writer(path), quality, exif, xmp))
-    for loss in losses(picture, path):
-        warnings.warn(loss, StylePluginWarning, stacklevel=2)
+    return _encode(picture, _writer(name), quality, exif, xmp)
 
 
 def _note_surprises(image: Image.Image, extension: str, notes: list[str]) -> None:

@@ -12,6 +12,7 @@ from styleplugin.checkpoint import read_weights, write_weights
 from styleplugin.errors import UsageError
 from styleplugin.kinds import WEIGHTS
 from styleplugin.paths import Written, check_paths
+from styleplugin.values import several
 
 
 def bundle(
@@ -36,6 +37,7 @@ def bundle(
         WeightsError: A file cannot be read.
         OutputError: SP601 to SP604, SP607 and SP608, the target.
     """
+    files = several(files)
     check_paths(files, [Written(out, WEIGHTS, overwrite)])
     parts = sorted((read_weights(file, require_metadata=True) for file in files), key=lambda w: -_levels(w.metadata)[0])
     methods = {part.metadata["method"] for part in parts}

@@ -23,6 +23,7 @@ from styleplugin.train.config import (
     Recipe,
     TeacherOptions,
 )
+from styleplugin.values import integers
 from styleplugin.zoo import NAME
 
 TrainMethod = Literal["wct", "adain", "photorealistic", "kbstyle", "encoder"]
@@ -87,6 +88,7 @@ def new_recipe(
         width = 1.0 if method in ("photorealistic", "kbstyle") else _X16
     if width <= 0 or minutes <= 0:
         raise UsageError("SP120", f"width was {width:g} and minutes {minutes:g}; both must be positive.")
+    levels = integers("levels", levels)
     if set(levels) - {1, 2, 3, 4, 5}:
         raise UsageError("SP121", f"The levels were {list(levels)}; they are 1 to 5.")
     size = _GPU if gpu else _CPU

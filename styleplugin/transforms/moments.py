@@ -128,14 +128,18 @@ def normalized_weights(weights: Sequence[float]) -> list[float]:
     Raises:
         UsageError: SP105, none, negative, not finite, or all zero.
     """
-    total = float(sum(weights))
-    if not weights or not all(w >= 0 for w in weights) or not 0 < total < float("inf"):
+    try:
+        numbers = [float(w) for w in weights]
+    except (TypeError, ValueError):
+        numbers = []
+    total = sum(numbers)
+    if not all(w >= 0 for w in numbers) or not 0 < total < float("inf"):
         raise UsageError(
             "SP105",
-            f"The style weights were {list(weights)}; they must be numbers of at least 0, not all 0.",
+            f"The style weights were {numbers or weights}; they must be numbers of at least 0, not all 0.",
             "For example 0.7 and 0.3.",
         )
-    return [w / total for w in weights]
+    return [w / total for w in numbers]
 
 
 def mix_moments(parts: Sequence[Moments], weights: Sequence[float]) -> Moments:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from styleplugin import values
 from styleplugin.errors import InputImageError, NumericalError, UsageError
 from styleplugin.guard import guarded
 from styleplugin.images.picture import check_finite
@@ -137,10 +139,12 @@ def tetrahedra(colors: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return nodes, weights
 
 
-def check_size(size: int) -> None:
-    """Raise UsageError SP115 for a size that no table can have."""
-    if not 2 <= size <= MAX_SIZE:
-        raise UsageError("SP115", f"`size` was {size}; it must be from 2 to {MAX_SIZE}.", "Usual are 17, 33 and 65.")
+def check_size(size: Any) -> int:
+    """Return the size of a table; raise UsageError SP115 if no table can have it."""
+    try:
+        return int(values.number("size", size, 2, MAX_SIZE, whole=True))
+    except UsageError as error:
+        raise UsageError("SP115", error.message, "Usual are 17, 33 and 65.") from error
 
 
 def unusable(file: Path, what: str, hint: str = "Export the look again, as a 3D .cube.") -> InputImageError:
