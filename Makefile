@@ -4,6 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
+MINUTES ?= 10
 SAMPLES := docs/images/samples
 
 .PHONY: help stylize app test slow environment clean
@@ -27,6 +28,9 @@ test: environment
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 	$(BIN)/pytest -q -n auto
+
+fuzz: environment
+	PYTHONPATH=tests nice -n 19 $(BIN)/python -m fuzz.run --minutes $(MINUTES) --count 1000000000
 
 slow: environment
 	$(BIN)/python scripts/slow_tests.py
