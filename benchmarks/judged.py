@@ -28,12 +28,15 @@ class Judged:
     """One pair of one system."""
 
     figures: dict[str, float]
-    curve: Curve
+    curve: Curve | None
+    """None where it was not asked for."""
     picture: Path
     """At full strength, 8 bits."""
 
 
-def judge(system: System, pairs: Sequence[Pair], kind: str, evaluator: Evaluator) -> dict[int, Judged]:
+def judge(
+    system: System, pairs: Sequence[Pair], kind: str, evaluator: Evaluator, *, curves: bool = True
+) -> dict[int, Judged]:
     """Return the results of a system by the pairs' numbers; paint and judge what is not known yet.
 
     Args:
@@ -41,6 +44,7 @@ def judge(system: System, pairs: Sequence[Pair], kind: str, evaluator: Evaluator
         pairs: Of the kind.
         kind: artistic or photo, which has the figure `halo` besides.
         evaluator: Of all systems, so that it keeps what it knows of the pairs.
+        curves: Whether to measure the curves, which take more than twice as long as the figures.
     """
     folder = RESULTS / "quality" / kind / f"{_file_name(system.name)}-{_identity(system)}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,25 +52,25 @@ def judge(system: System, pairs: Sequence[Pair], kind: str, evaluator: Evaluator
     known: dict[str, Any] = json.loads(ledger.read_text()) if ledger.exists() else {}
     found = {}
     for pair in pairs[: system.most_pairs]:
-        picture = folder / f"{pair.index:02}.png"
-        if str(pair.index) not in known or not picture.exists():
-            known[str(pair.index)] = _judge_pair(system, pair, kind, evaluator, picture)
+        picture, line = folder / f"{pair.index:02}.png", known.setdefault(str(pair.index), {})
+        if "figures" not in line or (curves and "curve" not in line) or not picture.exists():
+            line |= _judge_pair(system, pair, kind, evaluator, picture, curves)
             with atomic_write(ledger) as file:
                 file.write(json.dumps(known, indent=1).encode())
-        line = known[str(pair.index)]
-        found[pair.index] = Judged(line["figures"], Curve(line["style"], line["content"]), picture)
+        found[pair.index] = Judged(line["figures"], Curve(*line["curve"]) if "curve" in line else None, picture)
     return found
 
 
-def _judge_pair(system: System, pair: Pair, kind: str, evaluator: Evaluator, picture: Path) -> dict[str, Any]:
+def _judge_pair(
+    system: System, pair: Pair, kind: str, evaluator: Evaluator, picture: Path, curves: bool
+) -> dict[str, Any]:
     content, style = read(pair.content), read(pair.style)
     output = system.paint(content, style).clamp(0, 1)
     _to_image(output).save(picture)
     figures = evaluator(content, style, output)
     if kind == "photo":
         figures["halo"] = halo(content, output)
-    curve = trace(evaluator, content, style, output)
-    return {"figures": figures, "style": curve.style, "content": curve.content}
+    return {"figures": figures} | ({"curve": trace(evaluator, content, style, output)} if curves else {})
 
 
 def _identity(system: System) -> str:

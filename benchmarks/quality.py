@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=tuple(SYSTEMS), default="artistic")
     parser.add_argument("--systems", nargs="+", help=f"models, files, or of {', '.join(RIVALS)}")
     parser.add_argument("--limit", type=int, help="most pairs")
+    parser.add_argument("--no-curves", action="store_true", help="leave out the comparisons at equal style and content")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of all pairs and systems to this file")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of the pairs on the sheet")
     parser.add_argument("--one-to-one", action="store_true", help="the middle of each picture on the sheet, unscaled")
@@ -70,7 +71,7 @@ def main() -> None:
     for spec in options.systems or SYSTEMS[options.kind]:
         system = open_system(spec)
         systems.append(system)
-        results[system.name] = judge(system, chosen, options.kind, evaluator)
+        results[system.name] = judge(system, chosen, options.kind, evaluator, curves=not options.no_curves)
         print(f"{system.name}: judged", flush=True)
     print(f"\n{options.kind}, {len(chosen)} {options.pairs} pairs at their own size; {machine()}\n")
     print(figure_table(results))
@@ -103,8 +104,9 @@ def comparison_table(systems: Sequence[System], results: Mapping[str, Results]) 
         common = sorted(ours.keys() & other.keys())
         couples = [(ours[i], other[i]) for i in common]
         cells = [_difference(couples, lambda a, b, f=f: a.figures[f] - b.figures[f], DIGITS.get(f, 3)) for f in names]
+        curves = [(a.curve, b.curve) for a, b in couples if a.curve and b.curve]
         cells += [
-            _difference(couples, lambda a, b, read=read: read(a.curve, b.curve))
+            _text(interval([read(*couple) for couple in curves]), 3) if curves else ""
             for read in (style_at_equal_content, content_at_equal_style)
         ]
         rows.append([first.name, second.name, *cells])
