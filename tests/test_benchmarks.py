@@ -82,7 +82,7 @@ def test_systems_are_opened_by_name_with_options(load):
 @pytest.mark.shared
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::styleplugin.errors.StylePluginWarning")
-def test_every_rival_paints_a_picture_of_the_contents_size(load):
+def test_every_rival_paints_a_picture_of_the_contents_size(load, shared_data):
     rivals = load("rivals")
     content, style = torch.rand(1, 3, 70, 83), torch.rand(1, 3, 66, 75)
     for name in rivals.RIVALS.keys() - {"optimization"}:
