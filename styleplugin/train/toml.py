@@ -180,9 +180,10 @@ def _build(cls: type, data: Any, where: str) -> Any:
     hints = get_type_hints(cls)
     if not isinstance(data, dict):
         raise UsageError("SP126", f"{where} must be a table of {cls.__name__}.")
-    unknown = ", ".join(sorted(set(data) - set(hints)))
+    unknown = sorted(set(data) - set(hints))
     if unknown:
-        raise UsageError("SP126", f"{where} has the unknown keys {unknown[:200]}.", f"Known are: {', '.join(hints)}.")
+        names = ", ".join(unknown)[:200]
+        raise UsageError("SP126", f"{where} has the unknown keys {names}.", f"Known are: {', '.join(hints)}.")
     missing = [f.name for f in fields(cls) if _is_required(f) and f.name not in data]
     if missing:
         raise UsageError("SP126", f"{where} lacks the keys {', '.join(missing)}.")
