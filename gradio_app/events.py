@@ -363,7 +363,7 @@ def _quick_then_whole(
     """Stylize, and show a small version of a large photo first."""
     factor = QUICK_SIDE / max(photo.size)
     if factor < 0.7:
-        quickly = options | {"style_scale": max(0.1, options.get("style_scale", 1.0) * factor)}
+        quickly: dict[str, Any] = options | {"style_scale": max(0.1, options.get("style_scale", 1.0) * factor)}
         quick = stylizer(small(photo, QUICK_SIDE), parts, on_step=_telling(job), **quickly)
         job.tell(0, "preview done", (small(photo, QUICK_SIDE), quick.image))
     return stylizer(photo, parts, on_step=_telling(job), **options)

@@ -21,6 +21,7 @@ def stylize(
     model: str | None = None,
     allow_unknown_model: bool = False,
     mask: Any = None,
+    label: int | None = None,
     on_step: OnStep | None = None,
     **options: Any,
 ) -> Result:
@@ -33,6 +34,7 @@ def stylize(
         model: Name or source of a model; by default the method's own, or the one a style file was made with.
         allow_unknown_model: Admit a local file that is not in the list of known models, with a warning.
         mask: Where the style applies: white is stylized, black is left exactly as it is.
+        label: The value that is stylized, where the mask is a picture of labels.
         on_step: Called after every tile with (done, total, stage); raise `Cancelled` in it to stop.
         **options: Fields of `StylizeOptions` and `EngineOptions`: strength, keep_color, style_scale, levels,
             regularization, device, tile, memory_limit_mb; for the method optimization those of `OptimizeOptions`.
@@ -43,7 +45,7 @@ def stylize(
     if method == METHOD:
         refuse_model(model)
         run = Optimization(
-            content, style, mask=mask, allow_unknown_model=allow_unknown_model, on_step=on_step, **options
+            content, style, mask=mask, label=label, allow_unknown_model=allow_unknown_model, on_step=on_step, **options
         )
         for _ in run:
             pass
@@ -58,7 +60,7 @@ def stylize(
             f"The model {stylizer.info.name} is for the method {stylizer.info.method}, but `method` was {method}.",
             "Leave one of them out.",
         )
-    return stylizer(content, style, mask=mask, on_step=on_step, **options)
+    return stylizer(content, style, mask=mask, label=label, on_step=on_step, **options)
 
 
 def refuse_model(model: str | None) -> None:

@@ -47,7 +47,8 @@ def limited(content: Picture, output: Tensor, options: StylizeOptions, on_band: 
             band.clamp_(0, 1)
         on_band()
     if options.smooth:
-        output = guided_filter(content.rgb, output, options.smooth, on_tile=on_band).clamp_(0, 1)
+        smoothed = guided_filter(content.rgb, output, options.smooth, weights=content.alpha, on_tile=on_band)
+        output = smoothed.clamp_(0, 1)
     return output
 
 
@@ -91,18 +92,19 @@ def _colors(picture: Tensor, weights: Tensor | None, on_band: OnBand) -> Moments
     return total
 
 
-def lab_map(pairs: Iterable[tuple[Tensor, Tensor]], on_band: OnBand) -> AffineMap:
+def lab_map(parts: Iterable[tuple[Tensor, Tensor, Tensor | None]], on_band: OnBand) -> AffineMap:
     """Return the map of Lab colors that gives outputs the means and deviations of their contents, all taken together.
 
     Args:
-        pairs: Content and output, (1, 3, H, W) each.
+        parts: Content and output, (1, 3, H, W) each, and how much each pixel counts, (1, 1, H, W), or None.
         on_band: See `OnBand`.
     """
     wanted, given = Moments.empty(3, diagonal=True), Moments.empty(3, diagonal=True)
-    for content, output in pairs:
+    for content, output, counted in parts:
         for rows in _bands(output):
-            wanted = wanted + Moments.of(rgb_to_lab(content[:, :, rows]), diagonal=True)
-            given = given + Moments.of(rgb_to_lab(output[:, :, rows]), diagonal=True)
+            weights = None if counted is None else counted[:, :, rows]
+            wanted = wanted + Moments.of(rgb_to_lab(content[:, :, rows]), weights, diagonal=True)
+            given = given + Moments.of(rgb_to_lab(output[:, :, rows]), weights, diagonal=True)
             on_band()
     return adain_map(given, wanted)
 

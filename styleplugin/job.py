@@ -14,13 +14,14 @@ from PIL import Image
 from torch import Tensor
 
 from styleplugin.engine.stream import OnStep
-from styleplugin.errors import UsageError
+from styleplugin.errors import MaskError, UsageError
 from styleplugin.files import PathLike
+from styleplugin.images.borders import Borders, uniform_borders
 from styleplugin.images.masks import read_mask
 from styleplugin.images.picture import Picture, to_picture, to_pil
 from styleplugin.images.small import image_bytes, losses, write_image
 from styleplugin.kinds import PICTURE
-from styleplugin.options import StyleWeight
+from styleplugin.options import DEFAULT_MAX_MEGAPIXELS, StyleWeight
 from styleplugin.paths import Written, check_paths
 from styleplugin.report import Report
 
@@ -109,19 +110,33 @@ class Content:
         return counted is not None and not bool(counted.any())
 
 
-def read_content(content: Any, mask: Any, report: Report) -> Content:
+def read_content(
+    content: Any,
+    mask: Any,
+    report: Report,
+    *,
+    label: int | None = None,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+) -> Content:
     """Read a content and its mask; size and warnings go to the report.
+
+    Args:
+        content: As for `to_picture`.
+        mask: As for `read_mask`, or None.
+        report: Gets them.
+        label: As for `read_mask`.
+        max_megapixels: Most million pixels of a file.
 
     Raises:
         InputImageError: SP2xx, a picture or mask that cannot be used.
     """
-    picture = to_picture(content)
+    picture = to_picture(content, max_megapixels=max_megapixels)
     report.content_size = picture.size
     for note in picture.warnings:
         report.warn(f"content: {note}")
     where = None
     if mask is not None:
-        where, notes = read_mask(mask, picture.size)
+        where, notes = read_mask(mask, picture.size, label=label, max_megapixels=max_megapixels)
         for note in notes:
             report.warn(f"mask: {note}")
         if not where.any():
@@ -129,7 +144,62 @@ def read_content(content: Any, mask: Any, report: Report) -> Content:
         where = None if bool((where == 1).all()) else where
     if picture.alpha is not None and not bool(picture.alpha.any()):
         report.warn("empty_alpha: the content is transparent everywhere; it is returned as it is.")
-    return Content(picture, where)
+    read = Content(picture, where)
+    if not read.is_hidden and _is_blank(picture.rgb, read.counted):
+        report.warn("blank_content: the content has no contrast; there is nothing to keep but its color.")
+    return read
+
+
+def read_style(
+    style: Any,
+    mask: Any = None,
+    *,
+    label: int | None = None,
+    trim: bool = False,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+) -> Picture:
+    """Read the picture of a style; its alpha becomes what counts of it, and its warnings say what was noticed.
+
+    Args:
+        style: As for `to_picture`.
+        mask: Which part counts, as for `read_mask`, or None.
+        label: As for `read_mask`.
+        trim: Whether to leave uniform borders out.
+        max_megapixels: Most million pixels of a file.
+
+    Raises:
+        InputImageError: SP2xx, a picture or mask that cannot be used; SP223, nothing of it counts.
+    """
+    picture = to_picture(style, max_megapixels=max_megapixels)
+    notes, counted = list(picture.warnings), picture.alpha
+    if mask is not None:
+        where, more = read_mask(mask, picture.size, label=label, max_megapixels=max_megapixels)
+        notes += more
+        if not bool(where.any()):
+            raise MaskError(
+                "SP223",
+                "The mask of the style picture is black everywhere; white parts are measured.",
+                "Invert the mask, or leave it out.",
+            )
+        counted = where if counted is None else where * counted
+    if counted is not None and not bool(counted.any()):
+        raise MaskError("SP223", "The style picture is transparent everywhere.", "Give a picture that can be seen.")
+    rgb = picture.rgb
+    borders = uniform_borders(rgb) if picture.alpha is None and (trim or mask is None) else Borders()
+    if borders and trim:
+        rgb, counted = borders.cut(rgb), None if counted is None else borders.cut(counted)
+        notes.append(f"Uniform borders were left out, in pixels: {borders}.")
+    elif borders:
+        notes.append(
+            f"The picture has uniform borders, which count as style, in pixels: {borders}; trim_style omits them."
+        )
+    return dataclasses.replace(picture, rgb=rgb, alpha=counted, warnings=tuple(notes))
+
+
+def _is_blank(rgb: Tensor, counted: Tensor | None) -> bool:
+    """Whether what counts of (1, 3, H, W) has one color, within half a step of 8 bits; one pixel is no surprise."""
+    visible = rgb.flatten(2) if counted is None else rgb.flatten(2)[:, :, (counted > 0).flatten()]
+    return visible.shape[2] > 1 and bool((visible.amax(2) - visible.amin(2)).max() < 0.5 / 255)
 
 
 def options_from(cls: type, values: dict[str, Any]) -> Any:

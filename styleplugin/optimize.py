@@ -28,17 +28,18 @@ from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import extend
 from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
 from styleplugin.engine.stream import OnStep
-from styleplugin.errors import MaskError, UsageError
+from styleplugin.errors import UsageError
 from styleplugin.files import has_suffix
 from styleplugin.finish import blended, lab_map, limited
 from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
-from styleplugin.images.picture import Picture, to_picture, to_pil
+from styleplugin.images.picture import Picture, to_pil
 from styleplugin.job import (
     MIN_SIDE,
     PADDING_MULTIPLE,
     Result,
     options_from,
     read_content,
+    read_style,
     scaled,
     settings_of,
     weighted,
@@ -53,13 +54,13 @@ from styleplugin.methods.optimization import (
     StyleTarget,
     measure,
 )
-from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions
+from styleplugin.options import EngineOptions, OptimizeOptions, StyleWeight, StylizeOptions
 from styleplugin.paths import Written, check_paths, paths_among, source_paths
 from styleplugin.regions import refuse_regions
 from styleplugin.report import Report, noted_by, silent_reports
 from styleplugin.style import SUFFIX
 from styleplugin.stylizer import load
-from styleplugin.transforms.moments import normalized_weights
+from styleplugin.transforms.moments import Moments, normalized_weights
 
 METHOD = "optimization"
 SMALLEST_SCALE = 128
@@ -101,6 +102,7 @@ class Optimization:
         style: The same, or a list of pictures, of (picture, weight) or of `StyleWeight`. Style files cannot be used:
             they are statistics of other encoders.
         mask: Where the style applies: white is stylized, black is left exactly as it is.
+        label: The value that is stylized, where the mask is a picture of labels.
         checkpoint: A file for all that is needed to go on, written in the format safetensors.
         checkpoint_every: Steps between two of them.
         resume: Go on from the checkpoint, if there is one.
@@ -123,6 +125,7 @@ class Optimization:
         style: Any,
         *,
         mask: Any = None,
+        label: int | None = None,
         checkpoint: str | Path | None = None,
         checkpoint_every: int = 25,
         resume: bool = False,
@@ -144,11 +147,12 @@ class Optimization:
             settings={"method": METHOD, **settings_of(self.options, self._finish, self._engine)},
             device=str(self._device),
         )
-        self.content = read_content(content, mask, self.report)
+        limit = self._engine.max_megapixels
+        self.content = read_content(content, mask, self.report, label=label, max_megapixels=limit)
         parts = weighted(style)
         refuse_regions(parts, "the optimization")
         self._weights = normalized_weights([part.weight for part in parts])
-        self._pictures = [_style_picture(part.style, self.report) for part in parts]
+        self._pictures = [self._style_picture(part) for part in parts]
         loaded = load_encoder(self.options.encoder, allow_unknown=allow_unknown_model)
         self.report.model_sha256 = loaded.sha256
         self.report.settings["metric"] = "channel means" if loaded.roots is None else "of the teacher"
@@ -206,7 +210,9 @@ class Optimization:
         if not self._untouched and self._descent is not None:
             output = _resized(self._best(), picture.size).float().cpu().clone(memory_format=torch.channels_last)
             output = limited(picture, output, self._finish, _nothing)
-            colors = lab_map([(rgb, output)], _nothing) if self._finish.keep_color == "lab" else None
+            colors = None
+            if self._finish.keep_color == "lab":
+                colors = lab_map([(rgb, output, self.content.counted)], _nothing)
             rgb = blended(picture, output, self.content.where, self._finish, colors, _nothing)
         return Result(dataclasses.replace(picture, rgb=rgb, warnings=()), report, self._inputs)
 
@@ -285,10 +291,8 @@ class Optimization:
         """Without metrics, let every channel count by its mean over the pictures of the coarsest scale."""
         if self._encoder.roots:
             return
-        pictures = [_resized(self.content.picture.rgb, self._size(0)), *(style.rgb for style in self._styles(0))]
-        measured = [
-            measure(self._encoder, self._canvas(rgb), tile=self._plan.tile, on_tile=self._tick) for rgb in pictures
-        ]
+        content = _Style(_resized(self.content.picture.rgb, self._size(0)), self._counted(self._size(0)))
+        measured = [self._measured(picture) for picture in (content, *self._styles(0))]
         means = [torch.stack([moments.mean for moments in level]).mean(0) for level in zip(*measured, strict=True)]
         self._encoder.normalize(means)
 
@@ -298,9 +302,9 @@ class Optimization:
         content = _resized(self.content.picture.rgb, size).clamp(0, 1).to(self._like)
         styles = self._styles(number)
         targets = list(zip(self._weights, self._targets(styles), strict=True))
-        counted = self.content.counted
+        counted = self._counted(size)
         if counted is not None:
-            counted = self._canvas(_resized(counted, size))
+            counted = self._canvas(counted)
         canvas = self._canvas(content)
         level = min(4, len(self._encoder.levels))
         weights = ObjectiveWeights(
@@ -377,10 +381,16 @@ class Optimization:
     def _stylized(self, content: Tensor, styles: Sequence[_Style]) -> Tensor:
         options = dataclasses.asdict(self._engine)
         stylizer = load(self.options.start_model, allow_unknown_model=self._unknown, **options)
-        parts = [(style.rgb, weight) for style, weight in zip(styles, self._weights, strict=True) if weight]
+        parts = [
+            StyleWeight(style=style.rgb, weight=weight, mask=style.alpha)
+            for style, weight in zip(styles, self._weights, strict=True)
+            if weight
+        ]
+        counted = self._counted((content.shape[2], content.shape[3]))
         # What they warn of, the run measures itself.
         with silent_reports():
-            return stylizer(content.cpu(), parts, on_step=lambda *_: self._tick()).tensor.to(self._like)
+            result = stylizer(content.cpu(), parts, mask=counted, on_step=lambda *_: self._tick())
+        return result.tensor.to(self._like)
 
     def _styles(self, number: int) -> list[_Style]:
         """Return the style pictures at the size of a scale."""
@@ -394,10 +404,7 @@ class Optimization:
         targets = []
         self.report.style_sizes = []
         for style in styles:
-            weights = None if style.alpha is None else self._canvas(style.alpha)
-            moments = measure(
-                self._encoder, self._canvas(style.rgb), weights=weights, tile=self._plan.tile, on_tile=self._tick
-            )
+            moments = self._measured(style)
             for level in moments:
                 level.check_finite("style")
             if all(level.is_degenerate for level in moments):
@@ -408,12 +415,36 @@ class Optimization:
             self.report.style_sizes.append((style.rgb.shape[2], style.rgb.shape[3]))
         return targets
 
+    def _measured(self, picture: _Style) -> list[Moments]:
+        """Return the moments of what counts of a picture, for each level."""
+        weights = None if picture.alpha is None else self._canvas(picture.alpha)
+        rgb = self._canvas(picture.rgb)
+        return measure(self._encoder, rgb, weights=weights, tile=self._plan.tile, on_tile=self._tick)
+
+    def _counted(self, size: tuple[int, int]) -> Tensor | None:
+        """Return how much each pixel of the content counts at a size, (1, 1, H, W); None where all count alike."""
+        counted = self.content.counted
+        return None if counted is None else _resized(counted, size).clamp(0, 1)
+
     def _canvas(self, picture: Tensor) -> Tensor:
         return extend(picture.to(self._like), PADDING_MULTIPLE, MIN_SIDE)
 
     def _tick(self) -> None:
         if self._on_step is not None:
             self._on_step(self._done, self._total, "optimize")
+
+    def _style_picture(self, part: StyleWeight) -> Picture:
+        if isinstance(part.style, (str, Path)) and has_suffix(part.style, SUFFIX):
+            raise UsageError(
+                "SP150",
+                f"The style {Path(part.style).name} is a style file; the optimization needs the picture.",
+                "Give the picture it was made from.",
+            )
+        limit = self._engine.max_megapixels
+        picture = read_style(part.style, part.mask, trim=self._finish.trim_style, max_megapixels=limit)
+        for note in picture.warnings:
+            self.report.warn(f"style: {note}")
+        return picture
 
     def _planned(self) -> GradientPlan:
         plan = make_gradient_plan(
@@ -458,6 +489,7 @@ class Optimization:
             "weights": self._weights,
             "pictures": [_fingerprint(picture.rgb) for picture in pictures],
             "mask": "" if self.content.where is None else _fingerprint(self.content.where),
+            "style_masks": ["" if style.alpha is None else _fingerprint(style.alpha) for style in self._pictures],
             "encoder": self.report.model_sha256,
             "metrics": self._metrics,
         }
@@ -471,21 +503,6 @@ def _sorted(options: dict[str, Any]) -> tuple[OptimizeOptions, StylizeOptions, E
         parts[known.get(name, OptimizeOptions)][name] = value
     optimize, stylize, engine = (options_from(cls, values) for cls, values in parts.items())
     return optimize, stylize, engine
-
-
-def _style_picture(style: Any, report: Report) -> Picture:
-    if isinstance(style, (str, Path)) and has_suffix(style, SUFFIX):
-        raise UsageError(
-            "SP150",
-            f"The style {Path(style).name} is a style file; the optimization needs the picture.",
-            "Give the picture it was made from.",
-        )
-    picture = to_picture(style)
-    for note in picture.warnings:
-        report.warn(f"style: {note}")
-    if picture.alpha is not None and not bool(picture.alpha.any()):
-        raise MaskError("SP223", "The style picture is transparent everywhere.", "Give a picture that can be seen.")
-    return picture
 
 
 def _steps_of_scales(steps: int, scales: int) -> list[int]:

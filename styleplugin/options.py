@@ -131,6 +131,8 @@ class StylizeOptions(_Checked):
     photographs."""
     style_scale: Annotated[float, Bounds(0.1, 4, step=0.05)] = 1.0
     """Style scale: size of the style picture relative to itself; larger gives larger strokes."""
+    trim_style: bool = False
+    """Trim the style pictures: uniform borders (black bars, frames, margins) are left out."""
     levels: tuple[int, ...] = (5, 4, 3, 2, 1)
     """WCT levels: those to run, deepest first; fewer or shallower levels keep more of the content."""
     regularization: Regularization = "soft"
@@ -220,6 +222,8 @@ class StyleWeight:
     region: Any = None
     """Where on the content this style applies, as a mask: white is painted. Styles without a region are mixed where no
     other region is."""
+    mask: Any = None
+    """Which part of the style's picture counts, as a mask: white counts, black (bars, captions) does not."""
 
 
 def parse_style_weight(text: str) -> StyleWeight:

@@ -67,7 +67,7 @@ def _paths_among(value: Any) -> Iterator[PathLike]:
         for part in value:
             yield from _paths_among(part)
     elif hasattr(value, "region"):
-        yield from _paths_among((value.style, value.region))
+        yield from _paths_among((value.style, value.region, value.mask))
 
 
 def check_paths(reads: Iterable[PathLike], writes: Sequence[Written]) -> None:

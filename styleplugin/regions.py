@@ -14,7 +14,7 @@ from styleplugin.errors import UsageError
 from styleplugin.images.masks import read_mask
 from styleplugin.images.picture import Picture, to_picture
 from styleplugin.job import Result, part_of
-from styleplugin.options import StyleWeight
+from styleplugin.options import DEFAULT_MAX_MEGAPIXELS, StyleWeight
 from styleplugin.paths import paths_among
 
 Paint = Callable[[Picture, Sequence[StyleWeight], Tensor, "OnStep | None"], Result]
@@ -33,7 +33,14 @@ def refuse_regions(parts: Sequence[StyleWeight], where: str) -> None:
 
 
 def stylize_regions(
-    content: Any, parts: Sequence[StyleWeight], mask: Any, paint: Paint, on_step: OnStep | None
+    content: Any,
+    parts: Sequence[StyleWeight],
+    mask: Any,
+    paint: Paint,
+    on_step: OnStep | None,
+    *,
+    label: int | None = None,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
 ) -> Result:
     """Paint every region in its style, and what they leave in the mix of the styles without a region.
 
@@ -45,15 +52,17 @@ def stylize_regions(
         mask: Where anything is painted at all, or None.
         paint: See `Paint`.
         on_step: Progress of all regions together.
+        label: The value that is painted, where the mask is a picture of labels.
+        max_megapixels: Most million pixels of a file.
 
     Raises:
         InputImageError: SP2xx, a mask that cannot be used.
     """
-    picture = to_picture(content)
+    picture = to_picture(content, max_megapixels=max_megapixels)
     notes: list[str] = []
 
-    def place_of(mask: Any, what: str) -> Tensor:
-        where, warned = read_mask(mask, picture.size)
+    def place_of(mask: Any, what: str, label: int | None = None) -> Tensor:
+        where, warned = read_mask(mask, picture.size, label=label, max_megapixels=max_megapixels)
         notes.extend(f"{what}: {note}" for note in warned)
         return where
 
@@ -69,7 +78,7 @@ def stylize_regions(
     groups = [group for group in groups if bool(group[1].any())] or groups[:1]
     shares = sum(where for _, where in groups)
     assert isinstance(shares, Tensor)
-    shares = shares.clamp(min=1) if mask is None else shares.clamp(min=1) / place_of(mask, "mask")
+    shares = shares.clamp(min=1) if mask is None else shares.clamp(min=1) / place_of(mask, "mask", label)
     rgb, results = picture.rgb.clone(), []
     for i, (styles, where) in enumerate(groups):
         results.append(paint(picture, styles, (where / shares)[0, 0], part_of(on_step, i, len(groups))))

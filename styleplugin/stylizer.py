@@ -27,8 +27,7 @@ from styleplugin.errors import MaskError, ResourceError, UsageError
 from styleplugin.files import PathLike, has_suffix
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
 from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
-from styleplugin.images.masks import read_mask
-from styleplugin.images.picture import Picture, to_picture
+from styleplugin.images.picture import Picture
 from styleplugin.job import (
     MIN_SIDE,
     PADDING_MULTIPLE,
@@ -37,6 +36,7 @@ from styleplugin.job import (
     options_from,
     part_of,
     read_content,
+    read_style,
     scaled,
     settings_of,
     weighted,
@@ -82,6 +82,8 @@ class _Shot:
     options: StylizeOptions
     files: tuple[PathLike, ...] = ()
     """Of the style."""
+    label: int | None = None
+    """Of the contents' masks."""
     maps: dict[tuple[int, int], AffineMap] = field(default_factory=dict)
     colors: AffineMap | None = None
     """The map that keeps the content's color statistics."""
@@ -133,7 +135,14 @@ class Stylizer:
 
     @guarded()
     def prepare(
-        self, style: Any, *, mask: Any = None, style_scale: float = 1.0, on_step: OnStep | None = None
+        self,
+        style: Any,
+        *,
+        mask: Any = None,
+        label: int | None = None,
+        style_scale: float = 1.0,
+        trim_style: bool = False,
+        on_step: OnStep | None = None,
     ) -> Style:
         """Measure a style picture once, to apply it to many pictures.
 
@@ -141,7 +150,9 @@ class Stylizer:
             style: Path, Pillow image, array or tensor of a picture; a path of a style file; or a `Style`, which is
                 checked and returned.
             mask: Which part of the picture counts, as a picture: white counts, black does not.
+            label: The value that counts, where the mask is a picture of labels.
             style_scale: Size of the picture relative to itself when it is encoded.
+            trim_style: Leave uniform borders of the picture out.
             on_step: Called after every tile; raise `Cancelled` in it to stop.
 
         Raises:
@@ -159,20 +170,11 @@ class Stylizer:
                 )
             style.check_fits(self._encoders, self.info.name, self._shapes)
             return style
-        picture = to_picture(style)
-        notes, counted = list(picture.warnings), picture.alpha
-        if mask is not None:
-            where, more = read_mask(mask, picture.size)
-            notes += more
-            counted = where if counted is None else where * counted
-            if not bool(counted.any()):
-                raise MaskError(
-                    "SP223",
-                    "The mask of the style picture is black everywhere; white parts are measured.",
-                    "Invert the mask, or leave it out.",
-                )
+        limit = self.options.max_megapixels
+        picture = read_style(style, mask, label=label, trim=trim_style, max_megapixels=limit)
+        notes = list(picture.warnings)
         rgb = scaled(picture.rgb, style_scale)
-        counted = None if counted is None else scaled(counted, style_scale)
+        counted = None if picture.alpha is None else scaled(picture.alpha, style_scale)
         canvas, weights = self._canvas(rgb), self._weights(counted)
 
         def run(plan: Plan) -> tuple[tuple[Moments, ...], ...]:
@@ -207,6 +209,7 @@ class Stylizer:
         style: Any,
         *,
         mask: Any = None,
+        label: int | None = None,
         on_step: OnStep | None = None,
         **options: Any,
     ) -> Result:
@@ -217,6 +220,7 @@ class Stylizer:
             style: As for `prepare`, or a list of styles, of (style, weight) or of `StyleWeight` to mix; these
                 can have regions of their own.
             mask: Where the style applies, as a picture: white is stylized, black is left exactly as it is.
+            label: The value that is stylized, where the mask is a picture of labels.
             on_step: Called after every tile with (done, total, stage); raise `Cancelled` in it to stop.
             **options: Fields of `StylizeOptions`.
 
@@ -229,14 +233,15 @@ class Stylizer:
         """
         options_from(StylizeOptions, options)
 
-        def paint(content: Any, style: Any, mask: Any, on_step: OnStep | None) -> Result:
-            (result,) = self.frames([content], style, masks=[mask], on_step=on_step, **options)
+        def paint(content: Any, style: Any, mask: Any, on_step: OnStep | None, *, label: int | None = None) -> Result:
+            (result,) = self.frames([content], style, masks=[mask], label=label, on_step=on_step, **options)
             return result
 
         parts = weighted(style)
         if has_regions(parts):
-            return stylize_regions(content, parts, mask, paint, on_step)
-        return paint(content, style, mask, on_step)
+            limit = self.options.max_megapixels
+            return stylize_regions(content, parts, mask, paint, on_step, label=label, max_megapixels=limit)
+        return paint(content, style, mask, on_step, label=label)
 
     def frames(
         self,
@@ -244,6 +249,7 @@ class Stylizer:
         style: Any,
         *,
         masks: Iterable[Any] | None = None,
+        label: int | None = None,
         on_step: OnStep | None = None,
         **options: Any,
     ) -> Iterator[Result]:
@@ -257,6 +263,7 @@ class Stylizer:
                 read to its end first; a path is one frame.
             style: As for a single picture.
             masks: One for each frame, None for frames without, or the path of one for all; see `__call__`.
+            label: Of the masks; see `__call__`.
             on_step: Called after every tile with (done, total, stage); raise `Cancelled` in it to stop.
             **options: Fields of `StylizeOptions` and `FrameOptions`.
 
@@ -305,9 +312,9 @@ class Stylizer:
 
         def results() -> Iterator[Result]:
             if sharing.statistics == "whole batch" and count:
-                yield from run(range(count), _Shot(code, chosen, files), 0)
+                yield from run(range(count), _Shot(code, chosen, files, label), 0)
             elif sharing.statistics == "one frame" and count:
-                shot = _Shot(code, chosen, files)
+                shot = _Shot(code, chosen, files, label)
                 (first,) = run([sharing.frame], shot, 0)
                 if not shot.maps and chosen.strength:
                     raise UsageError(
@@ -319,7 +326,7 @@ class Stylizer:
                     yield from [first] if i == sharing.frame else run([i], shot, i + (i < sharing.frame))
             else:
                 for i in range(count):
-                    yield from run([i], _Shot(code, chosen, files), i)
+                    yield from run([i], _Shot(code, chosen, files, label), i)
 
         return results()
 
@@ -338,7 +345,7 @@ class Stylizer:
     ) -> Iterator[Result]:
         """Stylize contents with their masks, all with the shot's maps; what is not solved yet is solved from them."""
         started = time.perf_counter()
-        frames = [self._frame(content, mask, report) for content, mask in pairs]
+        frames = [self._frame(content, mask, shot.label, report) for content, mask in pairs]
         outputs = self._outputs([frame for frame in frames if not frame.untouched], shot, on_step)
         seconds = (time.perf_counter() - started) / len(frames)
         for frame, (content, mask) in zip(frames, pairs, strict=True):
@@ -408,14 +415,14 @@ class Stylizer:
         if len(frames) > 1:
             steady([picture.rgb for picture in pictures], outputs, counted, _tick(on_step))
         if shot.options.keep_color == "lab" and shot.colors is None:
-            pairs = ((picture.rgb, output) for picture, output in zip(pictures, outputs, strict=True))
-            shot.colors = lab_map(pairs, _tick(on_step))
+            rgbs = [picture.rgb for picture in pictures]
+            shot.colors = lab_map(zip(rgbs, outputs, counted, strict=True), _tick(on_step))
         return outputs
 
-    def _frame(self, content: Any, mask: Any, report: Report) -> _Frame:
+    def _frame(self, content: Any, mask: Any, label: int | None, report: Report) -> _Frame:
         """Read a content and its mask; the frame's report is a copy of the one given."""
         report = dataclasses.replace(report, seconds=dict(report.seconds), warnings=list(report.warnings))
-        read = read_content(content, mask, report)
+        read = read_content(content, mask, report, label=label, max_megapixels=self.options.max_megapixels)
         return _Frame(read, report, report.settings["strength"] == 0 or read.is_hidden)
 
     def _with_smaller_tiles(
@@ -444,7 +451,8 @@ class Stylizer:
     def _mixed(self, style: Any, options: StylizeOptions, report: Report, on_step: OnStep | None) -> Style:
         parts = weighted(style)
         refuse_regions(parts, "a clip")
-        styles = [self.prepare(part.style, style_scale=options.style_scale, on_step=on_step) for part in parts]
+        settings = {"style_scale": options.style_scale, "trim_style": options.trim_style, "on_step": on_step}
+        styles = [self.prepare(part.style, mask=part.mask, **settings) for part in parts]
         report.style_sizes = [prepared.size for prepared in styles]
         mixed = mix_styles(styles, [part.weight for part in parts])
         for note in mixed.warnings:

@@ -219,7 +219,20 @@ def test_I11_any_size_comes_back_in_its_size(wct, height, width):
 
 def test_N03_a_constant_content_gives_a_finite_picture(stylizer):
     flat = np.full((40, 50, 3), 120, dtype=np.uint8)
-    assert bytes_of(stylizer(flat, STYLE, **LEVELS)).shape == flat.shape
+    with pytest.warns(StylePluginWarning, match="blank_content"):
+        result = stylizer(flat, STYLE, **LEVELS)
+    assert bytes_of(result).shape == flat.shape and "blank_content" in result.report.warnings[0]
+
+
+def test_only_what_can_be_seen_makes_a_content_blank(wct):
+    alpha = np.zeros((*CONTENT.shape[:2], 1), dtype=np.uint8)
+    alpha[10:30, 20:40] = 255
+    flat = CONTENT.copy()
+    flat[10:30, 20:40] = 99
+    for options in ({"mask": alpha[..., 0]}, {}):
+        content = flat if options else np.concatenate([flat, alpha], 2)
+        with pytest.warns(StylePluginWarning, match="blank_content"):
+            wct(content, STYLE, **options, **LEVELS)
 
 
 def test_T12_alpha_comes_back_and_hidden_colors_have_no_influence(wct):

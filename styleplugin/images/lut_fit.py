@@ -24,6 +24,7 @@ def fit_lut(
     stylized: Tensor,
     size: int,
     *,
+    weights: Tensor | None = None,
     title: str = "",
     on_step: Callable[[float], None] = lambda share: None,
 ) -> LUT:
@@ -33,14 +34,19 @@ def fit_lut(
         content: (1, 3, H, W) in [0, 1].
         stylized: The same scene, of the same shape.
         size: Nodes of an axis.
+        weights: (1, 1, H, W), how much each pixel counts; None where all count alike.
         title: For the table.
         on_step: Called with the share of the work that is done; whatever it raises stops it.
     """
-    before, after = (_pixels(picture) for picture in (content, stylized))
-    nodes, weights = tetrahedra(before, size)
+    seen = _seen(content, weights)
+    before, after = (_pixels(picture, seen) for picture in (content, stylized))
+    share = torch.ones_like(before[:, :1]) if weights is None else _pixels(weights, seen)
+    nodes, parts = tetrahedra(before, size)
+    # Of the squares that are minimized, each pixel's counts by its weight.
+    counted = parts * share
     count = size**3
     rows, cols = nodes[:, :, None].expand(-1, -1, 4), nodes[:, None, :].expand(-1, 4, -1)
-    products = weights[:, :, None] * weights[:, None, :]
+    products = counted[:, :, None] * parts[:, None, :]
     indices = torch.stack([rows.flatten(), cols.flatten()])
     shape = (count, count)
     normal = torch.sparse_coo_tensor(
@@ -48,11 +54,11 @@ def fit_lut(
     )
     normal = normal.coalesce()
     right = torch.zeros(count, 3, dtype=torch.float64, device="cpu")
-    right.index_add_(0, nodes.flatten(), (weights[:, :, None] * after[:, None, :]).flatten(0, 1))
+    right.index_add_(0, nodes.flatten(), (counted[:, :, None] * after[:, None, :]).flatten(0, 1))
     visits = torch.zeros(count, dtype=torch.float64, device="cpu")
-    visits.index_add_(0, nodes.flatten(), weights.square().flatten())
+    visits.index_add_(0, nodes.flatten(), (counted * parts).flatten())
     scale = 1 / visits[visits > 0].mean()
-    start = _affine(before, after, size)
+    start = _affine(before, after, share, size)
 
     def matrix(table: Tensor) -> Tensor:
         return scale * (normal @ table) + SMOOTHNESS * _roughness(table, size) + PULL * table
@@ -63,12 +69,20 @@ def fit_lut(
     return LUT(table.clamp(0, 1).float().reshape(size, size, size, 3), title)
 
 
-def _pixels(picture: Tensor) -> Tensor:
-    pixels = picture.movedim(1, -1).reshape(-1, 3)
-    return pixels[:: -(-len(pixels) // SAMPLES)].double()
+def _seen(picture: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the places of the pixels that are used, of those that count at all."""
+    count = picture.shape[2] * picture.shape[3]
+    places = torch.arange(count, device="cpu", dtype=torch.int64)
+    if weights is not None:
+        places = places[weights.flatten() > 0]
+    return places[:: max(1, -(-len(places) // SAMPLES))]
 
 
-def _affine(before: Tensor, after: Tensor, size: int) -> Tensor:
+def _pixels(picture: Tensor, places: Tensor) -> Tensor:
+    return picture.movedim(1, -1).reshape(-1, picture.shape[1])[places].double()
+
+
+def _affine(before: Tensor, after: Tensor, share: Tensor, size: int) -> Tensor:
     """Return the nodes' colors under the best affine map, (S^3, 3), drawn to the identity where it is open."""
     ones = torch.ones(len(before), 1, dtype=torch.float64, device="cpu")
     inputs = torch.cat([before, ones], 1)

@@ -30,8 +30,8 @@ def read_mask(
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Read where the style applies.
 
-    A mask whose values are 0 and 1 only is a mask. Integers of which the largest is neither 255 nor 65535 are labels,
-    and one of them must be named; files that lose values when they are written, as JPEG does, hold no labels.
+    A mask whose values are 0 and 1 only is a mask. Several integers of which the largest is neither 255 nor 65535 are
+    labels, and one of them must be named; files that lose values when they are written, as JPEG does, hold no labels.
 
     Args:
         obj: As for `to_picture`, or a tensor (H, W). Colors count by their luminance; transparent parts count as 0.
@@ -64,7 +64,7 @@ def _unnamed(obj: Any, max_megapixels: float) -> tuple[Tensor, tuple[str, ...]]:
     """Read a mask of which no label was named: drawn in light and dark, or of 0 and 1."""
     if isinstance(obj, (np.ndarray, Tensor)):
         labels = _labels(obj, max_megapixels)
-        if labels is not None and labels.max() not in _WHITES:
+        if labels is not None and _are_labels(labels):
             return _zero_and_one(labels)
         return _drawn(obj, max_megapixels)
     mask = notes = None
@@ -77,7 +77,7 @@ def _unnamed(obj: Any, max_megapixels: float) -> tuple[Tensor, tuple[str, ...]]:
     if mask is not None and notes is not None and bool((mask == 1).any()):
         return mask, notes
     labels = _labels(obj, max_megapixels)
-    if labels is not None:
+    if labels is not None and (mask is None or _are_labels(labels)):
         return _zero_and_one(labels)
     assert mask is not None and notes is not None
     return mask, notes
@@ -127,6 +127,12 @@ def _one_channel(values: np.ndarray) -> np.ndarray | None:
     if values.ndim == 2:
         return values
     return values[..., 0] if (values == values[..., :1]).all() else None
+
+
+def _are_labels(labels: np.ndarray) -> bool:
+    """Tell labels from light and dark; one value all over, beyond 1, is a uniform gray, and has nothing to choose."""
+    low, high = labels.min(), labels.max()
+    return high not in _WHITES and (low < high or high <= 1)
 
 
 def _zero_and_one(labels: np.ndarray) -> tuple[Tensor, tuple[str, ...]]:

@@ -22,6 +22,7 @@ def guided_filter(
     picture: Tensor,
     radius: int,
     *,
+    weights: Tensor | None = None,
     flatness: float = FLATNESS,
     on_tile: Callable[[], None] = lambda: None,
 ) -> Tensor:
@@ -31,6 +32,7 @@ def guided_filter(
         guide: (1, 3, H, W) in [0, 1].
         picture: (1, C, H, W), of the same size.
         radius: Of the square window, in pixels; windows end at the picture's edges.
+        weights: (1, 1, H, W), how much each pixel counts in the windows around it; those that do not, change nothing.
         flatness: See `FLATNESS`.
         on_tile: Called after every tile; whatever it raises stops the work.
 
@@ -45,30 +47,41 @@ def guided_filter(
             first = max(0, top - 2 * radius), max(0, left - 2 * radius)
             rows = slice(first[0], top + _SIDE + 2 * radius)
             cols = slice(first[1], left + _SIDE + 2 * radius)
-            tile = _filtered(guide[:, :, rows, cols], picture[:, :, rows, cols], radius, flatness)
+            counted = None if weights is None else weights[:, :, rows, cols]
+            tile = _filtered(guide[:, :, rows, cols], picture[:, :, rows, cols], counted, radius, flatness)
             target = output[:, :, top : top + _SIDE, left : left + _SIDE]
             target.copy_(tile[:, :, top - first[0] :, left - first[1] :][:, :, : target.shape[2], : target.shape[3]])
             on_tile()
     return output
 
 
-def _filtered(guide: Tensor, picture: Tensor, radius: int, flatness: float) -> Tensor:
+def _filtered(guide: Tensor, picture: Tensor, weights: Tensor | None, radius: int, flatness: float) -> Tensor:
     """Filter rows as if there were no others."""
     guide, picture = guide.double(), picture.double()
-    mean, target = _box(guide, radius), _box(picture, radius)
+    mean_of = _means(weights, radius)
+    mean, target = mean_of(guide), mean_of(picture)
     products = torch.stack([guide[:, i] * guide[:, j] for i, j in _PAIRS], 1)
-    covariance = _box(products, radius) - torch.stack([mean[:, i] * mean[:, j] for i, j in _PAIRS], 1)
+    covariance = mean_of(products) - torch.stack([mean[:, i] * mean[:, j] for i, j in _PAIRS], 1)
     covariance[:, [0, 3, 5]] += flatness
     inverse = _inverse(covariance)
     outputs = []
     for channel in range(picture.shape[1]):
         value, middle = picture[:, channel : channel + 1], target[:, channel : channel + 1]
-        cross = _box(guide * value, radius) - mean * middle
+        cross = mean_of(guide * value) - mean * middle
         slope = torch.stack([(inverse[row] * cross).sum(1) for row in range(3)], 1)
         offset = middle - (slope * mean).sum(1, keepdim=True)
-        line = _box(torch.cat([slope, offset], 1), radius)
+        line = mean_of(torch.cat([slope, offset], 1))
         outputs.append((line[:, :3] * guide).sum(1, keepdim=True) + line[:, 3:])
     return torch.cat(outputs, 1).float()
+
+
+def _means(weights: Tensor | None, radius: int) -> Callable[[Tensor], Tensor]:
+    """Return what takes the mean over windows, of what counts; where nothing does, all counts a very little."""
+    if weights is None:
+        return lambda x: _box(x, radius)
+    weights = weights.double() + 1e-9
+    total = _box(weights, radius)
+    return lambda x: _box(x * weights, radius) / total
 
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
