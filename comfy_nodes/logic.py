@@ -212,8 +212,8 @@ def transfer(
         style: The same with any B and size, or a style; not needed at strength 0.
         model: As loaded; not needed at strength 0.
         mask: (1 or B, h, w), white is stylized.
-        statistics: See `styleplugin.options.FrameOptions`. With those of each frame, a batch of style pictures gives
-            one to each frame; else they are mixed in equal parts.
+        statistics: See `styleplugin.options.FrameOptions`. With those of each frame, style pictures and contents
+            are paired, the shorter list beginning again from its first; else the styles are mixed in equal parts.
         frame: The same.
         tile: Side in pixels, 0 to choose.
         depth: The deepest level to use, for models with levels.
@@ -235,8 +235,11 @@ def transfer(
     styles = [stylizer.prepare(one, style_scale=style_scale, on_step=_step(host)) for one in given]
     if statistics != "per frame":
         styles = [mix(styles, [1.0] * len(styles))]
-    _check_pairs(host, len(styles), len(frames))
     masks = _masks(mask, len(frames))
+    if len(styles) > 1:
+        count = max(len(frames), len(styles))
+        masks = [masks[i % len(frames)] for i in range(count)]
+        frames, styles = _repeated(host, frames, count, "contents"), _repeated(host, styles, count, "style pictures")
     if len(styles) == 1:
         results = stylizer.frames(
             frames,
@@ -409,22 +412,18 @@ def _ready(host: Host, model: StyleModel, size: tuple[int, int], *, frames: int 
 def _one_by_one(
     host: Host, stylizer: Stylizer, frames: Sequence[Tensor], styles: Sequence[Any], masks: Sequence[Any], chosen: dict
 ) -> Iterator[styleplugin.Result]:
-    """Stylize each frame in its own style; the last style goes on where there are too few."""
+    """Stylize each frame in its own style."""
     bar = host.progress()
     for i, picture in enumerate(frames):
         step = _step(host, i, len(frames), bar)
-        yield stylizer(picture, styles[min(i, len(styles) - 1)], mask=masks[i], on_step=step, **chosen)
+        yield stylizer(picture, styles[i], mask=masks[i], on_step=step, **chosen)
 
 
-def _check_pairs(host: Host, styles: int, frames: int) -> None:
-    if styles > frames:
-        raise errors.UsageError(
-            "SP119",
-            f"There are {styles} style pictures for {frames} content pictures; each content has one style.",
-            "Connect one style picture, as many as contents, or Encode Style and Mix Styles for a mix.",
-        )
-    if 1 < styles < frames:
-        host.say(f"There are {styles} style pictures for {frames} contents: the last one goes on to the end.")
+def _repeated(host: Host, items: Sequence[Any], count: int, what: str) -> list[Any]:
+    """Return as many items as are needed: the list begins again from its first, as the host's own nodes do."""
+    if 1 < len(items) < count:
+        host.say(f"There are {len(items)} {what} for {count} results: they begin again from the first.")
+    return [items[i % len(items)] for i in range(count)]
 
 
 def _collected(host: Host, results: Iterator[styleplugin.Result], count: int) -> Tensor:

@@ -82,10 +82,12 @@ def stylize_command(
     output: OutputPicture,
     style: UseAppendAction[tuple[WeightedStyle, ...]] = (),
     region: UseAppendAction[tuple[Region, ...]] = (),
+    style_mask: UseAppendAction[tuple[Region, ...]] = (),
     method: Method | None = None,
     model: ModelSource | None = None,
     allow_unknown_model: bool = False,
     mask: Input | None = None,
+    mask_label: int | None = None,
     picture: StylizeOptions = _STYLIZE,
     optimization: OptimizeOptions = _OPTIMIZE,
     preview_every: int | None = None,
@@ -95,6 +97,8 @@ def stylize_command(
     report: ReportFile | None = None,
     overwrite: bool = False,
     quality: int = 95,
+    metadata: bool = True,
+    keep_location: bool = False,
     quiet: bool = False,
 ) -> None:
     """Stylize a picture: CONTENT in the style of one or several pictures or style files.
@@ -106,16 +110,21 @@ def stylize_command(
         style: Style with its mixing weight, PATH:WEIGHT; give it several times to mix styles.
         region: Region mask: a picture that says where the first style goes; give it again for the second, and so on,
             and `-` for a style without a region: these are mixed everywhere else.
+        style_mask: Style mask: a picture that says which part of the first style picture counts: white does, black
+            (bars, frames, captions) does not; give it again for the second, and so on, and `-` for none.
         method: Method: wct (the default), adain, kbstyle, photorealistic or optimization.
         model: Model: name or source, cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION/FILE.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
         mask: Mask: a picture that says where the style applies: white is stylized, black stays exactly as it is.
+        mask_label: Label: the value of the mask that is stylized, where it is a picture of labels.
         preview_every: Preview interval of the optimization: a preview is written beside the output after so many steps.
         checkpoint: Checkpoint of the optimization: a file that holds all that is needed to go on.
         resume: Resume the optimization from the checkpoint.
         report: Report: what the run did (settings, sizes, warnings), as a JSON file.
         overwrite: Replace what exists, each file by one of its kind; a checkpoint only if it is of this very run.
         quality: Quality of JPEG and WebP, 1 to 100.
+        metadata: Metadata: keep the content's EXIF and XMP, without location, serial numbers and thumbnail.
+        keep_location: Keep in them where the content was taken.
         quiet: Show neither progress nor result.
     """
     from styleplugin.api import stylize
@@ -130,14 +139,23 @@ def stylize_command(
         raise UsageError(
             "SP129", f"{len(region)} regions were given for {len(parts)} styles.", "Give one --region for each style."
         )
+    if len(style_mask) > len(parts):
+        raise UsageError(
+            "SP129",
+            f"{len(style_mask)} style masks were given for {len(parts)} styles.",
+            "Give one --style-mask for each style.",
+        )
     for i, path in enumerate(region):
         parts[i] = dataclasses.replace(parts[i], region=None if path == "-" else path)
+    for i, path in enumerate(style_mask):
+        parts[i] = dataclasses.replace(parts[i], mask=None if path == "-" else path)
     check_output(output, overwrite=overwrite)
     if method != "optimization":
         _refuse_optimization(optimization, preview_every=preview_every, checkpoint=checkpoint, resume=resume)
-    photo = read_image(content)
+    photo = read_image(content, max_megapixels=engine.max_megapixels)
     check_size(output, photo.size)
-    asked: dict[str, Any] = {"model": model, "allow_unknown_model": allow_unknown_model, "mask": mask}
+    asked: dict[str, Any] = {"model": model, "allow_unknown_model": allow_unknown_model}
+    asked |= {"mask": mask, "label": mask_label}
     asked |= _values(picture) | _values(engine)
     stopped = None
     with _progress(quiet) as on_step:
@@ -146,7 +164,7 @@ def stylize_command(
             result, stopped = _optimized(photo, parts, _preview(output), preview_every, on_step, **asked)
         else:
             result = stylize(photo, parts, method=method, on_step=on_step, **asked)
-    result.save(output, overwrite=overwrite, quality=quality)
+    result.save(output, overwrite=overwrite, quality=quality, metadata=metadata, keep_location=keep_location)
     if report:
         with atomic_write(report) as file:
             file.write(result.report.to_json().encode())
@@ -179,7 +197,7 @@ def _optimized(
         for progress in run:
             stage = f"loss {progress.losses.total:.4g}"
             if preview_every is not None and progress.step % preview_every == 0 and progress.step < progress.steps:
-                run.result().save(preview, overwrite=True)
+                run.result().save(preview, overwrite=True, metadata=False)
     except (KeyboardInterrupt, Cancelled):
         if not run.steps_done:
             raise
@@ -207,6 +225,9 @@ def style_save(
     allow_unknown_model: bool = False,
     method: Method | None = None,
     style_scale: float = 1.0,
+    mask: Input | None = None,
+    mask_label: int | None = None,
+    trim_style: bool = False,
     engine: EngineOptions = _ENGINE,
     overwrite: bool = False,
     quiet: bool = False,
@@ -220,6 +241,9 @@ def style_save(
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
         method: Method: wct (the default), adain, kbstyle or photorealistic, where no model is named.
         style_scale: Style scale: size of the style picture relative to itself; larger gives larger strokes.
+        mask: Mask: a picture that says which part of the style picture counts: white does, black does not.
+        mask_label: Label: the value of the mask that counts, where it is a picture of labels.
+        trim_style: Trim the style picture: uniform borders (black bars, frames, margins) are left out.
         overwrite: Replace an existing file.
         quiet: Show neither progress nor result.
     """
@@ -232,7 +256,9 @@ def style_save(
         model or choose_model(method or "wct", ()), allow_unknown_model=allow_unknown_model, **_values(engine)
     )
     with _progress(quiet) as on_step:
-        prepared = stylizer.prepare(picture, style_scale=style_scale, on_step=on_step)
+        prepared = stylizer.prepare(
+            picture, mask=mask, label=mask_label, style_scale=style_scale, trim_style=trim_style, on_step=on_step
+        )
     for note in prepared.warnings:
         warnings.warn(note, StylePluginWarning, stacklevel=1)
     prepared.save(output, overwrite=overwrite)
@@ -251,6 +277,8 @@ def look_export(
     method: Method | None = None,
     model: ModelSource | None = None,
     allow_unknown_model: bool = False,
+    mask: Input | None = None,
+    mask_label: int | None = None,
     picture: StylizeOptions = _STYLIZE,
     engine: EngineOptions = _ENGINE,
     report: ReportFile | None = None,
@@ -269,6 +297,8 @@ def look_export(
         method: Method: photorealistic (the default), kbstyle, adain or wct.
         model: Model: name or source.
         allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
+        mask: Mask: a picture that says what is stylized and what the look is fitted to: white counts, black does not.
+        mask_label: Label: the value of the mask that counts, where it is a picture of labels.
         report: Report: how far the look is from the stylization, as a JSON file.
         error_map: Error map: where it differs, as a picture; white is a color difference of 10.
         overwrite: Replace existing files.
@@ -279,7 +309,7 @@ def look_export(
     from styleplugin.files import atomic_write, has_suffix
     from styleplugin.images.looks.read import CUBE_SUFFIX
     from styleplugin.images.looks.table import check_size
-    from styleplugin.images.small import check_output
+    from styleplugin.images.small import check_output, read_image
 
     if not has_suffix(output, CUBE_SUFFIX):
         raise UsageError("SP111", f"A look's name ends in .cube; the name was {output!r}.", "Change the name.")
@@ -287,10 +317,13 @@ def look_export(
     for other in (hald, error_map):
         if other:
             check_output(other, overwrite=overwrite)
+    photo = read_image(content, max_megapixels=engine.max_megapixels)
     with _progress(quiet) as on_step:
         result = stylize(
-            content,
+            photo,
             style_picture,
+            mask=mask,
+            label=mask_label,
             method=method or (None if model else "photorealistic"),
             model=model,
             allow_unknown_model=allow_unknown_model,
@@ -298,7 +331,8 @@ def look_export(
             **_values(picture),
             **_values(engine),
         )
-    look = fit_look(content, result.picture, size=size, title=Path(style_picture).stem)
+    title = Path(style_picture).stem
+    look = fit_look(photo, result.picture, mask=mask, label=mask_label, size=size, title=title)
     look.save(output, overwrite=overwrite)
     if hald:
         look.save(hald, overwrite=overwrite)
@@ -320,6 +354,9 @@ def look_apply(
     strength: float = 1.0,
     overwrite: bool = False,
     quality: int = 95,
+    max_megapixels: float = _ENGINE.max_megapixels,
+    metadata: bool = True,
+    keep_location: bool = False,
     quiet: bool = False,
 ) -> None:
     """Give a picture the colors of a look: a .cube file, a HALD picture, or 8 x 8 squares of 64 x 64.
@@ -331,6 +368,9 @@ def look_apply(
         strength: Look strength: 0 keeps the picture, 1 is the full look.
         overwrite: Replace an existing output.
         quality: Quality of JPEG and WebP, 1 to 100.
+        max_megapixels: Pixel limit: most million pixels of the picture; a larger one is refused.
+        metadata: Metadata: keep the content's EXIF and XMP, without location, serial numbers and thumbnail.
+        keep_location: Keep in them where the content was taken.
         quiet: Do not show the result.
     """
     import torch
@@ -340,13 +380,21 @@ def look_apply(
 
     StylizeOptions(strength=strength)
     check_quality(quality)
+    EngineOptions(max_megapixels=max_megapixels)
     check_output(output, overwrite=overwrite)
-    lut, picture = read_lut(look), read_image(content)
+    lut, picture = read_lut(look), read_image(content, max_megapixels=max_megapixels)
     for name, notes in (("content", picture.warnings), ("look", lut.warnings)):
         for note in notes:
             warnings.warn(f"{name}: {note}", StylePluginWarning, stacklevel=1)
     rgb = torch.lerp(picture.rgb, lut.apply(picture.rgb), strength)
-    write_image(dataclasses.replace(picture, rgb=rgb), output, overwrite=overwrite, quality=quality)
+    write_image(
+        dataclasses.replace(picture, rgb=rgb),
+        output,
+        overwrite=overwrite,
+        quality=quality,
+        metadata=metadata,
+        keep_location=keep_location,
+    )
     _say(f"{output}  {picture.width} x {picture.height}", quiet)
 
 

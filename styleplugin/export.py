@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from styleplugin.engine.stream import OnStep
-from styleplugin.errors import UsageError
+from styleplugin.errors import MaskError, UsageError
 from styleplugin.files import PathLike, has_suffix
 from styleplugin.guard import guarded
 from styleplugin.images.color import delta_e, rgb_to_lab
@@ -20,6 +20,7 @@ from styleplugin.images.looks.hald import write_hald
 from styleplugin.images.looks.read import CUBE_SUFFIX
 from styleplugin.images.looks.table import LUT, check_size
 from styleplugin.images.lut_fit import fit_lut
+from styleplugin.images.masks import read_mask
 from styleplugin.images.picture import from_channels, to_picture
 from styleplugin.images.small import write_image
 from styleplugin.kinds import PICTURE, TABLE
@@ -86,7 +87,16 @@ class Look:
 
 
 @guarded()
-def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "", on_step: OnStep | None = None) -> Look:
+def fit_look(
+    content: Any,
+    stylized: Any,
+    *,
+    mask: Any = None,
+    label: int | None = None,
+    size: int = 33,
+    title: str = "",
+    on_step: OnStep | None = None,
+) -> Look:
     """Fit a color table to a stylization.
 
     A table maps equal colors to equal colors; what a stylization does differently in different places is lost, and the
@@ -95,12 +105,15 @@ def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "", on
     Args:
         content: The picture before: path, Pillow image, array, tensor or `Picture`.
         stylized: The same picture after, of the same size; for example `result.picture`.
+        mask: What the look is fitted to, as a picture: white counts, black does not. What is transparent never counts.
+        label: The value that counts, where the mask is a picture of labels.
         size: Nodes of an axis: 17, 33 or 65.
         title: For the file.
         on_step: Called with (done, total, stage); raise `Cancelled` in it to stop.
 
     Raises:
         UsageError: SP115, a size that no table has; SP116, the pictures differ in size.
+        MaskError: SP223, nothing of the picture counts.
     """
     size = check_size(size)
     before, after = to_picture(content), to_picture(stylized)
@@ -111,20 +124,34 @@ def fit_look(content: Any, stylized: Any, *, size: int = 33, title: str = "", on
             "both must have one size.",
             "Give the stylization of this very picture.",
         )
+    counted = before.alpha
+    if mask is not None:
+        where, _ = read_mask(mask, before.size, label=label)
+        counted = where if counted is None else where * counted
+    if counted is not None and not bool(counted.any()):
+        raise MaskError("SP223", "Nothing of the picture counts for a look.", "Show some of it, by alpha and mask.")
     tell = on_step or (lambda done, total, stage: None)
     # Most of the time goes into the table of a small picture, and into the errors of a large one.
-    lut = fit_lut(before.rgb, after.rgb, size, title=title, on_step=lambda share: tell(share / 2, 1, "fit"))
+    lut = fit_lut(
+        before.rgb, after.rgb, size, weights=counted, title=title, on_step=lambda share: tell(share / 2, 1, "fit")
+    )
     rows = max(1, _PIXELS // before.width)
     parts = []
     for a, b in zip(before.rgb.split(rows, 2), after.rgb.split(rows, 2), strict=True):
         parts.append(delta_e(rgb_to_lab(lut.apply(a)), rgb_to_lab(b.clamp(0, 1))))
         tell(0.5 + 0.5 * min(1.0, len(parts) * rows / before.height), 1, "errors")
     errors = torch.cat(parts, 2)
-    ordered = errors.flatten().sort().values
-    report = LookReport(
+    return Look(lut, _report(size, errors, counted), errors, paths_among(content, stylized, mask))
+
+
+def _report(size: int, errors: Tensor, counted: Tensor | None) -> LookReport:
+    """Sum up errors, (1, 1, H, W), each by how much its pixel counts."""
+    values, order = errors.flatten().double().sort()
+    shares = torch.ones_like(values) if counted is None else counted.flatten().double()[order]
+    below = shares.cumsum(0)
+    return LookReport(
         size=size,
-        mean=float(errors.mean()),
-        percentile95=float(ordered[int(0.95 * (len(ordered) - 1))]),
-        visible=float((errors > VISIBLE).float().mean()),
+        mean=float((values * shares).sum() / below[-1]),
+        percentile95=float(values[int((below < 0.95 * below[-1]).sum())]),
+        visible=float(shares[values > VISIBLE].sum() / below[-1]),
     )
-    return Look(lut, report, errors, paths_among(content, stylized))

@@ -191,7 +191,7 @@ def read_style(
         notes.append(f"Uniform borders were left out, in pixels: {borders}.")
     elif borders:
         notes.append(
-            f"The picture has uniform borders, which count as style, in pixels: {borders}; trim_style omits them."
+            f"The picture has uniform borders, which count as style, in pixels: {borders}; `trim_style` omits them."
         )
     return dataclasses.replace(picture, rgb=rgb, alpha=counted, warnings=tuple(notes))
 

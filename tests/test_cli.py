@@ -180,3 +180,38 @@ def test_a_new_user_gets_a_student_from_a_folder_of_pictures(tmp_path: Path):
     assert painted.returncode == 0 and (tmp_path / "out.png").exists()
     wrong = call("train", str(recipe), "--out", str(tmp_path / "other"), "--photos", str(tmp_path / "nowhere"))
     assert wrong.returncode == 2 and "SP130" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_masks_of_styles_labels_metadata_and_limits_are_options(files, model, capsys):
+    exif = Image.Exif()
+    exif[0x010E] = "A lake"
+    exif[0x8825] = {1: "N", 2: (47.0, 30.0, 0.0)}
+    with Image.open(files / "content.png") as image:
+        image.save(files / "content.jpg", exif=exif)
+    labels = np.zeros((40, 48), np.uint8)
+    labels[:, 20:] = 3
+    labels[:, 30:] = 7
+    Image.fromarray(labels).save(files / "labels.png")
+    content, style = str(files / "content.jpg"), str(files / "style.png")
+    common = [*model, "--levels", "1", "--quiet"]
+
+    def stylize(name: str, *options: str) -> int:
+        return cli.run(["stylize", content, style, "-o", str(files / name), *common, *options])
+
+    assert stylize("a.jpg", "--mask", str(files / "labels.png")) == 3
+    assert "--mask-label N" in capsys.readouterr().err
+    assert stylize("a.png", "--mask", str(files / "labels.png"), "--mask-label", "7") == 0
+    assert np.array_equal(pixels(files / "a.png")[:, :30], pixels(content)[:, :30])
+    assert stylize("b.png", "--style-mask", str(files / "mask.png"), "--trim-style") == 0
+    assert not np.array_equal(pixels(files / "b.png"), pixels(files / "a.png"))
+    assert stylize("c.png", "--style-mask", "-", "--style-mask", "-") == 2
+    assert stylize("d.jpg", "--keep-location") == 0
+    assert stylize("e.jpg", "--no-metadata") == 0
+    kept = {}
+    for name in ("a.png", "d.jpg", "e.jpg"):
+        with Image.open(files / name) as image:
+            kept[name] = (image.getexif().get(0x010E), bool(image.getexif().get_ifd(0x8825)))
+    assert kept == {"a.png": ("A lake", False), "d.jpg": ("A lake", True), "e.jpg": (None, False)}
+    assert stylize("f.png", "--max-megapixels", "0.001") == 3
+    assert "--max-megapixels" in capsys.readouterr().err
+    assert stylize("a.png", "--style-mask", str(files / "a.png"), "--overwrite") == 7

@@ -5,7 +5,7 @@ import torch
 
 import styleplugin
 from styleplugin.cli import run
-from styleplugin.errors import UsageError
+from styleplugin.errors import MaskError, UsageError
 from styleplugin.images.looks.table import LUT
 from styleplugin.images.picture import from_channels
 from styleplugin.images.small import read_image, write_image
@@ -71,3 +71,25 @@ def test_strength_0_keeps_the_picture(tmp_path, photo):
 
 def test_a_look_needs_its_extension(tmp_path):
     assert run(["look", "export", "a.jpg", "b.jpg", "-o", str(tmp_path / "look.txt")]) == 2
+
+
+def test_a_look_and_its_report_count_what_can_be_seen_only(photo):
+    """A figure on a large canvas that alpha or a mask hides has the look, and the errors, of the figure alone."""
+    stylized = 1 - photo
+    stylized[..., 48:] = photo[..., 48:]
+    alone = styleplugin.fit_look(photo, stylized, size=9)
+    canvas, after = torch.rand(1, 3, 200, 300), torch.rand(1, 3, 200, 300)
+    canvas[:, :, :72, :96], after[:, :, :72, :96] = photo, stylized
+    mask = torch.zeros(200, 300)
+    mask[:72, :96] = 1
+    for looks in (
+        styleplugin.fit_look(canvas, after, size=9, mask=mask),
+        styleplugin.fit_look(torch.cat([canvas, mask[None, None]], 1), after, size=9),
+    ):
+        assert float((looks.lut.table - alone.lut.table).abs().max()) < 1e-4
+        assert looks.report.mean == pytest.approx(alone.report.mean, rel=1e-3)
+        assert looks.report.percentile95 == pytest.approx(alone.report.percentile95, rel=1e-2)
+        assert looks.report.visible == pytest.approx(alone.report.visible, abs=1e-3)
+    with pytest.raises(MaskError) as caught:
+        styleplugin.fit_look(canvas, after, mask=torch.zeros(200, 300))
+    assert caught.value.code == "SP223"

@@ -14,6 +14,7 @@ from styleplugin.engine.fields import extend
 from styleplugin.engine.stream import Engine
 from styleplugin.errors import (
     Cancelled,
+    ImageTooLargeError,
     InputImageError,
     MaskError,
     ResourceError,
@@ -22,6 +23,9 @@ from styleplugin.errors import (
     UsageError,
     WeightsError,
 )
+from styleplugin.images.color import rgb_to_lab
+from styleplugin.images.picture import to_picture
+from styleplugin.images.smooth import guided_filter
 from styleplugin.models.pairs import PairModel
 from styleplugin.options import EngineOptions, StyleWeight
 from styleplugin.registry import describe
@@ -431,3 +435,65 @@ def test_N06_what_happens_deep_inside_stands_in_the_report(monkeypatch):
     result = stylizer(picture, picture.flip(3))
     assert any(note.startswith("eigen:") for note in result.report.warnings)
     assert result.tensor.isfinite().all()
+
+
+def test_kept_colors_count_what_can_be_seen_only(wct):
+    """A cut-out figure on a large transparent canvas, or under a mask, has the colors it has alone."""
+    canvas = np.zeros((96, 128, 4), np.uint8)
+    canvas[:70, :90, :3], canvas[:70, :90, 3] = CONTENT, 255
+    mask = canvas[..., 3]
+    garish = canvas[..., :3].copy()
+    garish[mask == 0] = (255, 0, 255)
+    shallow = {"levels": (1,), "keep_color": "lab"}
+    results = [wct(canvas, STYLE, **shallow), wct(garish, STYLE, mask=mask, **shallow)]
+    wanted = rgb_to_lab(wct(CONTENT, STYLE, **shallow).tensor.double()).mean((2, 3))
+    for result in results:
+        seen = rgb_to_lab(result.tensor[:, :, :70, :90].double()).mean((2, 3))
+        assert float((seen - wanted).abs().max()) < 1
+
+
+def test_smoothing_looks_only_at_what_can_be_seen(wct):
+    canvas = np.zeros((*CONTENT.shape[:2], 4), np.uint8)
+    canvas[..., :3], canvas[10:60, 20:80, 3] = CONTENT, 255
+    weights = to_picture(canvas).alpha
+    # Of little contrast: edges would keep the hidden colors out by themselves.
+    rgb = 0.4 + 0.02 * torch.rand(1, 3, 70, 90, generator=torch.Generator().manual_seed(0))
+    other = torch.where(weights > 0, rgb, rgb + 0.03)
+    first, second = (guided_filter(x, x, 8, weights=weights) for x in (rgb, other))
+    assert (first - second)[:, :, 10:60, 20:80].abs().max() < 1e-5
+    assert (guided_filter(rgb, rgb, 8) - guided_filter(other, other, 8))[:, :, 10:60, 20:80].abs().max() > 1e-3
+
+
+def test_a_label_of_a_mask_is_stylized(wct):
+    labels = np.zeros(CONTENT.shape[:2], np.int32)
+    labels[:, 30:60], labels[:, 60:] = 1, 5
+    with pytest.raises(MaskError, match="label=N"):
+        wct(CONTENT, STYLE, mask=labels, **LEVELS)
+    named = bytes_of(wct(CONTENT, STYLE, mask=labels, label=5, **LEVELS))
+    assert np.array_equal(named, bytes_of(wct(CONTENT, STYLE, mask=labels == 5, **LEVELS)))
+    assert np.array_equal(named[:, :60], CONTENT[:, :60])
+
+
+def test_style_masks_and_trimming_leave_bars_out(wct):
+    framed = np.zeros((100, 110, 3), np.uint8)
+    framed[20:70, 10:70] = STYLE[:50, :60]
+    inner = bytes_of(wct(CONTENT, STYLE[:50, :60], **LEVELS)).astype(int)
+    with pytest.warns(StylePluginWarning, match="left out, in pixels: top 20, bottom 30, left 10, right 40"):
+        trimmed = bytes_of(wct(CONTENT, framed, trim_style=True, **LEVELS))
+    assert np.array_equal(trimmed, inner)
+    with pytest.warns(StylePluginWarning, match="top 20.*`trim_style`"):
+        plain = bytes_of(wct(CONTENT, framed, **LEVELS))
+    assert np.abs(plain - inner).mean() > 5
+    mask = np.zeros((100, 110), np.uint8)
+    mask[20:70, 10:70] = 255
+    masked = bytes_of(wct(CONTENT, StyleWeight(style=framed, mask=mask), **LEVELS))
+    # The features at the edges still see the bars.
+    assert np.abs(masked - inner).mean() < 0.7 * np.abs(plain - inner).mean()
+
+
+def test_the_limit_of_pixels_is_an_option_of_the_engine(make_pair, tmp_path):
+    Image.fromarray(CONTENT).save(tmp_path / "x.png")
+    small = stylizer_of(PairModel("wct", [make_pair(1)]), max_megapixels=0.005)
+    for arguments in ((tmp_path / "x.png", STYLE[:9, :9]), (CONTENT[:9, :9], tmp_path / "x.png")):
+        with pytest.raises(ImageTooLargeError, match=r"0\.005 megapixels.*`max_megapixels`"):
+            small(*arguments, levels=(1,))

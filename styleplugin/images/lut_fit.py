@@ -86,10 +86,11 @@ def _affine(before: Tensor, after: Tensor, share: Tensor, size: int) -> Tensor:
     """Return the nodes' colors under the best affine map, (S^3, 3), drawn to the identity where it is open."""
     ones = torch.ones(len(before), 1, dtype=torch.float64, device="cpu")
     inputs = torch.cat([before, ones], 1)
-    ridge = 1e-3 * len(before) * torch.eye(4, dtype=torch.float64, device="cpu")
+    ridge = 1e-3 * float(share.sum()) * torch.eye(4, dtype=torch.float64, device="cpu")
     ridge[3, 3] = 0
     identity = torch.eye(4, 3, dtype=torch.float64, device="cpu")
-    matrix = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ after + ridge @ identity)
+    weighted = (inputs * share).T
+    matrix = torch.linalg.solve(weighted @ inputs + ridge, weighted @ after + ridge @ identity)
     nodes = LUT.identity(size).table.reshape(-1, 3).double()
     return (torch.cat([nodes, torch.ones(len(nodes), 1, dtype=torch.float64, device="cpu")], 1) @ matrix).clamp(0, 1)
 

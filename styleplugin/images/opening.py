@@ -253,7 +253,7 @@ def _check_size(size: tuple[int, int], name: str, max_megapixels: float) -> None
             "SP205",
             f"{name!r} is {width} x {height} ({width * height / 1e6:,.1f} megapixels); "
             f"the limit is {max_megapixels:g} megapixels.",
-            "Make it smaller, or raise the limit (max_megapixels).",
+            "Make it smaller, or raise the limit with `max_megapixels`.",
             {"width": width, "height": height, "max_megapixels": max_megapixels},
         )
     if width < 1 or height < 1:

@@ -119,10 +119,21 @@ def test_T09_a_batch_of_styles_gives_one_to_each_content(host, model):
         assert torch.equal(output[i], alone(model, content[i], styles[i : i + 1]))
     assert not host.said
     output = transfer(host, content, styles[:2], model)
-    assert torch.equal(output[2], alone(model, content[2], styles[1:2]))
-    assert host.said == ["There are 2 style pictures for 3 contents: the last one goes on to the end."]
-    with pytest.raises(UsageError, match="There are 3 style pictures for 2 content pictures"):
-        transfer(host, content[:2], styles, model)
+    assert torch.equal(output[2], alone(model, content[2], styles[:1]))
+    assert host.said == ["There are 2 style pictures for 3 results: they begin again from the first."]
+
+
+def test_T09_one_photograph_in_many_styles(host, model):
+    content, styles = pictures(2), pictures(3, seed=8)
+    mask = torch.zeros(2, *content.shape[1:3])
+    mask[0, :, :20], mask[1, :, 20:] = 1, 1
+    output = transfer(host, content[:1], styles, model)
+    assert len(output) == 3 and not host.said
+    for i in range(3):
+        assert torch.equal(output[i], alone(model, content[0], styles[i : i + 1]))
+    output = transfer(host, content, styles, model, mask)
+    assert host.said == ["There are 2 contents for 3 results: they begin again from the first."]
+    assert torch.equal(output[2][:, 20:], content[0][:, 20:]), "masks begin again with their contents"
 
 
 @pytest.mark.parametrize("statistics", ["whole batch", "one frame"])
