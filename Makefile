@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 10
-SAMPLES := docs/images/samples
+SAMPLES := styleplugin/samples
 
 .PHONY: help stylize app test slow environment clean
 

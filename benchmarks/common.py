@@ -23,7 +23,7 @@ from styleplugin.images.small import read_image
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-SAMPLES = ROOT / "docs" / "images" / "samples"
+SAMPLES = ROOT / "styleplugin" / "samples"
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 """Keeps freed memory in the process: no page faults for buffers that are allocated again and again."""
 

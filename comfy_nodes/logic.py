@@ -24,7 +24,7 @@ STYLE_SUFFIX = ".style.safetensors"
 """Ends the name of a style file, so that loaders tell them from models."""
 LOOK_SUFFIX = ".cube"
 
-SAMPLES = Path(__file__).parent.parent / "docs" / "images" / "samples"
+SAMPLES = Path(__file__).parent.parent / "styleplugin" / "samples"
 CLIP_FRAMES, CLIP_STEP = 16, 6
 """Frames of a sample clip, and pixels that its camera moves from one to the next."""
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import gradio as gr
 
+import styleplugin
 from gradio_app import events
 from gradio_app.controls import shown
 from gradio_app.pictures import for_page
 from styleplugin.errors import UsageError
 
-SAMPLES = Path(__file__).resolve().parent.parent / "docs" / "images" / "samples"
+SAMPLES = Path(styleplugin.__file__).resolve().parent / "samples"
 PHOTO = SAMPLES / "lake.jpg"
 STYLES = {name: SAMPLES / f"{name}.jpg" for name in ("swirls", "waves", "dots")}
 _known: dict[tuple[str, str], Any] = {}

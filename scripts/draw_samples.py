@@ -1,6 +1,6 @@
-"""Draws the sample pictures of the README: one content scene and three styles, the same every time.
+"""Draws our sample pictures, a content and three styles, and those of the training example; the same every time.
 
-Run: python scripts/draw_samples.py [FOLDER]
+Run: python scripts/draw_samples.py [SAMPLES TRAINING]
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-FOLDER = Path(__file__).parents[1] / "docs" / "images" / "samples"
+ROOT = Path(__file__).parents[1]
+FOLDERS = (ROOT / "styleplugin" / "samples", ROOT / "docs" / "images" / "training")
 
 # Everything is drawn at this multiple of its final size, which smooths the edges.
 SCALE = 2
@@ -463,15 +464,15 @@ def draw_training(folder: Path) -> None:
             print(path, f"{path.stat().st_size / 1000:.0f} kB")
 
 
-def main(folder: Path) -> None:
-    """Draw every sample into a folder."""
+def main(folder: Path, training: Path) -> None:
+    """Draw every sample into a folder, and the pictures of the training example into another."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed, (name, draw) in enumerate(SAMPLES.items()):
         path = folder / f"{name}.jpg"
         draw(np.random.default_rng(seed)).save(path, quality=90, optimize=True)
         print(path, f"{path.stat().st_size / 1000:.0f} kB")
-    draw_training(folder.parent / "training")
+    draw_training(training)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    main(*(map(Path, sys.argv[1:]) if len(sys.argv) == 3 else FOLDERS))

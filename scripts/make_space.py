@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_FOLDERS = ("gradio_app", "styleplugin", "weights", "docs/images/samples")
+_FOLDERS = ("gradio_app", "styleplugin", "weights")
 _AT_THE_TOP = {
     "gradio_app/README.md": "README.md",
     "gradio_app/requirements.txt": "requirements.txt",

@@ -15,7 +15,7 @@ import styleplugin
 from styleplugin import train
 
 ROOT = Path(__file__).parents[1]
-SAMPLES = ROOT / "docs" / "images" / "samples"
+SAMPLES = ROOT / "styleplugin" / "samples"
 FOLDER = ROOT / "example_workflows"
 SIDE = 512
 

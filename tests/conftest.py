@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +101,17 @@ def tiny_weights(tmp_path: Path, tiny_model: PairModel) -> Path:
     path = tmp_path / "tiny.safetensors"
     save_model(path, tiny_model, license="MIT", card={"metrics": {"psnr": 12.5}})
     return path
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this tree, built as a release is: from the source distribution."""
+    pytest.importorskip("build", reason="needs the package build")
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="session")

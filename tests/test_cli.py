@@ -174,7 +174,7 @@ def test_a_new_user_gets_a_student_from_a_folder_of_pictures(tmp_path: Path):
     assert trained.returncode == 0, trained.stderr
     assert "about" in trained.stdout and "left" in trained.stdout and trained.stdout.strip().endswith(str(student))
     assert (student.parent / "report.html").exists()
-    samples = ROOT / "docs" / "images" / "samples"
+    samples = ROOT / "styleplugin" / "samples"
     painted = call("stylize", str(samples / "lake.jpg"), str(samples / "dots.jpg"), "-o", "out.png",
                    "--allow-unknown-model", "--model", f"file:{student}")  # fmt: skip
     assert painted.returncode == 0 and (tmp_path / "out.png").exists()

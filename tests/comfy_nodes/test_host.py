@@ -92,7 +92,7 @@ def test_every_example_runs_to_the_end(comfy, path):
 def test_strength_0_gives_the_content_and_runs_neither_style_nor_model(comfy):
     prompt = stylized(["2", 0], strength=0.0)
     prompt["1"]["inputs"]["model_name"] = "broken.safetensors"
-    content = np.asarray(Image.open(ROOT / "docs" / "images" / "samples" / "lake.jpg"))
+    content = np.asarray(Image.open(ROOT / "styleplugin" / "samples" / "lake.jpg"))
     assert np.abs(saved(comfy, comfy.run(prompt)).astype(int) - content).max() <= 1
 
 

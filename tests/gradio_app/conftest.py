@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,33 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@contextmanager
+def served(command: Sequence[str | Path], **options: Any) -> Iterator[dict[str, Any]]:
+    """Start a page in a process of its own; gives its configuration once it answers.
+
+    Args:
+        command: Starts the page at the port of GRADIO_SERVER_PORT in the environment.
+        **options: As for `subprocess.Popen`.
+    """
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    page = subprocess.Popen(command, **silent, **options)
+    address = f"http://127.0.0.1:{options['env']['GRADIO_SERVER_PORT']}/config"
+    try:
+        end = time.monotonic() + 90
+        while True:
+            try:
+                with urllib.request.urlopen(address, timeout=5) as answer:
+                    config = json.load(answer)
+                break
+            except OSError:
+                assert page.poll() is None and time.monotonic() < end
+                time.sleep(0.5)
+        yield config
+    finally:
+        page.terminate()
+        page.wait()
 
 
 @pytest.fixture(scope="session")

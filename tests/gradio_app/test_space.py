@@ -1,14 +1,11 @@
 """The folder of a Space: complete, runs by itself, and can be uploaded."""
 
 import importlib.util
-import json
 import os
 import re
 import subprocess
 import sys
-import time
 import types
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ from fakes.hub import running
 
 from gradio_app import zero
 
-from .conftest import free_port
+from .conftest import free_port, served
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +26,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec.loader.exec_module(module)
     folder = tmp_path_factory.mktemp("space") / "folder"
     files = module.assemble(folder)
-    assert Path("app.py") in files and Path("weights/index.json") in files
+    assert {Path("app.py"), Path("weights/index.json"), Path("styleplugin/samples/lake.jpg")} <= set(files)
     with pytest.raises(FileExistsError):
         module.assemble(folder)
     return folder
@@ -53,29 +50,14 @@ def test_the_requirements_are_those_of_the_package(space: Path):
 
 @pytest.mark.slow
 def test_the_folder_runs_by_itself(space: Path):
-    port = free_port()
-    env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, "GRADIO_SERVER_PORT": str(free_port()), "PYTHONDONTWRITEBYTECODE": "1"}
     where = "import gradio_app, styleplugin; print(gradio_app.__file__, styleplugin.__file__)"
     found = subprocess.run(
         [sys.executable, "-c", where], cwd=space, env=env, capture_output=True, text=True, check=True
     )
     assert all(str(space) in name for name in found.stdout.split())
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=space, env=env, **silent)
-    try:
-        end = time.monotonic() + 90
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/config", timeout=5) as answer:
-                    config = json.load(answer)
-                break
-            except OSError:
-                assert app.poll() is None and time.monotonic() < end
-                time.sleep(0.5)
-    finally:
-        app.terminate()
-        app.wait()
-    assert config["title"] == "styleplugin"
+    with served([sys.executable, "app.py"], cwd=space, env=env) as config:
+        assert config["title"] == "styleplugin"
 
 
 def test_the_folder_can_be_uploaded(space: Path):
