@@ -204,7 +204,7 @@ def test_the_registry_finds_what_it_needs():
     name = project["project"]["name"]
     assert re.fullmatch(r"[a-z][a-z0-9._-]{0,98}", name)
     assert "comfyui" not in name
-    assert project["project"]["license"] == {"file": "LICENSE"}
+    assert project["project"]["license"] == {"text": "MIT"}
     assert project["tool"]["comfy"]["requires-comfyui"] == ">=0.14.0"
     assert project["tool"]["comfy"]["DisplayName"]
 
