@@ -33,11 +33,6 @@ class JpegFile:
     has_more_pictures: bool = False
     xmp: bytes = b""
 
-    @property
-    def is_progressive(self) -> bool:
-        """Whether all coefficients must be in memory before the first pixel is known."""
-        return self.frame in (0xC2, 0xCA)
-
 
 def describe(data: bytes) -> JpegFile:
     """Read the segments; what breaks the format is left to the decoder."""

@@ -66,7 +66,6 @@ class Source:
     """What the colors are where there is no profile; None for sRGB."""
     exif: Image.Exif | None = None
     xmp: bytes = b""
-    is_progressive: bool = False
 
 
 def read_bytes(file: Path, max_megapixels: float) -> bytes:
@@ -188,7 +187,7 @@ def _jpeg_source(data: bytes, name: str, max_megapixels: float, notes: list[str]
         image = _opened(data, name, max_megapixels)
         file = jpeg.JpegFile(file.frame, file.bits)
         notes.append("The file's metadata is broken and was dropped.")
-    source = Source(image, data, is_progressive=file.is_progressive)
+    source = Source(image, data)
     _add_information(source)
     source.xmp = file.xmp
     note_lost_pictures(file.xmp, notes, gain_map=file.has_gain_map, more=file.has_more_pictures)

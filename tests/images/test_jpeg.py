@@ -89,11 +89,6 @@ def test_no_sentence_shows_an_address(tmp_path):
         assert "0x" not in caught.value.message and "object" not in caught.value.message
 
 
-def test_progressive_files_are_known_by_their_frame():
-    assert jpeg.describe(picture_file(progressive=True)).is_progressive
-    assert not jpeg.describe(picture_file()).is_progressive
-
-
 def test_the_limit_is_ours_and_not_that_of_pillow(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     (tmp_path / "x.jpg").write_bytes(picture_file())
