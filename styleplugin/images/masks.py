@@ -142,7 +142,7 @@ def _zero_and_one(labels: np.ndarray) -> tuple[Tensor, tuple[str, ...]]:
         "SP224",
         f"The largest value of the mask is {labels.max()}, which is not white; it seems to hold labels: "
         f"{_listed(labels)}.",
-        "Name the label that is meant: label=N, on the command line --mask-label N; or give a mask that reaches white.",
+        "Name the label that is meant: label=N (on the command line `mask_label=N`); or give a mask with white.",
     )
 
 

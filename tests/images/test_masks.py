@@ -78,7 +78,7 @@ def test_files_of_0_and_1_are_masks_and_it_is_said(tmp_path):
 def test_labels_are_refused_and_one_of_them_can_be_named(tmp_path):
     masks = [LABELS.astype(dtype) for dtype in INTEGERS]
     for mask in [*masks, torch.from_numpy(LABELS), *as_files(tmp_path, LABELS)]:
-        with pytest.raises(MaskError, match=r"0, 1, 2, 7.*label=N.*--mask-label") as caught:
+        with pytest.raises(MaskError, match=r"0, 1, 2, 7.*label=N.*`mask_label=N`") as caught:
             read_mask(mask, SIZE)
         assert caught.value.code == "SP224"
         for label in (0, 2, 7):
