@@ -7,6 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from styleplugin.images.picture import to_pil
+from styleplugin.images.small import read_image
+
 _GAP, _HEAD = 4, 18
 
 
@@ -28,8 +31,7 @@ def write_sheet(
         ImageDraw.Draw(sheet).text((column * (width + _GAP) + 4, 3), name, fill="black")
     for number, row in enumerate(rows):
         for column, file in enumerate(row):
-            with Image.open(file) as image:
-                cell = _cell(image.convert("RGB"), (width, height), one_to_one=one_to_one)
+            cell = _cell(to_pil(read_image(file)).convert("RGB"), (width, height), one_to_one=one_to_one)
             sheet.paste(cell, (column * (width + _GAP), _HEAD + number * (height + _GAP)))
     sheet.save(path, quality=88)
 

@@ -120,8 +120,8 @@ def _place(host: TrainingHost, name: str) -> tuple[Path, Path]:
 
 
 def _content(path: Path) -> str:
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    lines = [f"{file.relative_to(path)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    stats = [(file.relative_to(path), file.stat()) for file in train.files_below(path)]
+    lines = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from styleplugin.train.decode import decode
 from styleplugin.train.sources import PictureFile, read_files
 
 KINDS = ("photos", "paintings")
@@ -68,10 +69,7 @@ def predict_quality(files: dict[str, list[PictureFile]], sides: dict[str, int], 
 
 
 def encode(file: PictureFile, *, side: int, quality: int) -> bytes:
-    image = Image.open(io.BytesIO(file.data)).convert("RGB")
-    scale = side / min(image.size)
-    if scale < 1:
-        image = image.resize([max(side, round(s * scale)) for s in image.size], Image.Resampling.BICUBIC)
+    image = Image.fromarray(decode(file.data, file.name, short_side=side, smallest=1))
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=quality, method=4)
     return buffer.getvalue()

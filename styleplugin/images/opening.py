@@ -17,7 +17,7 @@ from PIL import (
     GifImagePlugin,  # noqa: F401
     Image,
     JpegImagePlugin,  # noqa: F401
-    PngImagePlugin,  # noqa: F401
+    PngImagePlugin,
     PpmImagePlugin,  # noqa: F401
     TiffImagePlugin,  # noqa: F401
     WebPImagePlugin,  # noqa: F401
@@ -27,20 +27,10 @@ from styleplugin.errors import ImageTooLargeError, InputImageError, StylePluginE
 from styleplugin.guard import is_out_of_memory
 from styleplugin.images import jpeg, png, tiff
 from styleplugin.images.color_space import ColorSpace, adobe_rgb, check_range, transfer_of
+from styleplugin.images.formats import EXTENSIONS
 from styleplugin.images.metadata import note_lost_pictures
 from styleplugin.images.pillow_warnings import pillow_warnings
 
-EXTENSIONS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".mpo", ".jpg", ".jpeg"),
-    "PNG": (".png", ".apng"),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp", ".dib"),
-    "GIF": (".gif",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-}
-"""Of each kind that is read, by Pillow's name."""
 # Pillow opens MPO as JPEG first.
 _FORMATS = [kind for kind in EXTENSIONS if kind != "MPO"]
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM")
@@ -201,7 +191,9 @@ def _add_information(source: Source) -> None:
     source.profile = image.info.get("icc_profile") or None
     source.xmp = _as_bytes(image.info.get("xmp") or getattr(image, "tag_v2", {}).get(_XMP_TAG))
     try:
-        source.exif = image.getexif()
+        # Of a PNG, everything stands in front of the pixels by now; asked itself, it decodes them first.
+        is_split = isinstance(image, PngImagePlugin.PngImageFile) and source.data
+        source.exif = Image.Image.getexif(image) if is_split else image.getexif()
         if source.profile is None and _names_adobe_rgb(source.exif) and image.mode == "RGB":
             source.space = adobe_rgb()
     # EXIF is parsed by Pillow without checks of its own.

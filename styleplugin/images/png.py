@@ -23,6 +23,7 @@ _XMP_KEY = b"XML:com.adobe.xmp"
 
 _SRGB_GAMMA = 1 / 2.2
 _SRGB_POINTS = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+_BESIDE = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 
 @dataclass
@@ -30,7 +31,7 @@ class PngFile:
     """A PNG, split."""
 
     data: bytes
-    """The file without profile and without large texts."""
+    """The file without profile and large texts, and with what else stands beside the pixels in front of them."""
     profile: bytes | None = None
     """The ICC profile."""
     is_srgb: bool = False
@@ -48,10 +49,19 @@ def split(data: bytes) -> PngFile:
     """Take a PNG apart; one that breaks the format is left as it is, for the decoder to judge."""
     file = PngFile(data)
     kept: list[memoryview] = [memoryview(data)[: len(_SIGNATURE)]]
+    pixels = late = 0
     for kind, chunk, body in _chunks(data):
-        if _keep(file, kind, body):
+        if kind == b"IDAT" and not pixels:
+            pixels = len(kept)
+        if not _keep(file, kind, body):
+            continue
+        if pixels and kind in _BESIDE:
+            # Pillow would decode the pixels to find it.
+            kept.insert(pixels + late, chunk)
+            late += 1
+        else:
             kept.append(chunk)
-    if sum(map(len, kept)) < len(data):
+    if late or sum(map(len, kept)) < len(data):
         # What stands behind the end mark, or was not understood, is not lost: it decides whether the file is whole.
         whole = b"".join(kept)
         file.data = whole if kept[-1][4:8] == b"IEND" else data

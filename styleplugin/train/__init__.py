@@ -10,6 +10,7 @@ from styleplugin.train.config import (
     PhotoRecipe,
     Recipe,
 )
+from styleplugin.train.folders import files_below
 from styleplugin.train.logbook import read_log
 from styleplugin.train.page import write_page
 from styleplugin.train.phases import BEST
@@ -31,6 +32,7 @@ __all__ = [
     "Recipe",
     "bundle",
     "count_pictures",
+    "files_below",
     "holds_pictures",
     "new_recipe",
     "read_log",

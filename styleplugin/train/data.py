@@ -7,23 +7,31 @@ sees exactly the crops it would have seen.
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 import warnings
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from styleplugin.errors import Cancelled, StylePluginWarning, UsageError
+from styleplugin.errors import Cancelled, InputImageError, StylePluginWarning, UsageError
 from styleplugin.train.config import DataOptions
+from styleplugin.train.decode import decode
 from styleplugin.train.sources import PictureFile, read_files
 
-MAX_BROKEN_SHARE = 0.01
+MAX_BROKEN, MAX_BROKEN_SHARE = 3, 0.01
+"""So many files, or this share of them where that is more, may be broken; but always fewer than half."""
+_AHEAD = 4
+"""Files for each thread that are read before it is their turn."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +126,7 @@ def load_pictures(
 
     Args:
         sources: Folders or tars, see `read_files`.
-        short_side: Larger pictures are shrunk to it, by an area average and bicubic interpolation.
+        short_side: Larger pictures are shrunk to it, see `decode`.
         smallest: Smaller pictures are enlarged to it.
         validation: Most validation pictures to keep.
         accept: Says which files count.
@@ -130,33 +138,30 @@ def load_pictures(
 
     Raises:
         Cancelled: `should_stop` said so.
-        UsageError: SP130, no such folder or tar; SP131, no picture; SP132, over 1% of the files cannot be read.
+        UsageError: SP130, no such folder or tar; SP131, no picture; SP132, too many files cannot be used.
     """
     broken: list[str] = []
 
-    def decode(file: PictureFile) -> tuple[PictureFile, np.ndarray] | None:
+    def decoded_or_none(file: PictureFile) -> _Decoded | None:
         if should_stop():
             raise Cancelled("Stopped while the pictures were read.")
         try:
-            return file, _decode(file.data, short_side, smallest)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            broken.append(file.name)
+            pixels = decode(file.data, file.name, short_side, smallest)
+        except InputImageError as error:
+            broken.append(f"{file.name} ({error.message})")
             return None
+        return _Decoded(pixels, file.sha256, file.is_validation)
 
-    # Pillow releases the interpreter while it decodes and scales.
-    with ThreadPoolExecutor() as pool:
-        files = (file for source in sources for file in read_files(source) if accept(file))
-        decoded = [item for item in pool.map(decode, files) if item]
+    files = (file for source in sources for file in read_files(source, broken) if accept(file))
+    decoded = [item for item in _map(decoded_or_none, files) if item]
     source = ", ".join(map(str, sources))
+    _report_broken(broken, len(decoded) + len(broken))
     if not decoded:
         raise UsageError(
-            "SP131",
-            f"There is no picture in {source!r} that can be read.",
-            "Give a folder with .jpg, .png or .webp files.",
+            "SP131", f"There is no picture in {source!r}.", "Give a folder with .jpg, .png or .webp files."
         )
-    _report_broken(broken, len(decoded) + len(broken))
-    held_out = [item for item in decoded if item[0].is_validation][:validation]
-    training = [item for item in decoded if not item[0].is_validation]
+    held_out = [item for item in decoded if item.is_validation][:validation]
+    training = [item for item in decoded if not item.is_validation]
     if not held_out or not training:
         warnings.warn(
             f"{len(training)} training and {len(held_out)} validation pictures in {source!r}: both sets are the same.",
@@ -168,35 +173,57 @@ def load_pictures(
     return _pack(training), _pack(held_out)
 
 
-def _decode(data: bytes, short_side: int, smallest: int) -> np.ndarray:
-    image = Image.open(io.BytesIO(data)).convert("RGB")
-    shorter = min(image.size)
-    target = max(min(shorter, short_side), smallest)
-    if target != shorter:
-        size = [max(target, round(side * target / shorter)) for side in image.size]
-        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
-    return np.asarray(image)
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """A picture, without the bytes of its file."""
+
+    pixels: np.ndarray
+    """(H, W, 3) uint8."""
+    sha256: str
+    is_validation: bool
+
+
+def _map(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
+    """Yield what a function returns for each value, in their order; few values are held at a time.
+
+    Pillow releases the interpreter while it decodes and scales.
+    """
+    with ThreadPoolExecutor() as pool:
+        waiting: deque[Future[R]] = deque()
+        for value in values:
+            waiting.append(pool.submit(function, value))
+            if len(waiting) > _AHEAD * (os.cpu_count() or 1):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _report_broken(broken: list[str], total: int) -> None:
     if not broken:
         return
-    names = ", ".join(sorted(broken)[:5])
-    if len(broken) > MAX_BROKEN_SHARE * total:
-        raise UsageError("SP132", f"{len(broken)} of {total} pictures cannot be read, at most 1% may: {names}.")
-    warnings.warn(f"{len(broken)} broken pictures are left out: {names}.", StylePluginWarning, stacklevel=3)
+    names = "; ".join(sorted(broken)[:5])
+    if len(broken) > max(MAX_BROKEN, MAX_BROKEN_SHARE * total) or 2 * len(broken) >= total:
+        raise UsageError(
+            "SP132",
+            f"{len(broken)} of {total} pictures cannot be used; {MAX_BROKEN} or {MAX_BROKEN_SHARE:.0%} may be, but "
+            f"fewer than half: {names}",
+            "Remove them, or copy them again.",
+        )
+    warnings.warn(f"{len(broken)} broken pictures are left out: {names}", StylePluginWarning, stacklevel=3)
 
 
-def _pack(items: Iterable[tuple[PictureFile, np.ndarray]]) -> Pictures:
-    pixels, places, digest, position = [], [], hashlib.sha256(), 0
-    for file, image in items:
-        height, width, _ = image.shape
-        pixels.append(torch.from_numpy(image.reshape(-1, 3).copy()))
+def _pack(items: Sequence[_Decoded]) -> Pictures:
+    count = sum(item.pixels.shape[0] * item.pixels.shape[1] for item in items)
+    pixels = torch.empty(count, 3, dtype=torch.uint8, device="cpu")
+    places, digest, position = [], hashlib.sha256(), 0
+    for item in items:
+        height, width, _ = item.pixels.shape
+        pixels[position : position + height * width] = torch.from_numpy(item.pixels.reshape(-1, 3).copy())
         places.append((position, height, width))
-        digest.update(f"{file.sha256} {height} {width}\n".encode())
+        digest.update(f"{item.sha256} {height} {width}\n".encode())
         position += height * width
     return Pictures(
-        pixels=torch.cat(pixels),
+        pixels=pixels,
         places=torch.tensor(places, dtype=torch.int64, device="cpu"),
         fingerprint=digest.hexdigest()[:16],
     )

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from styleplugin.errors import UsageError
+from styleplugin.images.formats import is_picture_name
 from styleplugin.images.small import read_image
 from styleplugin.losses import psnr, statistics_error
 from styleplugin.metrics import ssim
 from styleplugin.models.pairs import Pair
 from styleplugin.train.prune import dead_fraction
-from styleplugin.train.sources import SUFFIXES
 from styleplugin.train.teachers import Judge
 from styleplugin.transforms.statistics import mean_and_deviation
 
@@ -60,7 +60,7 @@ def sample_psnr(reconstruct: Callable[[Tensor], Tensor], folder: str | Path, sid
         folder: Of pictures, shrunk so that their longer side is `side`, then cut to multiples of 16.
         side: In pixels.
     """
-    paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in Path(folder).iterdir() if is_picture_name(path) and path.is_file())
     if not paths:
         raise UsageError("SP131", f"There is no picture in {str(folder)!r}.", "Give another folder.")
     return {path.name: reconstruction_psnr(reconstruct, _sample(path, side)) for path in paths}

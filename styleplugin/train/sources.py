@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from styleplugin.errors import UsageError
+from styleplugin.errors import InputImageError, UsageError
+from styleplugin.files import has_suffix
+from styleplugin.images.formats import is_picture_name
+from styleplugin.images.opening import read_bytes
+from styleplugin.options import DEFAULT_MAX_MEGAPIXELS
+from styleplugin.train.folders import files_below
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+TAR_SUFFIX = ".tar"
 CLOSED = "NO OPEN LICENSE"
 """How the index begins where a picture has none."""
 COPYLEFT = ("BY-SA", "GPL")
@@ -49,19 +54,22 @@ class PictureFile:
         return self.sha256.startswith(VALIDATION_DIGIT)
 
 
-def read_files(source: str | Path) -> Iterator[PictureFile]:
+def read_files(source: str | Path, broken: list[str] | None = None) -> Iterator[PictureFile]:
     """Read picture files in a fixed order, every content once.
 
     Args:
         source: A folder with pictures or tars at any depth, or a tar; `*` in its name stands for any characters, and
-            all that fit are read. An index.csv beside a tar says the hashes of its original files.
+            all that fit are read. An index.csv beside a tar says the hashes of its original files. In folders, links
+            are followed as `files_below` says; in tars they are not.
+        broken: Receives what is wrong with files that the system does not let be read, or that are empty or huge.
 
     Raises:
+        InputImageError: SP201, SP202 or SP205, there is such a file, and no list for it.
         UsageError: SP130, there is no such folder or tar; SP133, a tar is damaged.
     """
     tars, folders = _find(Path(source).expanduser())
     seen: set[str] = set()
-    for file in chain(_from_tars(tars), _from_folders(folders)):
+    for file in chain(_from_tars(tars), _from_folders(folders, broken)):
         if file.sha256 not in seen:
             seen.add(file.sha256)
             yield file
@@ -70,31 +78,31 @@ def read_files(source: str | Path) -> Iterator[PictureFile]:
 def count_pictures(source: str | Path) -> int:
     """Return how many picture files a source has, without opening them; see `read_files`."""
     tars, folders = _find(Path(source).expanduser())
-    count = sum(_is_picture(path.name) for folder in folders for path in folder.rglob("*"))
+    count = sum(is_picture_name(path) for folder in folders for path in files_below(folder))
     for tar in tars:
         with tarfile.open(tar) as archive:
-            count += sum(_is_picture(member.name) for member in archive)
+            count += sum(member.isreg() and is_picture_name(member.name) for member in archive)
     return count
 
 
 def holds_pictures(folder: Path) -> bool:
     """Whether there is a picture or a tar in a folder, at any depth."""
-    return any(_is_picture(path.name) or path.suffix == ".tar" for path in folder.rglob("*"))
+    return any(is_picture_name(path) or has_suffix(path, TAR_SUFFIX) for path in files_below(folder))
 
 
 def _find(source: Path) -> tuple[list[Path], list[Path]]:
     """Return the tars and the folders that a source names."""
     found = sorted(source.parent.glob(source.name)) if "*" in source.name else [source]
     folders = [path for path in found if path.is_dir()]
-    tars = [path for path in found if path.suffix == ".tar" and path.is_file()]
+    tars = [path for path in found if has_suffix(path, TAR_SUFFIX) and path.is_file()]
     if not tars and not folders:
         raise UsageError(
             "SP130",
             f"{str(source)!r} is neither a folder nor a .tar file; training needs pictures.",
             "Give the folder of the training pictures.",
         )
-    inside = (path for folder in folders for path in sorted(folder.rglob("*.tar")))
-    return [*tars, *(path for path in inside if path.is_file() and not path.is_symlink())], folders
+    inside = (path for folder in folders for path in files_below(folder) if has_suffix(path, TAR_SUFFIX))
+    return [*tars, *inside], folders
 
 
 def _from_tars(tars: list[Path]) -> Iterator[PictureFile]:
@@ -105,7 +113,7 @@ def _from_tars(tars: list[Path]) -> Iterator[PictureFile]:
             with tarfile.open(tar) as archive:
                 for member in archive:
                     # Links are not followed: they may lead out of the archive.
-                    if member.isreg() and _is_picture(member.name):
+                    if member.isreg() and is_picture_name(member.name):
                         file = archive.extractfile(member)
                         assert file is not None
                         name, data = f"{tar.name}/{member.name}", file.read()
@@ -115,13 +123,19 @@ def _from_tars(tars: list[Path]) -> Iterator[PictureFile]:
             raise UsageError("SP133", f"{tar.name} cannot be read: {error}.", "Get the file again.") from error
 
 
-def _from_folders(folders: list[Path]) -> Iterator[PictureFile]:
+def _from_folders(folders: list[Path], broken: list[str] | None) -> Iterator[PictureFile]:
     """Read the pictures in folders."""
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if _is_picture(path.name) and path.is_file() and not path.is_symlink():
-                data = path.read_bytes()
-                yield PictureFile(name=path.relative_to(folder.parent).as_posix(), sha256=_sha256(data), data=data)
+        for path in filter(is_picture_name, files_below(folder)):
+            name = path.relative_to(folder.parent).as_posix()
+            try:
+                data = read_bytes(path, DEFAULT_MAX_MEGAPIXELS)
+            except InputImageError as error:
+                if broken is None:
+                    raise
+                broken.append(f"{name} ({error.message})")
+                continue
+            yield PictureFile(name=name, sha256=_sha256(data), data=data)
 
 
 def _read_index(path: Path) -> dict[str, dict[str, str]]:
@@ -130,10 +144,6 @@ def _read_index(path: Path) -> dict[str, dict[str, str]]:
         return {}
     with path.open(newline="") as file:
         return {f"{row['tar']}/{row['file']}": row for row in csv.DictReader(file)}
-
-
-def _is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES
 
 
 def _sha256(data: bytes) -> str:

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from styleplugin.errors import InputImageError
 from styleplugin.images.deep import decode_png16, encode_png16
 from styleplugin.images.picture import to_array
-from styleplugin.images.small import read_image
+from styleplugin.images.small import picture_size, read_image
 
 P3_POINTS = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 SRGB_POINTS = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
@@ -179,3 +179,15 @@ def test_texts_do_not_disturb_deep_pictures(tmp_path):
     data = png(samples, *texts(3_000_000))
     np.testing.assert_array_equal(decode_png16(data), samples)
     np.testing.assert_array_equal(to_array(read(tmp_path, data)), samples)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_no_pixel_is_decoded_for_the_header_and_exif_may_stand_behind_the_pixels(tmp_path, monkeypatch, behind):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    data = png(scene())
+    exif = with_chunks(data, (b"eXIf", turned.tobytes().removeprefix(b"Exif\0\0")))[33 : -len(data) + 33]
+    (tmp_path / "x.png").write_bytes(data[:-12] + exif + data[-12:] if behind else data[:33] + exif + data[33:])
+    assert read_image(tmp_path / "x.png").size == (32, 24)
+    monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("it was decoded"))
+    assert picture_size(tmp_path / "x.png") == (24, 32)

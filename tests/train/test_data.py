@@ -1,5 +1,7 @@
 import io
+import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from styleplugin.errors import StylePluginWarning, UsageError
+from styleplugin.errors import InputImageError, StylePluginWarning, UsageError
+from styleplugin.images.profile import SRGB_PROFILE
+from styleplugin.train import data
 from styleplugin.train.data import load_pictures, step_generator
-from styleplugin.train.sources import read_files
+from styleplugin.train.decode import decode
+from styleplugin.train.sources import count_pictures, holds_pictures, read_files
 
 
 def png(seed: int, height: int = 40, width: int = 48) -> bytes:
@@ -110,11 +115,44 @@ def test_R07_a_broken_picture_is_named_and_left_out(tmp_path: Path):
     assert len(training) + len(validation) == 120
 
 
-def test_R07_too_many_broken_pictures_are_an_error(tmp_path: Path):
-    write_set(tmp_path, 20)
+def write_broken(root: Path, count: int) -> None:
+    (root / "photos-more").mkdir()
+    for number in range(count):
+        (root / "photos-more" / f"bad{number}.png").write_bytes(png(900 + number)[:300])
+
+
+@pytest.mark.parametrize(("good", "broken"), [(2, 1), (4, 3), (12, 3)])
+def test_R07_three_broken_pictures_stop_no_folder_of_more_than_twice_as_many(tmp_path: Path, good: int, broken: int):
+    write_set(tmp_path, good)
+    write_broken(tmp_path, broken)
+    with pytest.warns(StylePluginWarning, match=rf"{broken} broken .*bad0\.png"):
+        training, validation = load(tmp_path)
+    assert len(training) + len(validation) == good
+
+
+@pytest.mark.parametrize(("good", "broken"), [(20, 4), (3, 3), (1, 1), (1, 3)])
+def test_R07_too_many_broken_pictures_are_an_error(tmp_path: Path, good: int, broken: int):
+    write_set(tmp_path, good)
+    write_broken(tmp_path, broken)
+    with pytest.raises(UsageError, match=rf"{broken} of {good + broken} .*bad0\.png.*damaged") as caught:
+        load(tmp_path)
+    assert caught.value.code == "SP132"
+
+
+def test_R07_a_file_that_cannot_be_opened_is_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_set(tmp_path, 4)
     (tmp_path / "photos-more").mkdir()
-    (tmp_path / "photos-more" / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(UsageError, match=r"1 of 21 .*bad\.png"):
+    (tmp_path / "photos-more" / "mine.png").write_bytes(png(50))
+    (tmp_path / "photos-more" / "empty.png").touch()
+    real = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name == "mine.png":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.warns(StylePluginWarning, match=r"2 broken .*empty\.png.*mine\.png.*Permission denied"):
         load(tmp_path)
 
 
@@ -125,17 +163,103 @@ def test_R07_duplicates_count_once(tmp_path: Path):
     assert len(list(read_files(tmp_path / "photos"))) == 1
 
 
-def test_R07_links_are_not_followed(tmp_path: Path):
-    outside = tmp_path / "outside.png"
-    outside.write_bytes(png(0))
-    root = tmp_path / "root"
+def test_R07_links_are_followed_except_to_folders_above_and_in_tars(tmp_path: Path):
+    outside, root = tmp_path / "outside", tmp_path / "home" / "root"
+    (outside / "deep").mkdir(parents=True)
     (root / "photos").mkdir(parents=True)
-    (root / "photos" / "link.png").symlink_to(outside)
+    for number, place in enumerate((tmp_path / "home", outside, outside / "deep")):
+        (place / f"{number}.png").write_bytes(png(number))
+    write_tar(outside / "blob", {"3.png": png(3)})
+    (root / "photos" / "picture.png").symlink_to(outside / "1.png")
+    (root / "photos" / "dangling.png").symlink_to(outside / "gone.png")
+    (root / "folder").symlink_to(outside / "deep")
+    (root / "LINKED.TAR").symlink_to(outside / "blob")
+    (outside / "deep" / "again").symlink_to(outside / "deep")
+    for above in (root, root.parent, tmp_path):
+        (root / "photos" / f"to-{above.name}").symlink_to(above)
     with tarfile.open(root / "photos.tar", "w") as archive:
         member = tarfile.TarInfo("link.png")
-        member.type, member.linkname = tarfile.SYMTYPE, str(outside)
+        member.type, member.linkname = tarfile.SYMTYPE, str(tmp_path / "home" / "0.png")
         archive.addfile(member)
-    assert list(read_files(root)) == []
+    expected = ["LINKED.TAR/3.png", "root/folder/2.png", "root/photos/picture.png"]
+    assert [file.name for file in read_files(root)] == expected
+    assert count_pictures(root) == 3 and holds_pictures(root / "photos")
+
+
+def test_companions_of_macos_are_no_pictures(tmp_path: Path):
+    write_tar(tmp_path / "photos.tar", {"a.png": png(0), "._a.png": b"\0\5\26\7"})
+    (tmp_path / "photos-1").mkdir()
+    for name, content in {"b.PNG": png(1), "._b.PNG": b"\0\5\26\7", "notes.txt": b"x"}.items():
+        (tmp_path / "photos-1" / name).write_bytes(content)
+    assert [file.name for file in read_files(tmp_path / "photos*")] == ["photos.tar/a.png", "photos-1/b.PNG"]
+    assert not holds_pictures(tmp_path / "photos-1" / "none")
+
+
+@pytest.mark.parametrize("name", ["a.JFIF", "a.bmp", "a.tif", "a.gif", "a.ppm", "a.webp"])
+def test_what_every_other_command_reads_is_read(tmp_path: Path, name: str):
+    (tmp_path / "photos").mkdir()
+    kind = {"jfif": "JPEG", "tif": "TIFF"}.get(name[2:].lower(), name[2:])
+    Image.open(io.BytesIO(png(0))).save(tmp_path / "photos" / name, kind)
+    with pytest.warns(StylePluginWarning, match="both sets"):
+        assert len(load(tmp_path)[0]) == 1
+
+
+def decoded(image: Image.Image, kind: str = "PNG", **settings: object) -> np.ndarray:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **settings)
+    return decode(buffer.getvalue(), f"a.{kind.lower()}", short_side=99, smallest=1)
+
+
+def test_pictures_are_read_as_every_other_command_reads_them(tmp_path: Path):
+    ramp = np.linspace(0, 65535, 40 * 48).reshape(40, 48).astype(np.uint16)
+    gray = decoded(Image.fromarray(ramp))
+    assert gray.shape == (40, 48, 3)
+    np.testing.assert_allclose(gray[..., 0], ramp / 257, atol=0.51)
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decoded(Image.open(io.BytesIO(png(0))), exif=exif.tobytes()).shape == (48, 40, 3)
+
+    # In a profile whose red and green are exchanged, stored green is red.
+    red = Image.new("RGB", (8, 8), (0, 255, 0))
+    tags = SRGB_PROFILE.replace(b"rXYZ", b"TEMP").replace(b"gXYZ", b"rXYZ").replace(b"TEMP", b"gXYZ")
+    np.testing.assert_allclose(decoded(red, icc_profile=tags)[0, 0], (255, 0, 0), atol=2)
+
+
+def test_what_transparency_hides_is_not_trained_on():
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[:] = (250, 0, 130, 0)
+    pixels[2:4, 2:6] = (10, 100, 30, 255)
+    pixels[4:6, 2:6] = (30, 200, 90, 255)
+    seen = decoded(Image.fromarray(pixels))
+    assert (seen[0, 0] == (20, 150, 60)).all() and (seen[2, 2] == (10, 100, 30)).all()
+    half = pixels.copy()
+    half[2, 2, 3] = 128
+    changed = decoded(Image.fromarray(half))[2, 2]
+    assert (changed > (10, 100, 30)).all() and (changed < (20, 150, 60)).all()
+    with pytest.raises(InputImageError, match="transparent everywhere"):
+        decoded(Image.new("RGBA", (8, 8), (1, 2, 3, 0)))
+
+
+def test_long_and_narrow_pictures_are_left_out_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch):
+    buffer = io.BytesIO()
+    Image.new("L", (20_000, 1)).save(buffer, "PNG")
+    monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("it was decoded"))
+    with pytest.raises(InputImageError, match="20000 x 1"):
+        decode(buffer.getvalue(), "line.png", short_side=300, smallest=140)
+
+
+def test_few_files_are_held_at_a_time():
+    started: list[int] = []
+
+    def values() -> Iterator[int]:
+        for number in range(1000):
+            started.append(number)
+            yield number
+
+    results = data._map(lambda value: value + 1, values())
+    assert next(results) == 1 and len(started) <= 4 * (os.cpu_count() or 1) + 1
+    assert list(results) == list(range(2, 1001))
 
 
 def test_the_fingerprint_changes_with_the_pictures(tmp_path: Path):
