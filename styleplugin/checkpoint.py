@@ -117,7 +117,8 @@ def read_weights(path: str | Path, *, limits: Limits = STUDENT, require_metadata
     _check_layout(path, header, len(data) - 8 - int.from_bytes(data[:8], "little"), limits)
     try:
         tensors = safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
+    # Old versions of safetensors answer a tensor without entries with a ValueError.
+    except (safetensors.SafetensorError, ValueError) as error:
         raise _damaged(path, str(error)) from error
     check_values(tensors, path.name, limits)
     return Weights(tensors=tensors, metadata=metadata, sha256=hashlib.sha256(data).hexdigest(), path=path)

@@ -95,6 +95,18 @@ def test_W01_empty_short_and_trailing_files_are_refused(good: bytes, refused: Ca
         refused(good[: len(good) * part // 16], "SP303")
 
 
+def test_W01_a_tensor_that_the_library_cannot_read_is_refused(
+    good: bytes, refused: Callable[..., WeightsError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So do old versions of it with a tensor without entries."""
+
+    def load(data: bytes) -> None:
+        raise ValueError("both buffer length (0) and count (-1) must not be 0")
+
+    monkeypatch.setattr(safetensors.torch, "load", load)
+    refused(good, "SP303")
+
+
 def test_W01_a_path_that_is_no_file_is_refused_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path, tmp_path / "absent", tmp_path / "fifo", Path("/dev/zero")):

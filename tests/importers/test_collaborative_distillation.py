@@ -134,7 +134,7 @@ def test_a_missing_file_or_tensor_is_named(clone: Path, repack: Path) -> None:
     (clone / "trained_models/wct_se_16x_new/3SE.pth").unlink()
     with pytest.raises(WeightsError, match=r"3SE\.pth"):
         import_collaborative_distillation(clone)
-    tensors = safetensors.torch.load_file(repack)
+    tensors = safetensors.torch.load(repack.read_bytes())
     for name in ("e4.conv0.bias", "e5.conv51.bias", "e2.conv11.weight", "d3.conv22.weight"):
         safetensors.torch.save_file({k: v for k, v in tensors.items() if k != name}, repack)
         with pytest.raises(WeightsError, match=name.split(".")[0]) as caught:
@@ -143,7 +143,7 @@ def test_a_missing_file_or_tensor_is_named(clone: Path, repack: Path) -> None:
 
 
 def test_misshapen_tensors_are_refused(repack: Path) -> None:
-    tensors = safetensors.torch.load_file(repack)
+    tensors = safetensors.torch.load(repack.read_bytes())
     for name in ("e4.conv0.weight", "e4.conv0.bias", "e5.conv51.weight", "e1.conv11.weight", "d3.conv22.weight"):
         for wrong in (torch.ones(()), torch.ones(7), torch.ones(4, 3, 1, 1), torch.ones(0, 0, 0, 0)):
             safetensors.torch.save_file(tensors | {name: wrong}, repack)
