@@ -21,6 +21,7 @@ from gradio_app.limits import Limits, add_options, limits_of
 from gradio_app.looks import CSS, theme
 from gradio_app.pictures import COLORS
 from gradio_app.tasks import Task
+from styleplugin import picture_extensions
 from styleplugin.errors import StylePluginError, StylePluginWarning
 from styleplugin.options import OptimizeOptions, StylizeOptions
 
@@ -30,7 +31,6 @@ WAITING = 16
 SESSIONS = 256
 """So many browser sessions are remembered, at 0.3 MB each; nothing that a visitor sees depends on it."""
 PAINTERS = ("wct", "adain", "kbstyle")
-_PICTURES = [".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"]
 _LEVELS = ["5 4 3 2 1", "4 3 2 1", "3 2 1", "2 1", "5", "4", "3", "2", "1"]
 _INTRO = """# styleplugin
 Give a photo the style of another picture. All is computed on the machine that serves this page; nothing is fetched.
@@ -195,7 +195,7 @@ def _large(folder: str | None) -> None:
     task = Task(events.large)
     with gr.Row():
         with gr.Column():
-            file = gr.File(label="Picture file", file_types=_PICTURES, type="filepath", height=140)
+            file = gr.File(label="Picture file", file_types=list(picture_extensions()), type="filepath", height=140)
             task.input("file", reading_paths(file))
             if folder is not None:
                 label = f"Or a picture in {Path(folder).name}"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from styleplugin.api import stylize
     from styleplugin.errors import StylePluginError, StylePluginWarning
     from styleplugin.export import Look, fit_look
+    from styleplugin.images.formats import picture_extensions
     from styleplugin.images.looks.read import read_lut
     from styleplugin.images.looks.table import LUT
     from styleplugin.images.picture import Picture, to_picture
@@ -52,6 +53,7 @@ __all__ = [
     "load",
     "mix_styles",
     "options",
+    "picture_extensions",
     "picture_size",
     "publish",
     "pull",
@@ -67,6 +69,7 @@ _ROOMS = {
     "api": ("stylize",),
     "errors": ("StylePluginError", "StylePluginWarning"),
     "export": ("Look", "fit_look"),
+    "images.formats": ("picture_extensions",),
     "images.looks.read": ("read_lut",),
     "images.looks.table": ("LUT",),
     "images.picture": ("Picture", "to_picture"),

@@ -106,7 +106,7 @@ def stylize_command(
     Args:
         content: The picture to stylize.
         style_picture: The style: a picture, or a style file made by `style save`.
-        output: Where the result goes; the extension decides the format (.png, .jpg, .webp, .tif, .bmp).
+        output: Where the result goes; the extension decides the format (.png, .jpg, .webp, .tif, .bmp, .avif, .jxl).
         style: Style with its mixing weight, PATH:WEIGHT; give it several times to mix styles.
         region: Region mask: a picture that says where the first style goes; give it again for the second, and so on,
             and `-` for a style without a region: these are mixed everywhere else.

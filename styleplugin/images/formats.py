@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
+
+from PIL import features
 
 from styleplugin.files import PathLike, has_suffix
 
@@ -15,15 +18,29 @@ EXTENSIONS = {
     "BMP": (".bmp", ".dib"),
     "GIF": (".gif",),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "AVIF": (".avif", ".avifs"),
+    "HEIF": (".heic", ".heif", ".hif", ".heics", ".heifs"),
+    "JXL": (".jxl",),
 }
 """Of each kind that is read, by Pillow's name."""
+PACKAGES = {"AVIF": "pillow", "HEIF": "pillow-heif", "JXL": "pillow-jxl-plugin"}
+"""What reads the kinds that not every installation can read."""
+_MODULES = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
 _COMPANION = "._"
 """How the names of the files begin that macOS puts beside others, on disks of other systems."""
 
 
+def is_readable(kind: str) -> bool:
+    """Whether this installation has what a kind of `EXTENSIONS` is read with."""
+    if kind == "AVIF":
+        return "avif" in features.modules and bool(features.check("avif"))
+    return kind not in _MODULES or find_spec(_MODULES[kind]) is not None
+
+
 def picture_extensions() -> tuple[str, ...]:
     """Return the extensions of the pictures that this installation reads, in lower case, with their dot."""
-    return tuple(dict.fromkeys(extension for extensions in EXTENSIONS.values() for extension in extensions))
+    kinds = (kind for kind in EXTENSIONS if is_readable(kind))
+    return tuple(dict.fromkeys(extension for kind in kinds for extension in EXTENSIONS[kind]))
 
 
 def is_picture_name(path: PathLike) -> bool:

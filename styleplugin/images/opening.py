@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,20 +23,22 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
+with suppress(ImportError):  # Before Pillow 11.3 there is none.
+    from PIL import AvifImagePlugin  # noqa: F401
 from styleplugin.errors import ImageTooLargeError, InputImageError, StylePluginError
 from styleplugin.guard import is_out_of_memory
-from styleplugin.images import jpeg, png, tiff
+from styleplugin.images import heif, jpeg, jxl, png, tiff
 from styleplugin.images.color_space import ColorSpace, adobe_rgb, check_range, transfer_of
-from styleplugin.images.formats import EXTENSIONS
+from styleplugin.images.formats import EXTENSIONS, PACKAGES, is_readable
 from styleplugin.images.metadata import note_lost_pictures
 from styleplugin.images.pillow_warnings import pillow_warnings
 
 # Pillow opens MPO as JPEG first.
-_FORMATS = [kind for kind in EXTENSIONS if kind != "MPO"]
+_FORMATS = [kind for kind in EXTENSIONS if kind != "MPO" and kind not in PACKAGES]
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM")
 _PNG_END = b"IEND\xaeB`\x82"
 _EXIF_IFD, _INTEROPERABILITY_IFD, _INTEROPERABILITY_INDEX = 0x8769, 0xA005, 1
-_XMP_TAG = 700
+_XMP_TAG, _ORIENTATION_TAG = 700, 0x0112
 # An address says nothing to anybody, and is another one each time.
 _ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
@@ -117,6 +119,10 @@ def open_file(data: bytes, name: str, max_megapixels: float, notes: list[str]) -
         source = _png_source(data, name, max_megapixels, notes)
     elif data.startswith(b"\xff\xd8\xff"):
         source = _jpeg_source(data, name, max_megapixels, notes)
+    elif data.startswith(jxl.MAGIC):
+        source = _jxl_source(data, name, max_megapixels, notes)
+    elif kind := heif.kind_of(data):
+        source = _heif_source(data, kind, name, max_megapixels, notes)
     else:
         source = Source(_opened(data, name, max_megapixels), data)
         _add_information(source)
@@ -184,6 +190,50 @@ def _jpeg_source(data: bytes, name: str, max_megapixels: float, notes: list[str]
     return source
 
 
+def _heif_source(data: bytes, kind: str, name: str, max_megapixels: float, notes: list[str]) -> Source:
+    _check_readable(kind, name)
+    image = heif.open_heif(data) if kind == "HEIF" else Image.OPEN[kind][0](io.BytesIO(data), "")
+    _check_size(image.size, name, max_megapixels)
+    source = Source(image, data)  # pyright: ignore[reportArgumentType]
+    _add_information(source)
+    if source.profile is None:
+        source.space = heif.color_space(image, data, name, notes) or source.space
+    if kind == "AVIF":
+        heif.note_depth(data, notes)
+    note_lost_pictures(source.xmp, notes)
+    return source
+
+
+def _jxl_source(data: bytes, name: str, max_megapixels: float, notes: list[str]) -> Source:
+    _check_readable("JXL", name)
+    header = jxl.read_header(data)
+    # Its decoder gives the header with the pixels.
+    _check_size(header.size, name, max_megapixels)
+    image, packed = jxl.decode(data)
+    if packed is not None:
+        source = _jpeg_source(packed, name, max_megapixels, notes)
+        assert source.image is not None
+        source.image.format = "JXL"
+        return source
+    source = Source(image)
+    _add_information(source)
+    if source.exif is not None:
+        # The decoder has turned it upright.
+        source.exif[_ORIENTATION_TAG] = 1
+    if header.bits > 8 and image.mode not in ("F", "I;16"):
+        notes.append(f"The JPEG XL picture has {header.bits} bits; 8 of them were read.")
+    return source
+
+
+def _check_readable(kind: str, name: str) -> None:
+    if not is_readable(kind):
+        raise InputImageError(
+            "SP203",
+            f"{name!r} is a picture in the format {kind}, which this installation does not read.",
+            f"Install {PACKAGES[kind]}, or convert it to PNG or JPEG.",
+        )
+
+
 def _add_information(source: Source) -> None:
     """Take what Pillow found beside the pixels."""
     image = source.image
@@ -230,9 +280,10 @@ def _first_that_opens(data: bytes, name: str) -> Image.Image:
         except (SyntaxError, IndexError, TypeError, KeyError, ValueError, OSError):
             if data.startswith(_MAGIC):
                 raise
+    accepted = ", ".join(kind for kind in EXTENSIONS if is_readable(kind))
     raise InputImageError(
         "SP203",
-        f"{name!r} is not a picture in an accepted format: {', '.join(_FORMATS)}.",
+        f"{name!r} is not a picture in an accepted format: {accepted}.",
         "Convert it to one of these.",
     )
 

@@ -17,9 +17,9 @@ from styleplugin import values
 from styleplugin.errors import OutputError, StylePluginWarning
 from styleplugin.files import PathLike, atomic_write, check_regular_file, check_target
 from styleplugin.guard import guarded
-from styleplugin.images import bmp, tiff
+from styleplugin.images import bmp, heif, jxl, tiff
 from styleplugin.images.deep import decode_png16, encode_png16, is_png16
-from styleplugin.images.formats import EXTENSIONS
+from styleplugin.images.formats import EXTENSIONS, PACKAGES, is_readable
 from styleplugin.images.integers import to_samples
 from styleplugin.images.jpeg import MAX_SEGMENT, with_xmp
 from styleplugin.images.metadata import metadata_of
@@ -38,8 +38,10 @@ _WRITERS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
+    ".avif": "AVIF",
+    ".jxl": "JXL",
 }
-_SIDE_LIMITS = {"JPEG": 65500, "WEBP": 16383}
+_SIDE_LIMITS = {"JPEG": 65500, "WEBP": 16383, "AVIF": 65535}
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 
 _LOSSY = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JXL")
@@ -66,7 +68,8 @@ def read_image(path: PathLike, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     """Read a picture file, upright and in sRGB; of an animation or a multi-page file, the first frame.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF, BMP, GIF, MPO or PPM; the content decides, not the extension.
+        path: JPEG, PNG, WebP, TIFF, BMP, GIF, MPO, PPM, and AVIF, HEIC and JPEG XL where their libraries are; the
+            content decides, not the extension.
         max_megapixels: Most million pixels to decode; checked before any pixel is.
         bits: Of a value, for files of 32-bit integers that do not say; see `styleplugin.images.integers`.
 
@@ -263,9 +266,9 @@ def write_image(
 
     Args:
         picture: What to write; 16 bits are kept in PNG.
-        path: The extension decides the format: .png, .jpg, .webp, .tif or .bmp.
+        path: The extension decides the format: .png, .jpg, .webp, .tif, .bmp, .avif or .jxl.
         overwrite: Whether an existing file may be replaced.
-        quality: 1-100, of JPEG and WebP.
+        quality: 1-100, of JPEG, WebP, AVIF and JPEG XL.
         metadata: Whether to write the picture's EXIF and XMP, see `styleplugin.images.metadata`; BMP holds none.
         keep_location: Whether they may say where the picture was taken.
 
@@ -346,6 +349,8 @@ def _stored(source: Source, name: str, notes: list[str], bits: int | None) -> np
     assert image is not None
     if is_png16(source.data):
         return decode_png16(source.data)
+    if heif.is_deep(image):
+        return heif.decode(source.data)
     if bmp.is_packed(source.data):
         return bmp.decode(source.data)
     if image.mode.startswith("I;16"):
@@ -394,10 +399,14 @@ def _encode(picture: Picture, kind: str, quality: int, exif: bytes, xmp: bytes) 
         return encode_png16(to_array(picture, bits=16), SRGB_PROFILE, others)
     if picture.alpha is not None and kind in _WITHOUT_ALPHA:
         picture = Picture(picture.rgb * picture.alpha + (1 - picture.alpha))
+    if kind == "JXL":
+        return jxl.encode(to_pil(picture), quality=quality, exif=exif, xmp=xmp)
     settings = {
         # Not "optimize": it makes Pillow fail on noisy pictures, whose data outgrows its one buffer.
         "JPEG": {"quality": quality, "subsampling": 0},
         "WEBP": {"quality": quality},
+        # Left to itself it cuts tiles by the number of processors, and equal pictures would be other files.
+        "AVIF": {"quality": quality, "subsampling": "4:4:4", "autotiling": False},
         "TIFF": {"compression": "tiff_adobe_deflate"},
     }
     buffer = io.BytesIO()
@@ -417,8 +426,8 @@ def _encode(picture: Picture, kind: str, quality: int, exif: bytes, xmp: bytes) 
 
 def _beside(kind: str, exif: bytes, xmp: bytes) -> dict[str, object]:
     """Return how Pillow is told what to write beside the pixels."""
-    given: dict[str, object] = {"exif": exif} if exif and kind in ("JPEG", "PNG", "WEBP") else {}
-    if xmp and kind == "WEBP":
+    given: dict[str, object] = {"exif": exif} if exif and kind in ("JPEG", "PNG", "WEBP", "AVIF") else {}
+    if xmp and kind in ("WEBP", "AVIF"):
         given["xmp"] = xmp
     if xmp and kind == "PNG":
         information = PngImagePlugin.PngInfo()
@@ -435,4 +444,9 @@ def _writer(path: PathLike) -> str:
             f"{str(path)!r} has the extension {extension!r}; pictures are written as {', '.join(_WRITERS)}.",
             "Use one of these.",
         )
-    return _WRITERS[extension]
+    kind = _WRITERS[extension]
+    if not is_readable(kind):
+        raise OutputError(
+            "SP605", f"This installation writes no {extension} files.", f"Install {PACKAGES[kind]}, or use .png."
+        )
+    return kind
