@@ -280,7 +280,7 @@ def _first_that_opens(data: bytes, name: str) -> Image.Image:
         except (SyntaxError, IndexError, TypeError, KeyError, ValueError, OSError):
             if data.startswith(_MAGIC):
                 raise
-    accepted = ", ".join(kind for kind in EXTENSIONS if is_readable(kind))
+    accepted = ", ".join(kind for kind in EXTENSIONS if kind != "MPO" and is_readable(kind))
     raise InputImageError(
         "SP203",
         f"{name!r} is not a picture in an accepted format: {accepted}.",
