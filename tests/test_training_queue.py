@@ -31,6 +31,13 @@ def pupil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return latest
 
 
+@pytest.fixture
+def trained(log: Log) -> Log:
+    """The log of a student that has seen enough."""
+    log.add(model=KB.name, event="round", crops=taking.COMPLETE_CROPS)
+    return log
+
+
 def judged(monkeypatch: pytest.MonkeyPatch, **figures: float) -> None:
     """Let the next student have these figures on two pairs, a little apart."""
     values = {name: [value - 0.001, value + 0.001] for name, value in (GOOD | figures).items()}
@@ -80,12 +87,16 @@ def test_the_log_keeps_what_was_written(log: Log):
 
 
 def test_the_first_complete_student_is_taken_in_any_case(pupil: Path, log: Log, monkeypatch):
+    log.add(model=KB.name, event="round", crops=taking.COMPLETE_CROPS - 1)
+    assert "no complete student" in taking.take(KB, log=log)
+    log.add(model=KB.name, event="round", crops=1)
     judged(monkeypatch, e_style=0.9, e_content=1.4)
     assert "taken" in taking.take(KB, log=log)
     assert figures_of(log.taken(KB.name)[0])["e_style"] == 0.9
 
 
-def test_a_student_whose_gap_falls_is_taken_and_one_whose_gap_does_not_is_kept(pupil: Path, log: Log, monkeypatch):
+def test_a_student_whose_gap_falls_is_taken_and_one_whose_gap_does_not_is_kept(pupil: Path, trained: Log, monkeypatch):
+    log = trained
     judged(monkeypatch, e_style=0.34)
     taking.take(KB, log=log)
     judged(monkeypatch, e_style=0.32)
@@ -98,8 +109,9 @@ def test_a_student_whose_gap_falls_is_taken_and_one_whose_gap_does_not_is_kept(p
 
 @pytest.mark.parametrize("worse", [{"ssim": 0.40}, {"weave": 1.6}])
 def test_a_figure_may_not_become_worse_than_the_best_of_all_that_were_taken(
-    worse: dict, pupil: Path, log: Log, monkeypatch
+    worse: dict, pupil: Path, trained: Log, monkeypatch
 ):
+    log = trained
     for e_style in (0.36, 0.34):
         judged(monkeypatch, e_style=e_style)
         taking.take(KB, log=log)

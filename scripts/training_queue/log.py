@@ -60,6 +60,10 @@ class Log:
         """Return the hours that a model has been trained for."""
         return sum(float(row["hours"] or 0) for row in self.rows() if row["model"] == model)
 
+    def crops(self, model: str) -> int:
+        """Return the crops that a model has seen."""
+        return sum(int(row["crops"] or 0) for row in self.rows() if row["model"] == model)
+
     def taken(self, model: str) -> list[dict[str, str]]:
         """Return the rows of what was taken into the weights folder, oldest first."""
         return [row for row in self.rows() if row["model"] == model and row["event"] == "taken"]

@@ -116,11 +116,16 @@ def status() -> str:
     for job in JOBS:
         own = [row for row in rows if row["model"] == job.name]
         rounds = [row for row in own if row["event"] == "round"]
-        crops = sum(int(row["crops"] or 0) for row in rounds)
         last = rounds[-1] if rounds else {}
         taken = next((row for row in reversed(own) if row["event"] == "taken"), {})
         figures = [f"{last.get(name) or '-'} / {taken.get(name) or '-'}" for name in ("e_style", "e_content")]
-        cells = [job.name, last.get("phase") or "-", last.get("steps") or "-", crops, f"{LOG.hours(job.name):.2f}"]
+        cells = [
+            job.name,
+            last.get("phase") or "-",
+            last.get("steps") or "-",
+            LOG.crops(job.name),
+            f"{LOG.hours(job.name):.2f}",
+        ]
         lines.append("| " + " | ".join(map(str, [*cells, *figures])) + " |")
     checkpoints = sum(path.stat().st_size for path in QUEUE.rglob("*") if path.is_file()) if QUEUE.exists() else 0
     return "\n".join([*lines, "", f"Checkpoints: {checkpoints / 1e6:.0f} MB in {QUEUE}."])

@@ -24,6 +24,8 @@ BARS = {
     "pca-photo.mobilenet": {"e_style": 0.262, "e_content": 0.650, "halo": 6.0},
 }
 """What each model is to reach; the less the better in all of these."""
+COMPLETE_CROPS = 20_000
+"""Crops that the first student of a model must have seen: before, it is not complete."""
 LARGER_IS_BETTER = ("ssim", "edge_ssim")
 NEUTRAL = ("flat_deviation",)
 """Neither large nor small is good."""
@@ -38,13 +40,13 @@ def take(job: Job, *, log: Log = LOG) -> str:
     """Replace the embedded file where the student is better on all selection pairs; return what was decided.
 
     It is taken where the sum of gaps falls and no figure is worse than the best of all files taken so far by more than
-    half its interval. The first complete student from the new ground is taken in any case.
+    half its interval. The first complete student from the new ground, behind `COMPLETE_CROPS`, is taken in any case.
     """
-    if job.latest is None:
-        return f"{job.name}: no student yet"
+    before = [figures_of(row) for row in log.taken(job.name)]
+    if job.latest is None or (not before and log.crops(job.name) < COMPLETE_CROPS):
+        return f"{job.name}: no complete student yet, {log.crops(job.name)} of {COMPLETE_CROPS} crops"
     found = judge(job, job.latest)
     figures = means(found)
-    before = [figures_of(row) for row in log.taken(job.name)]
     now = gap(job.name, figures)
     if before and now >= (then := gap(job.name, before[-1])):
         return f"{job.name}: kept, its gap is {then:.3f}, that of the student {now:.3f}"
