@@ -7,6 +7,8 @@ PIP_OPTIONS ?=
 # 1: no torch is fetched; the environment sees the packages of PYTHON, torch among them.
 SYSTEM_TORCH ?=
 VENV := .venv
+# Of torch in each of the processes that test: more than there are cores wait for each other at every layer.
+THREADS ?= 1
 BIN := $(VENV)/bin
 MINUTES ?= 10
 SAMPLES := styleplugin/samples
@@ -32,7 +34,7 @@ test: environment
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 	$(BIN)/python -m pyright
-	$(BIN)/python -m pytest -q -n auto
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -n auto
 
 fuzz: environment
 	PYTHONPATH=tests nice -n 19 $(BIN)/python -m fuzz.run --minutes $(MINUTES) --count 1000000000
