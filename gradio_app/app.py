@@ -88,6 +88,7 @@ def _paint() -> None:
                 task.option(StylizeOptions, "keep_luminance")
                 task.option(StylizeOptions, "smooth")
                 task.option(StylizeOptions, "levels", choices=_LEVELS, value=_LEVELS[0])
+                _part_of_style(task)
                 _format(task, "png")
         with gr.Column():
             outputs = task.result()
@@ -118,6 +119,8 @@ def _photo_look() -> None:
             task.option(StylizeOptions, "smooth")
             task.setting("table", gr.Dropdown([17, 33, 65], value=33, label="Color table", info="Nodes of an axis."))
             _format(task, "jpg")
+            with gr.Accordion("More settings", open=False):
+                _part_of_style(task)
         with gr.Column():
             task.result(files=2)
     task.recipe()
@@ -143,6 +146,7 @@ def _optimize() -> None:
                 task.option(OptimizeOptions, "start")
                 task.option(StylizeOptions, "style_scale")
                 task.option(StylizeOptions, "keep_color")
+                _part_of_style(task)
                 _format(task, "png")
         with gr.Column():
             task.result()
@@ -210,6 +214,8 @@ def _large(folder: str | None) -> None:
             )
             task.setting("memory_limit_mb", limit)
             _format(task, "jpg")
+            with gr.Accordion("More settings", open=False):
+                _part_of_style(task)
         with gr.Column():
             task.result()
     task.recipe()
@@ -223,6 +229,11 @@ def _model(task: Task, *methods: str) -> gr.Dropdown:
 def _common(task: Task) -> None:
     for name in ("strength", "style_scale", "keep_color"):
         task.option(StylizeOptions, name)
+
+
+def _part_of_style(task: Task) -> None:
+    task.upload("style_mask", "Part of the style that counts: white; not its black parts", height=160)
+    task.option(StylizeOptions, "trim_style", label="Trim uniform borders of the style")
 
 
 def _format(task: Task, value: str) -> None:

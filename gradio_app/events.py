@@ -15,7 +15,7 @@ from PIL import Image
 
 import styleplugin
 from gradio_app.jobs import Job, Step, stop_session
-from gradio_app.limits import limits_for
+from gradio_app.limits import MOST_MEGAPIXELS, limits_for
 from gradio_app.models import loaded
 from gradio_app.pictures import check_regions, drawn_regions, for_page, read, small, smaller
 from gradio_app.zero import gpu
@@ -53,6 +53,8 @@ def paint(
     smooth: int = 0,
     levels: str = "5 4 3 2 1",
     file_format: str = "png",
+    style_mask: str | None = None,
+    trim_style: bool = False,
     request: gr.Request | None = None,
     progress: Any = PROGRESS,
 ) -> Iterator[Any]:
@@ -69,6 +71,8 @@ def paint(
         smooth: Radius in pixels of an edge-aware smoothing, 0 to 64; 0 is off.
         levels: WCT only: levels to run, deepest first, for example "4 3 2 1".
         file_format: png, jpg, webp or tif.
+        style_mask: A picture that says which part of the style counts: white does, black (bars, captions) does not.
+        trim_style: Leave uniform borders of the style (black bars, frames, margins) out.
     """
     options = {
         "strength": strength,
@@ -77,11 +81,12 @@ def paint(
         "keep_luminance": keep_luminance,
         "smooth": int(smooth),
         "levels": tuple(int(level) for level in levels.split()),
+        "trim_style": trim_style,
     }
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:
-        photo, picture = read(content, "a photo"), read(style, "a style picture")
-        result = _quick_then_whole(job, photo, [StyleWeight(style=picture)], loaded(model), options)
+        photo, part = read(content, "a photo"), StyleWeight(style=read(style, "a style picture"), mask=style_mask)
+        result = _quick_then_whole(job, photo, [part], loaded(model), options)
         return _finished(photo, result, folder, file_format)
 
     yield from _run(work, 1, request, progress)
@@ -97,6 +102,8 @@ def photo_look(
     smooth: int = 0,
     table: int = 33,
     file_format: str = "jpg",
+    style_mask: str | None = None,
+    trim_style: bool = False,
     request: gr.Request | None = None,
     progress: Any = PROGRESS,
 ) -> Iterator[Any]:
@@ -111,12 +118,20 @@ def photo_look(
         smooth: Radius in pixels of an edge-aware smoothing, 0 to 64; 0 is off, 8 is good for photographs.
         table: Nodes of an axis of the color table: 17, 33 or 65.
         file_format: png, jpg, webp or tif.
+        style_mask: A picture that says which part of the style counts: white does, black (bars, captions) does not.
+        trim_style: Leave uniform borders of the style (black bars, frames, margins) out.
     """
-    options = {"strength": strength, "keep_luminance": keep_luminance, "smooth": int(smooth)}
+    options = {
+        "strength": strength,
+        "keep_luminance": keep_luminance,
+        "smooth": int(smooth),
+        "trim_style": trim_style,
+    }
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:
         photo, picture = read(content, "a photo"), read(style, "a photo with the look")
-        result = _quick_then_whole(job, photo, [StyleWeight(style=picture)], loaded(model), options)
+        part = StyleWeight(style=picture, mask=style_mask)
+        result = _quick_then_whole(job, photo, [part], loaded(model), options)
         title = f"{Path(picture.name).stem}-look"
         look = styleplugin.fit_look(photo, result.picture, size=int(table), title=title, on_step=_telling(job))
         outcome = _finished(photo, result, folder, file_format)
@@ -142,6 +157,8 @@ def optimize(
     style_scale: float = 1.0,
     keep_color: str = "off",
     file_format: str = "png",
+    style_mask: str | None = None,
+    trim_style: bool = False,
     request: gr.Request | None = None,
     progress: Any = PROGRESS,
 ) -> Iterator[Any]:
@@ -160,6 +177,8 @@ def optimize(
         style_scale: Size of the style picture relative to itself, 0.1 to 4.
         keep_color: off, luminance or lab.
         file_format: png, jpg, webp or tif.
+        style_mask: A picture that says which part of the style counts: white does, black (bars, captions) does not.
+        trim_style: Leave uniform borders of the style (black bars, frames, margins) out.
     """
     options = {
         "steps": int(steps),
@@ -170,12 +189,16 @@ def optimize(
         "start": start,
         "style_scale": style_scale,
         "keep_color": keep_color,
+        "trim_style": trim_style,
     }
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:
         photo, picture = (smaller(read(x, what), side) for x, what in ((content, "a photo"), (style, "a style")))
+        part = StyleWeight(style=picture, mask=style_mask)
         text, share = "start", 0.0
-        run = Optimization(photo, picture, on_step=lambda *_: job.tell(share, text), **options)
+        run = Optimization(
+            photo, part, max_megapixels=MOST_MEGAPIXELS, on_step=lambda *_: job.tell(share, text), **options
+        )
         shown = time.monotonic()
         try:
             for step in run:
@@ -265,6 +288,8 @@ def large(
     memory_limit_mb: int = 2048,
     file_format: str = "jpg",
     chosen: str | None = None,
+    style_mask: str | None = None,
+    trim_style: bool = False,
     request: gr.Request | None = None,
     progress: Any = PROGRESS,
 ) -> Iterator[Any]:
@@ -280,13 +305,21 @@ def large(
         memory_limit_mb: Most memory to plan for beside the program itself and the picture, in MB.
         file_format: png, jpg, webp or tif.
         chosen: A picture of the folder that the page was started with, instead of the file.
+        style_mask: A picture that says which part of the style counts: white does, black (bars, captions) does not.
+        trim_style: Leave uniform borders of the style (black bars, frames, margins) out.
     """
-    options = {"strength": strength, "style_scale": style_scale, "keep_color": keep_color}
+    options = {
+        "strength": strength,
+        "style_scale": style_scale,
+        "keep_color": keep_color,
+        "trim_style": trim_style,
+    }
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:
-        photo, picture = read(chosen or file, "a picture file"), read(style, "a style picture")
+        photo = read(chosen or file, "a picture file")
+        part = StyleWeight(style=read(style, "a style picture"), mask=style_mask)
         stylizer = loaded(model, int(memory_limit_mb))
-        result = stylizer(photo, picture, on_step=_telling(job), **options)
+        result = stylizer(photo, part, on_step=_telling(job), **options)
         return _finished(photo, result, folder, file_format)
 
     yield from _run(work, 1, request, progress)

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import styleplugin
 from gradio_app.controls import shown
+from gradio_app.limits import MOST_MEGAPIXELS
 from styleplugin import Stylizer
 from styleplugin.errors import UsageError
 
@@ -40,7 +41,13 @@ def loaded(model: str, memory_limit_mb: int | None = None) -> Stylizer:
     """
     if model not in _own and model not in [entry.name for entry in styleplugin.list_models()]:
         raise UsageError("SP102", f"There is no model {shown(model)} on this page.", "Choose one of the list.")
-    return styleplugin.load(model, allow_unknown_model=model in _own, memory_limit_mb=memory_limit_mb)
+    return styleplugin.load(
+        model,
+        allow_unknown_model=model in _own,
+        memory_limit_mb=memory_limit_mb,
+        # The page's own limit has been checked when a picture came in.
+        max_megapixels=MOST_MEGAPIXELS,
+    )
 
 
 def _label(source: str) -> str:

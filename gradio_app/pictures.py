@@ -56,7 +56,7 @@ def smaller(picture: Picture, side: int) -> Picture:
         return picture
     image = Result(picture).image
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return replace(styleplugin.to_picture(image), name=picture.name)
+    return replace(styleplugin.to_picture(image), name=picture.name, warnings=picture.warnings)
 
 
 def drawn_regions(drawing: dict[str, Any] | None, size: tuple[int, int]) -> list[np.ndarray | None]:

@@ -7,6 +7,7 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ import styleplugin
 from gradio_app import app, events, jobs
 
 from .attack import upload
-from .conftest import broken_files, free_port
+from .conftest import broken_files, free_port, picture
 
 pytestmark = [
     pytest.mark.slow,
@@ -55,6 +56,24 @@ def test_a_program_gets_the_same_picture(client: Client, photo: str, painting: s
     assert len(pair) == 2 and "kbstyle.200k" in line
 
 
+def test_a_program_may_say_what_of_the_style_counts_and_calls_without_that_stay_as_they_were(
+    client: Client, photo: str, tmp_path: Path
+):
+    with_bars, mask = Image.new("RGB", (128, 144)), Image.new("L", (128, 144))
+    with_bars.paste(picture(1), (0, 24))
+    mask.paste(255, (0, 24, 128, 120))
+    with_bars.save(tmp_path / "bars.png")
+    mask.save(tmp_path / "mask.png")
+    files = [handle_file(path) for path in (photo, tmp_path / "bars.png")]
+    # By their places, as programs of older pages call it.
+    *_, line = client.predict(*painting_of(*files)[:-2], api_name="/paint")
+    assert "24, bottom 24; `trim_style` omits them" in line
+    *_, line = client.predict(*files, model="kbstyle.200k", trim_style=True, api_name="/paint")
+    assert "borders were left out" in line
+    *_, line = client.predict(*painting_of(*files)[:-2], handle_file(tmp_path / "mask.png"), api_name="/paint")
+    assert "borders" not in line
+
+
 def test_a_picture_of_the_folder_can_be_chosen_and_none_outside(client: Client, painting: str):
     arguments = {"file": None, "style": handle_file(painting), "model": "kbstyle.200k", "file_format": "png"}
     _, file, _ = client.predict(**arguments, chosen=[["inside.png"]], api_name="/large")
@@ -83,7 +102,12 @@ def test_G14_programs_have_the_same_limits(client: Client, photo: str, painting:
         client.predict(content=handle_file(photo), style=handle_file(painting), **changes, api_name="/paint")
 
 
-def call(address: str, name: str, data: list) -> str:
+def painting_of(content: Any, style: Any) -> list[Any]:
+    """All values of /paint, in their order, as requests that are built by hand have to give them."""
+    return [content, style, "kbstyle.200k", 1, 1, "off", False, 0, "5 4 3 2 1", "png", None, False]
+
+
+def call(address: str, name: str, data: list[Any]) -> str:
     """Call an event as a program does that builds its requests by hand; returns the stream of events."""
     request = urllib.request.Request(
         f"{address}gradio_api/call/{name}", json.dumps({"data": data}).encode(), {"Content-Type": "application/json"}
@@ -108,7 +132,7 @@ def call(address: str, name: str, data: list) -> str:
 def test_G05_G06_only_uploads_are_read(address: str, painting: str, path: str):
     given = {"path": path, "meta": {"_type": "gradio.FileData"}}
     for data in (given, given | {"url": path}):
-        answer = call(address, "paint", [data, data, "kbstyle.200k", 1, 1, "off", False, 0, "5 4 3 2 1", "png"])
+        answer = call(address, "paint", painting_of(data, data))
         assert "event: error" in answer and "complete" not in answer and "root:" not in answer
 
 
@@ -180,7 +204,7 @@ def test_G08_a_full_queue_is_answered_politely_and_the_page_goes_on(address: str
         for _ in range(app.WAITING + 5):
             request = urllib.request.Request(
                 f"{address}gradio_api/call/paint",
-                json.dumps({"data": [None, None, "kbstyle.200k", 1, 1, "off", False, 0, "5 4 3 2 1", "png"]}).encode(),
+                json.dumps({"data": painting_of(None, None)}).encode(),
                 {"Content-Type": "application/json"},
             )
             try:

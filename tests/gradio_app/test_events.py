@@ -14,13 +14,17 @@ from gradio_app.pictures import COLORS, drawn_regions
 from .conftest import broken_files, picture
 
 QUICK = "kbstyle.200k"
+TELLS = pytest.mark.filterwarnings("ignore::styleplugin.StylePluginWarning")
+"""For tests of what the page lists below the picture."""
 
 
 def run(event, *args, **options):
     """Return all that an event yields, with the files' bytes in place of their names."""
     seen = []
     for outputs in event(*args, progress=lambda *_, **__: None, **options):
-        seen.append([Path(x).read_bytes() if isinstance(x, str) and Path(x).is_file() else x for x in outputs])
+        # A line with notes has several lines, and may be longer than a name can be.
+        is_file = [isinstance(x, str) and "\n" not in x and Path(x).is_file() for x in outputs]
+        seen.append([Path(x).read_bytes() if is_one else x for x, is_one in zip(outputs, is_file, strict=True)])
     return seen
 
 
@@ -111,6 +115,62 @@ def test_styles_mix_by_weight_and_each_color_is_its_styles_region(tmp_path, phot
     drawn = drawing(tmp_path, ("red", (0, 0, 64, 96)), ("yellow", (64, 0, 128, 96)))
     regions = drawn_regions(drawn, (96, 128))
     assert [None if region is None else region.mean() for region in regions] == [0.5, None, None, 0.5]
+
+
+def framed(tmp_path: Path) -> dict[str, str]:
+    """A style between black bars, the mask that leaves them out, and the style without them."""
+    inner = picture(1, (96, 128))
+    whole, mask = Image.new("RGB", (128, 144)), Image.new("L", (128, 144))
+    whole.paste(inner, (0, 24))
+    mask.paste(255, (0, 24, 128, 120))
+    paths = {name: str(tmp_path / f"{name}.png") for name in ("framed", "mask", "inner")}
+    for image, path in zip((whole, mask, inner), paths.values(), strict=True):
+        image.save(path)
+    return paths
+
+
+STYLED = [
+    (events.paint, {"model": QUICK}),
+    (events.photo_look, {"table": 17, "file_format": "png"}),
+    (events.optimize, {"steps": 1, "start": "stylized", "side": 144}),
+    (events.large, {"model": QUICK, "file_format": "png"}),
+]
+
+
+@TELLS
+@pytest.mark.parametrize(("event", "options"), STYLED, ids=[event.__name__ for event, _ in STYLED])
+def test_bars_of_a_style_are_told_and_can_be_left_out(tmp_path, photo, event, options):
+    style = framed(tmp_path)
+    told, trimmed, inner, masked = (
+        run(event, photo, style[name], **options, **more)[-1]
+        for name, more in (
+            ("framed", {}),
+            ("framed", {"trim_style": True}),
+            ("inner", {}),
+            ("framed", {"style_mask": style["mask"]}),
+        )
+    )
+    assert "uniform borders, which count as style, in pixels: top 24, bottom 24" in told[-1]
+    assert "Uniform borders were left out, in pixels: top 24, bottom 24" in trimmed[-1]
+    assert "border" not in inner[-1] + masked[-1]
+    np.testing.assert_array_equal(opened(trimmed[1]), opened(inner[1]))
+    with_bars, without, by_mask = (opened(outputs[1]).astype(int) for outputs in (told, inner, masked))
+    assert np.abs(by_mask - without).mean() < np.abs(with_bars - without).mean() / 2
+
+
+def test_a_mask_of_a_style_that_leaves_nothing_gets_a_sentence(tmp_path, photo, painting):
+    Image.new("L", (128, 96)).save(tmp_path / "black.png")
+    for event, options in STYLED:
+        with pytest.raises(gr.Error, match=r"black everywhere.*\(SP223\)"):
+            run(event, photo, painting, **options, style_mask=str(tmp_path / "black.png"))
+
+
+@TELLS
+def test_a_photo_that_is_made_smaller_keeps_what_was_noticed(tmp_path, photo, painting):
+    pages = [picture(i, (300, 400)) for i in (5, 6)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    line = run(events.optimize, str(tmp_path / "pages.tif"), painting, steps=1, start="content", side=128)[-1][-1]
+    assert styleplugin.read_image(tmp_path / "pages.tif").warnings[0] in line
 
 
 def test_a_large_file_runs_in_tiles_within_its_memory(photo, painting):
