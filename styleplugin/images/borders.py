@@ -8,6 +8,8 @@ from torch import Tensor
 
 _TOLERANCE = 8 / 255
 """How far a border's pixels may be from its color: what JPEG adds to a flat area."""
+_DRIFT = 1 / 255
+"""How far the mean of a row may be from it: a clear sky that changes slowly from row to row is no border."""
 _LEAST_SHARE = 0.01
 """Of a side; less is no border but the edge of something."""
 _LEAST_PIXELS = 2
@@ -53,7 +55,8 @@ def _first(rgb: Tensor) -> int:
     color = rgb[:, :, :1].mean(3, keepdim=True)
     for count in range(rgb.shape[2]):
         # Row by row: most pictures end this at the first.
-        if bool(((rgb[:, :, count : count + 1] - color).abs() > _TOLERANCE).any()):
+        difference = rgb[:, :, count : count + 1] - color
+        if float(difference.abs().max()) > _TOLERANCE or float(difference.mean(3).abs().max()) > _DRIFT:
             return count
     return rgb.shape[2]
 

@@ -33,3 +33,9 @@ def test_pictures_without_borders_and_of_one_color_have_none():
     thin = scene(400, 600)
     thin[:, :, :1] = 0
     assert not uniform_borders(thin), "a line is no border"
+
+
+def test_a_sky_that_changes_slowly_is_no_border():
+    rows = torch.linspace(0.3, 0.9, 256, dtype=torch.float32, device="cpu")[None, None, :, None]
+    assert not uniform_borders(rows.expand(1, 3, 256, 96))
+    assert not uniform_borders(rows.flip(2).expand(1, 3, 256, 96).transpose(2, 3))
