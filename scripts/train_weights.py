@@ -117,7 +117,7 @@ def wait(process: subprocess.Popen[bytes]) -> None:
             time.sleep(1)
     except KeyboardInterrupt:
         process.send_signal(signal.SIGCONT)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.wait()
         raise
     if process.returncode:

@@ -60,9 +60,12 @@ def train_round(job: Job, minutes: float, *, device: str, threads: int, teachers
         "crops": counter.crops,
         "hours": (_clock(device) - begin) / 3600,
     }
-    if job.latest is not None:
-        row |= {"sha256": sha256_of(job.latest), "pairs": FEW, **means(judge(job, job.latest, FEW))}
-    LOG.add(**row)
+    try:
+        if job.latest is not None:
+            row |= {"sha256": sha256_of(job.latest), "pairs": FEW, **means(judge(job, job.latest, FEW))}
+    finally:
+        # Also where the queue is stopped while it judges: the steps were done.
+        LOG.add(**row)
 
 
 class Counter:
