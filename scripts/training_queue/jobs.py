@@ -57,13 +57,13 @@ JOBS = (
     Job(
         name="pca-photo.vgg",
         recipe="pca-photo-vgg.toml",
-        description="a photo in the light of another photo",
+        description="photographs: the light of one given to another",
         is_photo=True,
     ),
     Job(
         name="pca-photo.mobilenet",
         recipe="pca-photo-mobilenet.toml",
-        description="a photo in the light of another photo, smaller and quicker",
+        description="photographs: the smaller and faster one",
         is_photo=True,
     ),
 )
