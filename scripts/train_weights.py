@@ -11,6 +11,7 @@ Checkpoints lie in runs/queue. Where they are gone, a model goes on from its emb
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import signal
@@ -28,7 +29,7 @@ from scripts.training_queue.rounds import status, train_round  # noqa: E402
 from scripts.training_queue.taking import take  # noqa: E402
 
 PAUSED = ROOT / "runs" / "queue" / "paused"
-"""While this file is there no round begins, and the one at work is held: for timings."""
+"""While this file is there, the round at work is held: for timings."""
 LOWEST = 19
 
 
@@ -103,7 +104,17 @@ def start(job: Job, arguments: argparse.Namespace, minutes: float) -> subprocess
         str(arguments.data),
     ]
     threads = {name: str(arguments.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    return subprocess.Popen(command, env=os.environ | threads, preexec_fn=lambda: os.nice(arguments.nice))
+    # A session of its own, since Linux weighs sessions against each other and `nice` within them alone.
+    return subprocess.Popen(
+        command, env=os.environ | threads, start_new_session=True, preexec_fn=lambda: step_back(arguments.nice)
+    )
+
+
+def step_back(niceness: int) -> None:
+    """Lower the priority of this process, and of its session where the system has such a thing."""
+    os.nice(niceness)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def wait(process: subprocess.Popen[bytes]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evaluation import FIGURES
+
 FIELDS = (
     "time",
     "model",
@@ -19,14 +21,7 @@ FIELDS = (
     "hours",
     "sha256",
     "pairs",
-    "e_style",
-    "e_content",
-    "ssim",
-    "edge_ssim",
-    "color_distance",
-    "patch_distance",
-    "weave",
-    "flat_deviation",
+    *FIGURES,
     "halo",
 )
 """Steps of the phase, crops and hours of this round; hours of the processor or the accelerator; means over selection
@@ -71,8 +66,7 @@ class Log:
 
 def figures_of(row: Mapping[str, str]) -> dict[str, float]:
     """Return the figures in a row."""
-    names = FIELDS[FIELDS.index("e_style") :]
-    return {name: float(row[name]) for name in names if row.get(name)}
+    return {name: float(row[name]) for name in (*FIGURES, "halo") if row.get(name)}
 
 
 def _text(value: Any) -> Any:

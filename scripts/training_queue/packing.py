@@ -10,6 +10,8 @@ from .jobs import QUEUE, Job
 from .rounds import LOG
 
 CHUNK = 15 << 20
+_HEADERS = 1024
+"""What a tar adds to a file, at most."""
 
 
 def pack(jobs: list[Job], target: Path, limit_mb: float) -> None:
@@ -20,16 +22,17 @@ def pack(jobs: list[Job], target: Path, limit_mb: float) -> None:
     files = [LOG.path, *(job.latest for job in jobs if job.latest)]
     for job in jobs:
         files += sorted(job.out.rglob("recipe.json")) + sorted(job.out.rglob("log.jsonl"))
-        files += [path for path in sorted(job.out.rglob("*.safetensors")) if path not in files]
+        checkpoints = sorted(job.out.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
+        files += [path for path in checkpoints if path not in files]
     buffer, size = io.BytesIO(), 0
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path in files:
-            size += path.stat().st_size + 1024
             name = path.relative_to(QUEUE).as_posix() if path.is_relative_to(QUEUE) else path.name
-            if size > limit_mb * 1e6:
+            own = path.stat().st_size + _HEADERS
+            if size + own > limit_mb * 1e6:
                 print(f"left out: {name}")
-                size -= path.stat().st_size + 1024
                 continue
+            size += own
             archive.add(path, name)
     target.mkdir(parents=True, exist_ok=True)
     data = buffer.getvalue()
