@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from torch import Tensor
 from styleplugin import zoo
 from styleplugin.checkpoint import shortened
 from styleplugin.engine.device import pick_device
-from styleplugin.engine.fields import Canvas, Field, extend
+from styleplugin.engine.fields import Canvas, extend
 from styleplugin.engine.memory import keep_freed_memory
 from styleplugin.engine.plan import Plan, make_plan
-from styleplugin.engine.stream import Engine, Measure, OnStep, Stage
+from styleplugin.engine.stream import Engine, OnStep
 from styleplugin.errors import MaskError, ResourceError, UsageError
 from styleplugin.files import PathLike, has_suffix
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
@@ -45,6 +44,7 @@ from styleplugin.methods.adain import AdaIN
 from styleplugin.methods.base import Method, StyleCode
 from styleplugin.methods.kbstyle import KBStyle
 from styleplugin.methods.photorealistic import Photorealistic
+from styleplugin.methods.run import Maps, measure_style, run_stages
 from styleplugin.methods.wct import WCT
 from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
 from styleplugin.paths import paths_among
@@ -53,7 +53,6 @@ from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report, noted_by
 from styleplugin.style import SUFFIX, Style, code_shapes, mix_styles
 from styleplugin.transforms.affine import AffineMap
-from styleplugin.transforms.moments import Moments, mix_moments
 from styleplugin.values import several
 
 METHODS: dict[str, Callable[[Any, Tensor], Method]] = {
@@ -84,7 +83,7 @@ class _Shot:
     """Of the style."""
     label: int | None = None
     """Of the contents' masks."""
-    maps: dict[tuple[int, int], AffineMap] = field(default_factory=dict)
+    maps: Maps = field(default_factory=dict)
     colors: AffineMap | None = None
     """The map that keeps the content's color statistics."""
 
@@ -177,16 +176,9 @@ class Stylizer:
         counted = None if picture.alpha is None else scaled(picture.alpha, style_scale)
         canvas, weights = self._canvas(rgb), self._weights(counted)
 
-        def run(plan: Plan) -> tuple[tuple[Moments, ...], ...]:
+        def run(plan: Plan) -> StyleCode:
             engine = Engine(plan, picture_size=canvas.size, total_macs=self._macs(canvas.size), on_step=on_step)
-            measure = Measure(diagonal=self._method.diagonal, weights=weights)
-            code = []
-            for stage in self._method.stages:
-                engine.stage_name = f"style {stage.name}"
-                # Deeper features are computed from shallower ones, which are kept once they are measured.
-                shallow_first = stage.style_features(canvas)[::-1]
-                code.append(tuple(engine.measure(field, measure, last=True) for field in shallow_first)[::-1])
-            return tuple(code)
+            return measure_style(self._method, canvas, weights, engine)
 
         code = self._with_smaller_tiles(run, canvas.size, 1, notes.append)
         prepared = Style(
@@ -364,43 +356,19 @@ class Stylizer:
         """Return the networks' outputs for frames, within their range."""
         if not frames:
             return []
-        stages = self._method.selected(shot.options)
+        macs = sum(stage.macs_per_pixel for _, stage in self._method.selected(shot.options))
         pictures, counted = [f.content.picture for f in frames], [f.content.counted for f in frames]
-        measures = [Measure(diagonal=self._method.diagonal, weights=self._weights(weights)) for weights in counted]
+        weights = [self._weights(part) for part in counted]
 
         def run(plan: Plan) -> list[Tensor]:
             canvases = [self._canvas(picture.rgb) for picture in pictures]
-            pixels = sum(canvas.size[0] * canvas.size[1] for canvas in canvases)
-            total = sum(stage.macs_per_pixel for _, stage in stages) * pixels
-            largest = max((canvas.size for canvas in canvases), key=math.prod)
-            engine = Engine(plan, picture_size=largest, total_macs=total, on_step=on_step)
-            solved = dict(shot.maps)
-            blends = self._method.blends_styles and shot.options.strength < 1
-
-            def solve(stage: Stage, place: int, inputs: Sequence[Canvas], point: int, features: Sequence[Field]):
-                if (place, point) not in solved:
-                    content, style = measured(features), shot.code[place][point]
-                    strength = shot.options.strength
-                    if blends:
-                        own = measured([stage.style_features(canvas)[point] for canvas in inputs], last=True)
-                        style, strength = mix_moments([own, style], [1 - strength, strength]), 1.0
-                    full = self._method.solve(point, content, style, shot.options)
-                    solved[place, point] = full.blend(strength)
-                return solved[place, point]
-
-            def measured(features: Sequence[Field], *, last: bool = False) -> Moments:
-                parts = zip(features, measures, strict=True)
-                moments = [engine.measure(field, measure, last=last) for field, measure in parts]
-                return sum(moments[1:], moments[0])
-
-            for place, stage in stages:
-                for frame in frames:
-                    frame.report.tile = plan.tile
-                # The engine lets go of its inputs as soon as it can.
-                inputs = list(canvases) if blends else []
-                canvases = engine.run(stage, canvases, partial(solve, stage, place, inputs))
-            shot.maps.update(solved)
-            return [canvas.tensor for canvas in canvases]
+            sizes = [canvas.size for canvas in canvases]
+            total = macs * sum(map(math.prod, sizes))
+            engine = Engine(plan, picture_size=max(sizes, key=math.prod), total_macs=total, on_step=on_step)
+            for frame in frames:
+                frame.report.tile = plan.tile
+            outputs, shot.maps = run_stages(self._method, canvases, weights, shot.code, shot.options, engine, shot.maps)
+            return [canvas.tensor for canvas in outputs]
 
         def note(message: str) -> None:
             for frame in frames:

@@ -21,6 +21,7 @@ from styleplugin.errors import Cancelled
 from styleplugin.methods.adain import AdaIN
 from styleplugin.methods.kbstyle import KBStyle
 from styleplugin.methods.photorealistic import Photorealistic
+from styleplugin.methods.run import measure_style, run_stages
 from styleplugin.methods.wct import WCT
 from styleplugin.models.pairs import PairModel
 from styleplugin.models.vgg import Encoder, student_spec
@@ -39,23 +40,18 @@ def picture(height: int, width: int, seed: int = 0, dtype: torch.dtype = torch.f
     return 0.8 * smooth + 0.2 * torch.rand(1, 3, height, width, generator=generator, dtype=dtype)
 
 
-def stylized(method, content, style, tile, *, keep_floats=12.0, weights=None, order=None, on_step=None):
+def engine_for(method, content, tile, *, keep_floats=12.0, order=None, on_step=None):
     keep = math.inf if tile == WHOLE else keep_floats
     total = sum(stage.macs_per_pixel for stage in method.stages) * content.shape[2] * content.shape[3]
-    engine = Engine(
-        Plan(CPU, tile, keep), picture_size=content.shape[2:], total_macs=total, on_step=on_step, shuffle=order
-    )
-    measure = Measure(diagonal=method.diagonal)
-    code = [[engine.measure(f, measure) for f in stage.style_features(Canvas(style))] for stage in method.stages]
-    measure = Measure(diagonal=method.diagonal, weights=weights)
-    outputs = [Canvas(content)]
-    for place, stage in enumerate(method.stages):
+    plan = Plan(CPU, tile, keep)
+    return Engine(plan, picture_size=content.shape[2:], total_macs=total, on_step=on_step, shuffle=order)
 
-        def solve(point, features, place=place):
-            return method.solve(point, engine.measure(features[0], measure), code[place][point], OPTIONS)
 
-        outputs = engine.run(stage, outputs, solve)
-    return outputs[0].tensor
+def stylized(method, content, style, tile, *, weights=None, options=OPTIONS, **settings):
+    engine = engine_for(method, content, tile, **settings)
+    code = measure_style(method, Canvas(style), None, engine)
+    (output,), _ = run_stages(method, [Canvas(content)], [weights], code, options, engine)
+    return output.tensor
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +142,28 @@ def test_weights_are_measured_alike_in_tiles(models):
     whole = stylized(method, content, style, WHOLE, weights=weights)
     assert_close(stylized(method, content, style, 64, weights=weights), whole, rtol=0, atol=1e-8)
     assert not torch.allclose(whole, stylized(method, content, style, WHOLE))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_frames_share_their_maps_alike_in_tiles(models, name):
+    method = METHODS[name](models[name], torch.empty(0, dtype=torch.float64))
+    frames, style = [picture(96, 128, seed) for seed in (0, 1)], picture(64, 64, seed=2)
+    weights = [None, torch.linspace(0, 1, 128, dtype=torch.float64).expand(1, 1, 96, 128)]
+    options = StylizeOptions(strength=0.6)
+
+    def run(tile, chosen, **solved):
+        engine = engine_for(method, style, tile)
+        code = measure_style(method, Canvas(style), None, engine)
+        canvases = [Canvas(frames[i]) for i in chosen]
+        outputs, maps = run_stages(method, canvases, [weights[i] for i in chosen], code, options, engine, **solved)
+        return [output.tensor for output in outputs], maps
+
+    whole, maps = run(WHOLE, [0, 1])
+    assert_close(run(64, [0, 1])[0], whole, rtol=0, atol=1e-8)
+    (alone,), same = run(WHOLE, [1], maps=maps)
+    assert_close(alone, whole[1], rtol=0, atol=1e-12)
+    assert same == maps
+    assert not torch.allclose(run(WHOLE, [1])[0][0], alone)
 
 
 @pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
