@@ -122,7 +122,7 @@ def stylize_command(
         resume: Resume the optimization from the checkpoint.
         report: Report: what the run did (settings, sizes, warnings), as a JSON file.
         overwrite: Replace what exists, each file by one of its kind; a checkpoint only if it is of this very run.
-        quality: Quality of JPEG and WebP, 1 to 100.
+        quality: Quality of JPEG, WebP, AVIF and JPEG XL, 1 to 100.
         metadata: Metadata: keep the content's EXIF and XMP, without location, serial numbers and thumbnail.
         keep_location: Keep in them where the content was taken.
         quiet: Show neither progress nor result.
@@ -367,7 +367,7 @@ def look_apply(
         output: Where the result goes; the extension decides the format.
         strength: Look strength: 0 keeps the picture, 1 is the full look.
         overwrite: Replace an existing output.
-        quality: Quality of JPEG and WebP, 1 to 100.
+        quality: Quality of JPEG, WebP, AVIF and JPEG XL, 1 to 100.
         max_megapixels: Pixel limit: most million pixels of the picture; a larger one is refused.
         metadata: Metadata: keep the content's EXIF and XMP, without location, serial numbers and thumbnail.
         keep_location: Keep in them where the content was taken.

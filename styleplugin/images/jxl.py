@@ -67,11 +67,13 @@ def decode(data: bytes) -> tuple[Image.Image, bytes | None]:
 
 
 def encode(image: Image.Image, *, quality: int, exif: bytes, xmp: bytes) -> bytes:
-    """Return the file of an 8-bit RGB or RGBA picture in sRGB."""
+    """Return the file of an 8-bit RGB or RGBA picture in sRGB; quality 100 loses nothing."""
     import pillow_jxl  # noqa: F401 - it registers itself
 
     buffer = io.BytesIO()
-    image.save(buffer, "JXL", quality=quality, exif=exif, xmp=xmp, use_container=True)
+    # Its encoder refuses a quality of 100 that is not called lossless.
+    settings = {"lossless": True} if quality == 100 else {"quality": quality}
+    image.save(buffer, "JXL", exif=exif, xmp=xmp, use_container=True, **settings)
     return buffer.getvalue()
 
 

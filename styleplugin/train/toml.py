@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, get_args, get_origin, get_type_hints
@@ -177,7 +178,7 @@ def _at(path: Path, recipe: Recipe) -> Recipe:
 
 def _build(cls: type, data: Any, where: str) -> Any:
     """Fill a dataclass from a table, checking names and types."""
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     if not isinstance(data, dict):
         raise UsageError("SP126", f"{where} must be a table of {cls.__name__}.")
     unknown = sorted(set(data) - set(hints))
@@ -191,6 +192,11 @@ def _build(cls: type, data: Any, where: str) -> Any:
     if "name" in values and cls in KINDS.values():
         _check_file_name(values["name"], where)
     return cls(**values)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def _check_file_name(name: str, where: str) -> None:

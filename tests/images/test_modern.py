@@ -60,6 +60,14 @@ def test_what_is_written_is_read_again(tmp_path, extension, channels):
         read_image(tmp_path / f"a{extension}", max_megapixels=0.0005)
 
 
+@pytest.mark.parametrize(("quality", "error"), [(1, 40), (100, 1)])
+@pytest.mark.parametrize("extension", [".avif", ".jxl"])
+def test_every_quality_is_written(tmp_path, extension, quality, error):
+    write_image(to_picture(scene()), tmp_path / f"a{extension}", quality=quality)
+    again = to_array(read_image(tmp_path / f"a{extension}"))
+    assert np.abs(again.astype(int) - scene()).mean() < error
+
+
 @pytest.mark.parametrize("extension", [".avif", ".jxl"])
 def test_exif_and_xmp_are_kept(tmp_path, extension):
     Image.fromarray(scene()).save(tmp_path / "x.jpg", exif=EXIF)
