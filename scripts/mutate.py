@@ -27,6 +27,7 @@ TIMEOUT_S = 600
 COVERED_BY = {
     "styleplugin/transforms": ("tests/transforms", "tests/test_formulas.py"),
     "styleplugin/engine": ("tests/engine", "tests/test_formulas.py", "tests/test_stylizer.py"),
+    "styleplugin/methods/run.py": ("tests/engine/test_stream.py", "tests/test_formulas.py", "tests/test_frames.py"),
     "styleplugin/stylizer.py": ("tests/test_stylizer.py", "tests/test_formulas.py", "tests/test_frames.py"),
     "styleplugin/finish.py": ("tests/test_formulas.py", "tests/test_stylizer.py", "tests/test_frames.py"),
     "styleplugin/losses.py": ("tests/test_losses.py", "tests/train/test_tasks.py", "tests/train/test_faults.py"),

@@ -1,4 +1,5 @@
-"""One guard around every run: the caller's modes of torch do not count inside it, and memory's end is our error.
+"""One guard around every run: the caller's modes of torch do not count inside it, and where memory or a device ends, so
+does the run, with our error.
 
 Autocast, inference mode, grad mode and the default device belong to a thread, so the guard changes nothing for others.
 What belongs to the whole process is left alone, since another thread may change it at any time: every tensor is made
@@ -30,7 +31,25 @@ _NO_MEMORY = (
     "could not create a primitive",
     "could not create a memory",
     "could not execute a primitive",
+    # Of CUDA's libraries.
+    "alloc_failed",
 )
+_DEVICE_FAILED = (
+    "cuda error",
+    "cuda driver",
+    "cublas_status",
+    "cudnn_status",
+    "cudnn error",
+    "cusolver error",
+    "hip error",
+    "no kernel image is available",
+    "mps backend",
+    "for the mps device",
+    "level_zero error",
+    "level zero error",
+    "device lost",
+)
+"""Of a driver that fails, a device that is gone or too old for this torch, and an operation that it does not have."""
 
 _threads_are_in: int | None = None
 """The process in which something was computed with several threads first."""
@@ -49,7 +68,7 @@ def guarded(*, gradients: bool = False) -> Iterator[None]:
         gradients: Whether operations are recorded for a backward pass.
 
     Raises:
-        ResourceError: SP502, an allocation failed, of whichever library.
+        ResourceError: SP502, an allocation failed, of whichever library; SP511, the device failed.
     """
     with ExitStack() as modes:
         # Leaving inference mode switches gradients on.
@@ -64,11 +83,18 @@ def guarded(*, gradients: bool = False) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            raise ResourceError(
-                "SP502", "There is not enough memory for this.", "Close other programs, or take smaller pictures."
-            ) from error
+            if is_out_of_memory(error):
+                raise ResourceError(
+                    "SP502", "There is not enough memory for this.", "Close other programs, or take smaller pictures."
+                ) from error
+            if is_device_failure(error):
+                first = str(error).partition("\n")[0]
+                raise ResourceError(
+                    "SP511",
+                    f"The device failed: {first}",
+                    "Start the program again, with `device=cpu` if it happens again.",
+                ) from error
+            raise
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -77,6 +103,14 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return not isinstance(error, StylePluginError) and any(words in text for words in _NO_MEMORY)
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """Whether an exception means that a driver or a device failed, or cannot do what it was asked for."""
+    if not isinstance(error, (RuntimeError, NotImplementedError)) or isinstance(error, StylePluginError):
+        return False
+    text = str(error).lower()
+    return any(words in text for words in _DEVICE_FAILED)
 
 
 def _do_without_lost_threads() -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, BinaryIO, cast
 
 import torch.nn.functional as F
@@ -103,6 +104,13 @@ class Content:
         alpha = self.picture.alpha
         return alpha if self.where is None else self.where if alpha is None else self.where * alpha
 
+    @cached_property
+    def is_blank(self) -> bool:
+        """Whether what counts has one color, within half a step of 8 bits; one pixel is no surprise."""
+        colors, counted = self.picture.rgb.flatten(2), self.counted
+        visible = colors if counted is None else colors[:, :, (counted > 0).flatten()]
+        return visible.shape[2] > 1 and bool((visible.amax(2) - visible.amin(2)).max() < 0.5 / 255)
+
     @property
     def is_hidden(self) -> bool:
         """Whether mask and alpha leave nothing to do."""
@@ -145,7 +153,7 @@ def read_content(
     if picture.alpha is not None and not bool(picture.alpha.any()):
         report.warn("empty_alpha: the content is transparent everywhere; it is returned as it is.")
     read = Content(picture, where)
-    if not read.is_hidden and _is_blank(picture.rgb, read.counted):
+    if not read.is_hidden and read.is_blank:
         report.warn("blank_content: the content has no contrast; there is nothing to keep but its color.")
     return read
 
@@ -194,12 +202,6 @@ def read_style(
             f"The picture has uniform borders, which count as style, in pixels: {borders}; `trim_style` omits them."
         )
     return dataclasses.replace(picture, rgb=rgb, alpha=counted, warnings=tuple(notes))
-
-
-def _is_blank(rgb: Tensor, counted: Tensor | None) -> bool:
-    """Whether what counts of (1, 3, H, W) has one color, within half a step of 8 bits; one pixel is no surprise."""
-    visible = rgb.flatten(2) if counted is None else rgb.flatten(2)[:, :, (counted > 0).flatten()]
-    return visible.shape[2] > 1 and bool((visible.amax(2) - visible.amin(2)).max() < 0.5 / 255)
 
 
 def options_from(cls: type, values: dict[str, Any]) -> Any:

@@ -6,27 +6,28 @@ import dataclasses
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from styleplugin import zoo
 from styleplugin.checkpoint import shortened
+from styleplugin.clip import check_reference, no_statistics, paired
 from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import Canvas, extend
 from styleplugin.engine.memory import keep_freed_memory
 from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.stream import Engine, OnStep
-from styleplugin.errors import MaskError, ResourceError, UsageError
+from styleplugin.errors import ResourceError, UsageError
 from styleplugin.files import PathLike, has_suffix
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
 from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
-from styleplugin.images.picture import Picture
 from styleplugin.job import (
     MIN_SIDE,
     PADDING_MULTIPLE,
@@ -53,7 +54,6 @@ from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report, noted_by
 from styleplugin.style import SUFFIX, Style, code_shapes, mix_styles
 from styleplugin.transforms.affine import AffineMap
-from styleplugin.values import several
 
 METHODS: dict[str, Callable[[Any, Tensor], Method]] = {
     "wct": WCT,
@@ -61,6 +61,7 @@ METHODS: dict[str, Callable[[Any, Tensor], Method]] = {
     "photorealistic": Photorealistic,
     "kbstyle": KBStyle,
 }
+_PRECISIONS = (torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,8 @@ class _Shot:
     label: int | None = None
     """Of the contents' masks."""
     maps: Maps = field(default_factory=dict)
+    is_blank: bool = False
+    """Whether the maps were solved from frames without contrast."""
     colors: AffineMap | None = None
     """The map that keeps the content's color statistics."""
 
@@ -98,6 +101,9 @@ class Stylizer:
         dtype: torch.float32, or torch.float64 for reference runs.
         source: Where the model was loaded from; with it the stylizer can be copied and sent to other processes, which
             load the same file, by its hash.
+
+    Raises:
+        UsageError: SP102, another dtype. ResourceError: SP510, no such device; SP511, it fails.
     """
 
     @guarded()
@@ -110,6 +116,12 @@ class Stylizer:
         dtype: torch.dtype = torch.float32,
         source: str | Path | None = None,
     ) -> None:
+        if dtype not in _PRECISIONS:
+            raise UsageError(
+                "SP102",
+                f"`dtype` was {dtype}; it must be one of {', '.join(map(str, _PRECISIONS))}.",
+                "In half precision the statistics of a style lose their small directions, and the picture its colors.",
+            )
         self.info = info
         self._source = source
         self.model = model
@@ -251,40 +263,29 @@ class Stylizer:
         batch all of them are, since every level needs the previous one of all frames.
 
         Args:
-            contents: Anything with a length and items: paths, Pillow images, arrays, tensors, `Picture`. An iterator is
-                read to its end first; a path is one frame.
+            contents: Paths, Pillow images, arrays, tensors, `Picture`: a list, or an iterator, which is read as the
+                results are asked for, and with the statistics of one frame up to that frame first; a path is one frame.
             style: As for a single picture.
             masks: One for each frame, None for frames without, or the path of one for all; see `__call__`.
             label: Of the masks; see `__call__`.
-            on_step: Called after every tile with (done, total, stage); raise `Cancelled` in it to stop.
+            on_step: Called after every tile with (done, total, stage), over all frames, or over one where nobody knows
+                how many an iterator has; raise `Cancelled` in it to stop.
             **options: Fields of `StylizeOptions` and `FrameOptions`.
 
         Returns:
             An iterator over the results, in the order of the frames; none for no frames.
 
         Raises:
-            MaskError: SP222, another number of masks than frames.
-            UsageError: SP118, the frame for the statistics does not exist or is masked out; others as for a picture.
+            MaskError: SP222, another number of masks than frames; of iterators, once one of them ends.
+            UsageError: SP118, the frame for the statistics does not exist, is masked out, or is of one color; others as
+                for a picture.
         """
         started = time.perf_counter()
         shared = {f.name: options.pop(f.name) for f in fields(FrameOptions) if f.name in options}
         chosen, sharing = options_from(StylizeOptions, options), options_from(FrameOptions, shared)
-        given: Sequence[Any] = several(contents, (Picture, Image.Image))
-        count = len(given)
-        if isinstance(masks, (str, os.PathLike)):
-            masks = [masks] * count
-        where: Sequence[Any] = [None] * count if masks is None else several(masks)
-        if len(where) != count:
-            raise MaskError(
-                "SP222", f"There are {len(where)} masks for {count} frames.", "Give one for each frame, or none."
-            )
-        if sharing.statistics == "one frame" and count and sharing.frame >= count:
-            raise UsageError(
-                "SP118",
-                f"The statistics were to come from frame {sharing.frame}, but the last of the {count} frames "
-                f"is {count - 1}.",
-                "Frames are counted from 0.",
-            )
+        pairs, count = paired(contents, masks)
+        if sharing.statistics == "one frame" and count:
+            check_reference(sharing.frame, count)
         report = Report(
             settings={
                 "method": self._method.name,
@@ -298,27 +299,37 @@ class Stylizer:
         report.seconds["prepare"] = time.perf_counter() - started
         files = paths_among(style)
 
-        def run(numbers: Sequence[int], shot: _Shot, place: int) -> Iterator[Result]:
-            pairs = [(given[i], where[i]) for i in numbers]
-            return self._together(pairs, shot, report, part_of(on_step, place, count // len(numbers)))
+        def run(some: Sequence[tuple[Any, Any]], shot: _Shot, place: int) -> Iterator[Result]:
+            return self._together(some, shot, report, part_of(on_step, place, (count or 1) // len(some)))
+
+        def by_reference() -> Iterator[Result]:
+            shot = _Shot(code, chosen, files, label)
+            waiting = deque(islice(pairs, sharing.frame + 1))
+            if not waiting:
+                return
+            check_reference(sharing.frame, len(waiting))
+            (result,) = run([waiting.pop()], shot, 0)
+            if not shot.maps and chosen.strength:
+                raise no_statistics(sharing.frame, "is hidden by its mask")
+            if shot.is_blank:
+                waiting.extend(islice(pairs, 1))
+                if waiting:
+                    raise no_statistics(sharing.frame, "has no contrast")
+            for place in range(1, sharing.frame + 1):
+                yield from run([waiting.popleft()], shot, place)
+            yield result
+            for place, pair in enumerate(pairs, sharing.frame + 1):
+                yield from run([pair], shot, place)
 
         def results() -> Iterator[Result]:
-            if sharing.statistics == "whole batch" and count:
-                yield from run(range(count), _Shot(code, chosen, files, label), 0)
-            elif sharing.statistics == "one frame" and count:
-                shot = _Shot(code, chosen, files, label)
-                (first,) = run([sharing.frame], shot, 0)
-                if not shot.maps and chosen.strength:
-                    raise UsageError(
-                        "SP118",
-                        f"Nothing of frame {sharing.frame} can be seen through its mask, so it has no statistics.",
-                        "Choose another frame.",
-                    )
-                for i in range(count):
-                    yield from [first] if i == sharing.frame else run([i], shot, i + (i < sharing.frame))
+            if sharing.statistics == "one frame":
+                yield from by_reference()
+            elif sharing.statistics == "whole batch":
+                if together := list(pairs):
+                    yield from run(together, _Shot(code, chosen, files, label), 0)
             else:
-                for i in range(count):
-                    yield from run([i], _Shot(code, chosen, files, label), i)
+                for place, pair in enumerate(pairs):
+                    yield from run([pair], _Shot(code, chosen, files, label), place)
 
         return results()
 
@@ -357,8 +368,15 @@ class Stylizer:
         if not frames:
             return []
         macs = sum(stage.macs_per_pixel for _, stage in self._method.selected(shot.options))
-        pictures, counted = [f.content.picture for f in frames], [f.content.counted for f in frames]
+        # Of one color, as between two scenes, a frame says nothing about the others.
+        telling = [f for f in frames if not f.content.is_blank] or frames
+        pictures = [f.content.picture for f in frames]
+        counted = [
+            f.content.counted if f in telling else torch.zeros_like(f.content.picture.rgb[:, :1]) for f in frames
+        ]
         weights = [self._weights(part) for part in counted]
+        if not shot.maps:
+            shot.is_blank = telling[0].content.is_blank
 
         def run(plan: Plan) -> list[Tensor]:
             canvases = [self._canvas(picture.rgb) for picture in pictures]
@@ -380,8 +398,13 @@ class Stylizer:
             height, width = picture.size
             output = outputs[i][:, :, :height, :width].float().cpu().contiguous(memory_format=torch.channels_last)
             outputs[i] = limited(picture, output, shot.options, _tick(on_step))
-        if len(frames) > 1:
-            steady([picture.rgb for picture in pictures], outputs, counted, _tick(on_step))
+        if len(telling) > 1:
+            steady(
+                [f.content.picture.rgb for f in telling],
+                [output for f, output in zip(frames, outputs, strict=True) if f in telling],
+                [f.content.counted for f in telling],
+                _tick(on_step),
+            )
         if shot.options.keep_color == "lab" and shot.colors is None:
             rgbs = [picture.rgb for picture in pictures]
             shot.colors = lab_map(zip(rgbs, outputs, counted, strict=True), _tick(on_step))

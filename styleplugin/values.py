@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any
 
@@ -65,14 +65,26 @@ def integers(name: str, value: Any) -> tuple[int, ...]:
     return whole
 
 
-def several(value: Any, single: tuple[type, ...] = ()) -> Any:
+def several(value: Any) -> Any:
     """Return what has a length and items, where a list is asked for.
 
-    A path, or something of a type in `single`, is a list of one; an iterator is read to its end.
+    A path is a list of one; an iterator is read to its end.
     """
-    if isinstance(value, (str, os.PathLike, *single)):
+    if isinstance(value, (str, os.PathLike)):
         return [value]
     return value if hasattr(value, "__len__") and hasattr(value, "__getitem__") else list(value)
+
+
+def stream(value: Any, single: tuple[type, ...] = ()) -> tuple[Iterator[Any], int | None]:
+    """Return the items one by one, each taken when it is asked for, and their number where it is known beforehand.
+
+    A path, or something of a type in `single`, is a list of one; an iterator is never read ahead.
+    """
+    if isinstance(value, (str, os.PathLike, *single)):
+        return iter([value]), 1
+    if hasattr(value, "__len__") and hasattr(value, "__getitem__"):
+        return (value[i] for i in range(len(value))), len(value)
+    return iter(value), None
 
 
 def shown(value: Any) -> str:

@@ -1,5 +1,7 @@
 """Several pictures in one style: the statistics they share, their masks, order, progress and memory."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -139,6 +141,98 @@ def test_frames_are_read_when_their_turn_comes(stylizer):
     assert Film.read == 1
 
 
+@pytest.mark.parametrize(
+    ("statistics", "ahead"), [("per frame", [1, 2, 3, 4]), ("one frame", [3, 3, 3, 4]), ("whole batch", [4, 4, 4, 4])]
+)
+def test_an_iterator_is_read_no_further_than_its_results_need(stylizer, statistics, ahead):
+    taken = {"frames": 0, "masks": 0}
+
+    def counted(name, items):
+        for item in items:
+            taken[name] += 1
+            yield item
+
+    frames, masks = clip(4), [None, torch.cat([torch.ones(48, 32), torch.zeros(48, 32)], 1), None, None]
+    chosen = {"statistics": statistics, "frame": 2, **options(stylizer)}
+    results = stylizer.frames(counted("frames", frames), STYLE, masks=counted("masks", masks), **chosen)
+    assert taken == {"frames": 0, "masks": 0}
+    for expected, count in zip(stylizer.frames(frames, STYLE, masks=masks, **chosen), ahead, strict=True):
+        assert torch.equal(next(results).tensor, expected.tensor)
+        assert taken == {"frames": count, "masks": count}
+    assert next(results, None) is None
+
+
+@pytest.mark.parametrize(
+    ("frames", "masks", "ended"), [(3, 2, "The masks end after 2"), (2, 3, "The frames end after 2")]
+)
+def test_an_iterator_that_ends_early_is_said_when_it_does(stylizer, frames, masks, ended):
+    results = stylizer.frames(iter(clip(frames)), STYLE, masks=iter([None] * masks), **options(stylizer))
+    next(results)
+    next(results)
+    with pytest.raises(MaskError, match=ended) as caught:
+        next(results)
+    assert caught.value.code == "SP222"
+    with pytest.raises(UsageError, match="from frame 5, but the last of the 2 frames is 1"):
+        next(stylizer.frames(iter(clip(2)), STYLE, statistics="one frame", frame=5, **options(stylizer)))
+    assert list(stylizer.frames(iter([]), STYLE, statistics="one frame", **options(stylizer))) == []
+
+
+@pytest.mark.slow
+def test_V01_of_ten_thousand_frames_few_are_in_memory(kb_model):
+    """Most of them at strength 0, which goes the same way but through the network."""
+    info = describe(kb_model, name="tiny", license="MIT", sha256="0" * 64)
+    stylizer = Stylizer(kb_model, info, EngineOptions(device="cpu"))
+    for count, strength in ((10_000, 0.0), (20, 1.0)):
+        film, sources = weakref.WeakSet(), weakref.WeakSet()
+
+        def frames(count=count, sources=sources):
+            for i in range(count):
+                frame = torch.full((1, 3, 8, 8), 0.5 * i / count)
+                frame[..., 0] = 1
+                sources.add(frame)
+                yield frame
+
+        seen = 0
+        for result in stylizer.frames(frames(), STYLE, strength=strength):
+            film.add(result.tensor)
+            seen += 1
+            assert len(sources) <= 2 and len(film) <= 2
+        assert seen == count
+
+
+@pytest.mark.filterwarnings("ignore:blank_content")
+def test_V05_a_black_frame_changes_nothing_for_the_others(stylizer):
+    frames, black = clip(3), torch.zeros(1, 3, 48, 64)
+    for statistics in ("per frame", "whole batch", "one frame"):
+        chosen = {"statistics": statistics, **options(stylizer)}
+        alone = tensors(stylizer.frames(frames, STYLE, **chosen))
+        first, dark, *rest = tensors(stylizer.frames([frames[0], black, *frames[1:]], STYLE, **chosen))
+        assert dark.isfinite().all()
+        for result, expected in zip([first, *rest], alone, strict=True):
+            assert torch.equal(result, expected)
+
+
+@pytest.mark.filterwarnings("ignore:blank_content")
+def test_V05_a_black_frame_gives_no_statistics_to_others(stylizer):
+    frames = [torch.zeros(1, 3, 48, 64), *clip(2)]
+    with pytest.raises(UsageError, match="Frame 0 has no contrast") as caught:
+        next(stylizer.frames(frames, STYLE, statistics="one frame", **options(stylizer)))
+    assert caught.value.code == "SP118"
+    (alone,) = stylizer.frames(frames[:1], STYLE, statistics="one frame", **options(stylizer))
+    assert alone.tensor.isfinite().all()
+    black = tensors(stylizer.frames(frames[:1] * 2, STYLE, statistics="whole batch", **options(stylizer)))
+    assert torch.equal(*black) and black[0].isfinite().all()
+
+
+def test_V05_a_fade_to_black_stays_finite(stylizer):
+    fading = [share * clip(1)[0] for share in (1.0, 0.5, 0.1, 0.01)]
+    for statistics in ("per frame", "whole batch", "one frame"):
+        assert all(
+            result.isfinite().all()
+            for result in tensors(stylizer.frames(fading, STYLE, statistics=statistics, **options(stylizer)))
+        )
+
+
 def test_impossible_wishes_are_refused_before_any_work(stylizer):
     frames = clip(2)
     with pytest.raises(UsageError, match="from frame 2, but the last of the 2 frames is 1"):
@@ -150,7 +244,7 @@ def test_impossible_wishes_are_refused_before_any_work(stylizer):
     with pytest.raises(UsageError, match="no option 'statistics'"):
         stylizer(frames[0], STYLE, statistics="per frame")
     black = [torch.zeros(48, 64), None]
-    with pytest.warns(StylePluginWarning), pytest.raises(UsageError, match="Nothing of frame 0 can be seen"):
+    with pytest.warns(StylePluginWarning), pytest.raises(UsageError, match="Frame 0 is hidden by its mask"):
         list(stylizer.frames(frames, STYLE, masks=black, statistics="one frame", **options(stylizer)))
     assert list(stylizer.frames([], STYLE, **options(stylizer))) == []
 

@@ -9,6 +9,7 @@ import torch
 
 import styleplugin
 from styleplugin import native
+from styleplugin.errors import ResourceError
 from styleplugin.guard import guarded, guarded_steps
 
 MODELS = [entry.name for entry in styleplugin.list_models()]
@@ -124,3 +125,25 @@ def current_modes() -> tuple[Any, ...]:
         torch.is_autocast_enabled("cpu"),
         torch.get_default_device(),
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA"), "SP511"),
+        (RuntimeError("CUDA error: no kernel image is available for execution on the device"), "SP511"),
+        (NotImplementedError("The operator 'aten::linalg_eigh' is not implemented for the MPS device."), "SP511"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "SP502"),
+    ],
+)
+def test_M07_a_device_that_fails_is_our_error(error: Exception, code: str):
+    with pytest.raises(ResourceError) as caught, guarded():
+        raise error
+    assert caught.value.code == code
+    assert caught.value.__cause__ is error
+    assert "\n" not in caught.value.message
+
+
+def test_M07_other_errors_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="size of tensor"), guarded():
+        raise RuntimeError("The size of tensor a must match")

@@ -1,9 +1,10 @@
-"""Robustness rows H01 to H07 and H10 to H12, against a fake hub on loopback."""
+"""Robustness rows H01 to H07 and H09 to H12, against a fake hub on loopback."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -301,3 +302,51 @@ except hub.HubError as error:
         [sys.executable, "-c", code, str(tmp_path)], env=clean | {variable: value}, capture_output=True, text=True
     )
     assert "SP401 " in done.stdout and words in done.stdout, done.stdout + done.stderr
+
+
+_TOGETHER = """
+import os, sys
+from styleplugin.errors import HubError
+from styleplugin.hub import HubSource, download
+
+endpoint, cache, revision, sha256, count = sys.argv[1:]
+source = HubSource(repo="owner/repo", revision=revision, sha256=sha256)
+children = []
+for _ in range(int(count)):
+    child = os.fork()
+    if not child:
+        try:
+            download(source, timeout_s=60, endpoint=endpoint, cache_dir=cache)
+        except HubError as error:
+            print(error, flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+print(*children, flush=True)
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
+def test_H09_eight_processes_load_once_what_a_killed_one_had_locked(fake_hub: FakeHub, tmp_path: Path) -> None:
+    def start(count: int) -> subprocess.Popen[str]:
+        arguments = [fake_hub.url, str(tmp_path), REVISION, SHA256, str(count)]
+        command = [sys.executable, "-c", _TOGETHER, *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    fake_hub.stall_at = "GET"
+    with start(1) as one:
+        assert one.stdout is not None
+        child = int(one.stdout.readline())
+        assert fake_hub.asked_to_stall.wait(60)
+        os.kill(child, signal.SIGKILL)
+    assert list(tmp_path.rglob("*.lock"))
+    fake_hub.stall_at = ""
+    fake_hub.requests.clear()
+    with start(8) as eight:
+        assert eight.stdout is not None
+        printed = eight.stdout.read()
+    assert eight.returncode == 0, printed
+    assert [method for method, *_ in fake_hub.requests].count("GET") == 1
+    assert [path.read_bytes() for path in files_in(tmp_path) if not path.is_symlink()] == [CONTENT]

@@ -199,6 +199,38 @@ def test_N01_a_constant_style_warns_and_keeps_the_content_visible(stylizer):
     assert out.std() > 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int32])
+def test_N07_there_is_no_run_in_half_precision(tiny_model, dtype):
+    info = describe(tiny_model, name="tiny", license="MIT", sha256="0" * 64)
+    with pytest.raises(UsageError, match=r"must be one of torch\.float32, torch\.float64") as caught:
+        Stylizer(tiny_model, info, EngineOptions(device="cpu"), dtype=dtype)
+    assert caught.value.code == "SP102"
+
+
+def test_N07_single_precision_is_within_a_step_of_double(tiny_model):
+    info = describe(tiny_model, name="tiny", license="MIT", sha256="0" * 64)
+    single, double = (
+        bytes_of(Stylizer(tiny_model, info, EngineOptions(device="cpu"), dtype=dtype)(CONTENT, STYLE, **LEVELS))
+        for dtype in (torch.float32, torch.float64)
+    )
+    assert np.abs(single.astype(int) - double).max() <= 1
+
+
+def test_M07_after_a_device_failed_the_next_picture_is_right(tiny_model, monkeypatch):
+    stylizer = stylizer_of(tiny_model)
+    expected = bytes_of(stylizer(CONTENT, STYLE, **LEVELS))
+
+    def lost(*_):
+        raise RuntimeError("CUDA error: device lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stylizer._method, "solve", lost)
+        with pytest.raises(ResourceError, match="device=cpu") as caught:
+            stylizer(CONTENT, STYLE, **LEVELS)
+    assert caught.value.code == "SP511"
+    assert np.array_equal(bytes_of(stylizer(CONTENT, STYLE, **LEVELS)), expected)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 2), (3, 3)])
 def test_N02_I10_tiny_styles_and_contents_give_finite_pictures(stylizer, shape):
     tiny = picture(8, 8)[: shape[0], : shape[1]]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import mmap
-import os
 import weakref
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from styleplugin import memory
 
 _LARGE = 32 << 20
 """Bytes from which on glibc never keeps a buffer that is freed."""
@@ -24,14 +24,7 @@ def free_memory(device: torch.device) -> int:
         # What torch holds but does not use counts as free.
         cached = backend.memory_reserved(device) - backend.memory_allocated(device)
         return backend.mem_get_info(device)[0] + cached
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30
+    return memory.free_memory()
 
 
 def keep_freed_memory() -> None:
@@ -61,19 +54,19 @@ class Arena:
             return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
         fitting = [memory for memory in self._free if memory.size >= size]
         if fitting:
-            memory = min(fitting, key=np.size)
-            self._free = [free for free in self._free if free is not memory]
+            pages = min(fitting, key=np.size)
+            self._free = [free for free in self._free if free is not pages]
         else:
             self._free.clear()
-            memory = _pages(size)
+            pages = _pages(size)
         # The map and all its views hold this array; once it is gone, the memory is free.
-        held = memory[:size]
-        weakref.finalize(held, self._free_again, memory)
+        held = pages[:size]
+        weakref.finalize(held, self._free_again, pages)
         n, channels, height, width = shape
         return torch.from_numpy(held).view(like.dtype).view(n, height, width, channels).permute(0, 3, 1, 2)
 
-    def _free_again(self, memory: np.ndarray) -> None:
-        self._free.append(memory)
+    def _free_again(self, pages: np.ndarray) -> None:
+        self._free.append(pages)
 
 
 def _pages(size: int) -> np.ndarray:
@@ -81,9 +74,9 @@ def _pages(size: int) -> np.ndarray:
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.empty(size, np.uint8)
     try:
-        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
         raise MemoryError(f"{size >> 20} MB cannot be allocated.") from error
     with suppress(OSError):  # A kernel without huge pages refuses the advice.
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8)
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, np.uint8)

@@ -16,6 +16,7 @@ _APP0, _APP1, _APP2, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)
 _ARITHMETIC_FRAMES = (0xC9, 0xCA)
+_PROGRESSIVE_FRAMES = (0xC2, 0xCA)
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 MAX_SEGMENT = 65533
@@ -29,6 +30,8 @@ class JpegFile:
     frame: int = 0
     """Marker of the frame: how it is coded."""
     bits: int = 8
+    coefficients: int = 0
+    """Bytes that a decoder keeps until the last scan has come, where each scan holds a part of the whole picture."""
     has_gain_map: bool = False
     has_more_pictures: bool = False
     xmp: bytes = b""
@@ -36,17 +39,35 @@ class JpegFile:
 
 def describe(data: bytes) -> JpegFile:
     """Read the segments; what breaks the format is left to the decoder."""
-    file = JpegFile()
+    file, end, components = JpegFile(), 2, b""
     for marker, segment in _segments(data):
+        end += len(segment)
         body = segment[4:]
         if marker in _FRAMES and len(body) >= 1:
             file.frame, file.bits = marker, body[0]
+            components = body
         elif marker == _APP1 and body.startswith(_XMP):
             file.xmp = body[len(_XMP) :]
         elif marker == _APP2:
             file.has_more_pictures |= body.startswith(b"MPF\0")
             file.has_gain_map |= body.startswith(_GAIN_MAP)
+    if file.frame in _PROGRESSIVE_FRAMES or _components_of_scan(data[end:]) < len(components[6:]) // 3:
+        file.coefficients = _coefficient_bytes(components)
     return file
+
+
+def _components_of_scan(scan: bytes) -> int:
+    return scan[4] if scan[:2] == bytes([0xFF, _SCAN]) and len(scan) > 4 else 255
+
+
+def _coefficient_bytes(frame: bytes) -> int:
+    """Return the bytes of all coefficients, two each, by the header of a frame (T.81, B.2.2)."""
+    if len(frame) < 9:
+        return 0
+    height, width = struct.unpack_from(">HH", frame, 1)
+    sampling = [(value >> 4, value & 15) for value in frame[7::3]]
+    most = [max(1, *factors) for factors in zip((0, 0), *sampling, strict=True)]
+    return sum(2 * -(-width * across // most[0]) * -(-height * down // most[1]) for across, down in sampling)
 
 
 def check_coding(file: JpegFile, name: str) -> None:

@@ -32,11 +32,14 @@ from styleplugin.images.color_space import ColorSpace, adobe_rgb, check_range, t
 from styleplugin.images.formats import EXTENSIONS, PACKAGES, is_readable
 from styleplugin.images.metadata import note_lost_pictures
 from styleplugin.images.pillow_warnings import pillow_warnings
+from styleplugin.memory import check_room
 
 # Pillow opens MPO as JPEG first.
 _FORMATS = [kind for kind in EXTENSIONS if kind != "MPO" and kind not in PACKAGES]
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM")
 _PNG_END = b"IEND\xaeB`\x82"
+_BYTES_PER_PIXEL = 3 + 3 * 4
+"""What is decoded, and the colors in single precision that are made of it."""
 _EXIF_IFD, _INTEROPERABILITY_IFD, _INTEROPERABILITY_INDEX = 0x8769, 0xA005, 1
 _XMP_TAG, _ORIENTATION_TAG = 700, 0x0112
 # An address says nothing to anybody, and is another one each time.
@@ -108,7 +111,7 @@ def open_file(data: bytes, name: str, max_megapixels: float, notes: list[str]) -
     """Read the header and what stands beside the pixels, and check the size; no pixel is decoded yet.
 
     Raises:
-        InputImageError: SP203, SP204, SP206; ImageTooLargeError: SP205; or any error of Pillow.
+        InputImageError: SP203, SP204, SP206; ImageTooLargeError: SP205; ResourceError: SP504; or any error of Pillow.
     """
     if data.startswith(tiff.MAGIC):
         file = tiff.read_header(data, name)
@@ -183,6 +186,7 @@ def _jpeg_source(data: bytes, name: str, max_megapixels: float, notes: list[str]
         image = _opened(data, name, max_megapixels)
         file = jpeg.JpegFile(file.frame, file.bits)
         notes.append("The file's metadata is broken and was dropped.")
+    _check_room(image.size, name, file.coefficients)
     source = Source(image, data)
     _add_information(source)
     source.xmp = file.xmp
@@ -300,3 +304,11 @@ def _check_size(size: tuple[int, int], name: str, max_megapixels: float) -> None
         )
     if width < 1 or height < 1:
         raise ValueError(f"its size is {width} x {height}")
+    _check_room(size, name)
+
+
+def _check_room(size: tuple[int, int], name: str, more: int = 0) -> None:
+    """Refuse a picture that does not fit in memory, with what its decoder needs beside it, before that is taken."""
+    needed = size[0] * size[1] * _BYTES_PER_PIXEL + more
+    what = f"Reading {name!r}, {size[0]} x {size[1]},"
+    check_room(needed, what, "Close other programs, or make the picture smaller.")

@@ -78,6 +78,7 @@ def read_image(path: PathLike, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
             damaged or cut short; SP206, a kind of picture that is not read.
         ImageTooLargeError: SP205, more pixels than allowed.
         TensorInputError: SP213, a float picture with NaN or Inf; SP214, integers whose range is not known.
+        ResourceError: SP504, it does not fit in the memory that is free; nothing was decoded.
     """
     file = check_regular_file(path)
     notes: list[str] = []

@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from styleplugin.engine.device import pick_device
-from styleplugin.errors import UsageError
+from styleplugin.errors import ResourceError, UsageError
+from styleplugin.guard import is_out_of_memory
 
 T = TypeVar("T")
 
 
 class Workers:
     """The processes of this run, as one of them sees them.
+
+    Wherever they meet, a process that has ended is noticed: ResourceError SP522.
 
     Args:
         cpu: Meet without an accelerator.
@@ -67,7 +70,7 @@ class Workers:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
+        _meet(dist.all_reduce, flat)
         for gradient, mean in zip(gradients, (flat / self.count).split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
@@ -75,7 +78,7 @@ class Workers:
         """Return the mean of a float32 tensor over the processes, on the CPU."""
         values = values.cpu()
         if self.count > 1:
-            dist.all_reduce(values, group=self._group)
+            _meet(dist.all_reduce, values, group=self._group)
         return values / self.count
 
     def agree(self, flag: bool) -> bool:
@@ -83,7 +86,7 @@ class Workers:
         if self.count == 1:
             return flag
         number = torch.tensor(float(flag), dtype=torch.float32, device="cpu")
-        dist.all_reduce(number, dist.ReduceOp.MAX, group=self._group)
+        _meet(dist.all_reduce, number, dist.ReduceOp.MAX, group=self._group)
         return bool(number)
 
     @torch.no_grad()
@@ -91,16 +94,30 @@ class Workers:
         """Give every process the weights of the first one."""
         if self.count > 1:
             for value in module.state_dict().values():
-                dist.broadcast(value, 0)
+                _meet(dist.broadcast, value, 0)
 
     def from_first(self, value: T) -> T:
         """Return what the first process has."""
         values = [value]
         if self.count > 1:
-            dist.broadcast_object_list(values, 0, group=self._group)
+            _meet(dist.broadcast_object_list, values, 0, group=self._group)
         return values[0]
 
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.count > 1:
-            dist.barrier(group=self._group)
+            _meet(dist.barrier, group=self._group)
+
+
+def _meet(operation: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    """Do something together with all processes."""
+    try:
+        operation(*arguments, **options)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            "SP522",
+            "Another process of this training has ended, or cannot be reached.",
+            "See what it said last, and start the same command again: the run goes on from its last checkpoint.",
+        ) from error

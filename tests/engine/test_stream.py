@@ -97,6 +97,18 @@ def test_tiles_equal_the_whole_picture_in_float32(models, name):
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_M04_nothing_shows_where_tiles_meet(models, name):
+    """Steps between neighbors at the borders of tiles, against those of the picture without any."""
+    method = METHODS[name](models[name], torch.empty(0))
+    content, style = picture(208, 272, dtype=torch.float32), picture(96, 64, seed=1, dtype=torch.float32)
+    whole, tiled = (stylized(method, content, style, tile) for tile in (WHOLE, 64))
+    for dim in (2, 3):
+        borders = torch.arange(16, content.shape[dim], 16) - 1
+        there, expected = (output.diff(dim=dim).abs().index_select(dim, borders).mean() for output in (tiled, whole))
+        assert float(there / expected) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_compiled_code_and_torch_make_the_same_picture(models, name, monkeypatch):
     content, style = picture(208, 272, dtype=torch.float32), picture(96, 64, seed=1, dtype=torch.float32)
     compiled = stylized(METHODS[name](models[name], torch.empty(0)), content, style, 128)

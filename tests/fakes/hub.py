@@ -32,6 +32,7 @@ class FakeHub(ThreadingHTTPServer):
         self.stall_at = ""
         """HEAD, GET, POST, or empty."""
         self.released = Event()
+        self.asked_to_stall = Event()
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.files: dict[str, bytes] = {}
         """What was committed, by name."""
@@ -88,6 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub = self.server
         hub.requests.append((self.command, self.path, dict(self.headers)))
         if hub.stall_at == self.command:
+            hub.asked_to_stall.set()
             hub.released.wait(20)
         if hub.status == 200 or hub.failures <= 0:
             return False

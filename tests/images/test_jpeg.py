@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from styleplugin.errors import InputImageError
+from styleplugin import memory
+from styleplugin.errors import InputImageError, ResourceError
 from styleplugin.images import jpeg
 from styleplugin.images.picture import to_array
 from styleplugin.images.small import read_image
@@ -56,6 +57,37 @@ def test_I27_arithmetic_coding_works_or_is_called_damaged_never_more(tmp_path):
         assert read(tmp_path, data).size == (24, 32)
     except InputImageError as error:
         assert error.code == "SP204"
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({}, 0),
+        ({"progressive": True, "subsampling": 0}, 2 * 3 * 24 * 32),
+        ({"progressive": True, "subsampling": 2}, 2 * (24 * 32 + 2 * 12 * 16)),
+    ],
+)
+def test_I21_the_coefficients_that_a_decoder_keeps_are_counted(settings, kept):
+    assert jpeg.describe(picture_file(**settings)).coefficients == kept
+
+
+def test_I21_a_scan_for_each_component_keeps_them_too():
+    data = picture_file(subsampling=0)
+    place = data.index(b"\xff\xda")
+    assert jpeg.describe(data[: place + 4] + b"\x01" + data[place + 5 :]).coefficients == 2 * 3 * 24 * 32
+
+
+def test_I21_a_picture_beyond_the_free_memory_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    """15 bytes for each of the 768 pixels, and 6 for their coefficients."""
+    monkeypatch.setattr(memory, "_SMALL", 0)
+    for settings, needed in (({}, 15 * 768), ({"progressive": True, "subsampling": 0}, 21 * 768)):
+        data = picture_file(**settings)
+        monkeypatch.setattr(memory, "free_memory", lambda free=needed: free)
+        assert read(tmp_path, data).size == (24, 32)
+        monkeypatch.setattr(memory, "free_memory", lambda free=needed - 1: free)
+        with pytest.raises(ResourceError, match="needs at least") as caught:
+            read(tmp_path, data)
+        assert caught.value.code == "SP504"
 
 
 BROKEN = [

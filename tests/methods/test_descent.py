@@ -51,7 +51,7 @@ def test_a_resumed_run_ends_with_the_same_bits(optimizer, cut):
     assert second.best_losses == whole.best_losses
 
 
-def test_divergence_steps_back_to_the_best_and_halves_the_step():
+def test_N09_divergence_steps_back_to_the_best_and_halves_the_step():
     calls = 0
 
     def jumpy(picture: Tensor) -> tuple[Losses, Tensor]:
@@ -70,7 +70,34 @@ def test_divergence_steps_back_to_the_best_and_halves_the_step():
     assert run.best_losses.total < 1e-3
 
 
-def test_a_run_that_keeps_going_astray_stops_with_a_warning_and_the_best_picture():
+@pytest.mark.parametrize(("growth", "failures"), [(9.0, 0), (11.0, 1)])
+def test_N09_a_loss_that_grows_tenfold_counts_as_divergence(growth, failures):
+    first = bowl(start())[0].total
+    losses = iter([first, growth * first])
+    run = descent(lambda picture: (Losses(0, 0, 0, next(losses)), bowl(picture)[1]))
+    run.step()
+    run.step()
+    assert run.failures == failures
+    assert torch.equal(run.picture, start()) == bool(failures)
+
+
+def test_N09_a_gradient_that_is_not_finite_counts_as_divergence():
+    calls = 0
+
+    def broken(picture: Tensor) -> tuple[Losses, Tensor]:
+        nonlocal calls
+        calls += 1
+        losses, gradient = bowl(picture)
+        return losses, gradient if calls < 3 else gradient * math.inf
+
+    run = descent(broken)
+    while not run.is_done:
+        run.step()
+    assert run.step_number == 2 + MAX_FAILURES + 1
+    assert run.picture.isfinite().all() and run.best_losses == bowl(run.best)[0]
+
+
+def test_N09_a_run_that_keeps_going_astray_stops_with_a_warning_and_the_best_picture():
     notes, calls = [], 0
 
     def broken(picture: Tensor) -> tuple[Losses, Tensor]:
@@ -86,7 +113,7 @@ def test_a_run_that_keeps_going_astray_stops_with_a_warning_and_the_best_picture
     assert math.isfinite(run.best_losses.total) and run.best.isfinite().all()
 
 
-def test_a_start_that_is_not_finite_is_an_error():
+def test_N09_a_start_that_is_not_finite_is_an_error():
     run = descent(lambda picture: (Losses(0, 0, 0, math.nan), torch.zeros_like(picture)))
     with pytest.raises(NumericalError, match="not finite"):
         run.step()

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import pickle
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +90,37 @@ def test_two_processes_go_through_and_one_of_them_writes(make_recipe, tmp_path: 
     losses = {(row["phase"], row["step"]): row["loss"] for row in rows if "loss" in row}
     assert len(losses) == sum("loss" in row for row in rows)
     assert all(math.isfinite(loss) for loss in losses.values())
+
+
+ENDING = """
+import os, signal
+from styleplugin.errors import ResourceError
+from styleplugin.train.workers import Workers
+
+workers = Workers()
+workers.wait()
+if workers.rank == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+try:
+    workers.agree(True)
+except ResourceError as error:
+    print(error.code)
+"""
+
+
+def test_R08_a_process_that_dies_is_noticed_by_the_others(tmp_path: Path):
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]), "WORLD_SIZE": "2"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    command = [sys.executable, "-c", ENDING]
+    first, second = (
+        subprocess.Popen(command, env=env | {"RANK": rank}, stdout=subprocess.PIPE, text=True) for rank in "01"
+    )
+    assert second.wait() == -signal.SIGKILL
+    printed, _ = first.communicate()
+    assert printed == "SP522\n" and first.returncode == 0
+    second.communicate()
 
 
 def test_the_log_holds_the_mean_of_all_processes(monkeypatch: pytest.MonkeyPatch):
