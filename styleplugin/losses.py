@@ -57,20 +57,33 @@ def feature_distance(features: Sequence[Tensor], targets: Sequence[Tensor]) -> T
     return sum_of(mse(a, b) for a, b in zip(features, targets, strict=True))
 
 
-def style_distance(features: Sequence[Tensor], styles: Sequence[Tensor]) -> Tensor:
-    """Compare channel means and deviations level by level.
+Statistics = Sequence[tuple[Tensor, Tensor]]
+"""Channel means and deviations for each level, (N, C) each."""
 
-    Args:
-        features: One (N, C, H, W) per level.
-        styles: One (N, C, h, w) per level; the sizes may differ.
+
+def style_distance(seen: Statistics, wanted: Statistics) -> Tensor:
+    """Compare channel means and deviations level by level.
 
     Source: AdaIN, style loss; mean-reduced, to be weighted by 10 (the Lua original sums and weights by 0.01).
     """
-    return sum_of(
-        mse(a, b)
-        for feature, style in zip(features, styles, strict=True)
-        for a, b in zip(mean_and_deviation(feature), mean_and_deviation(style), strict=True)
-    )
+    levels = zip(seen, wanted, strict=True)
+    return sum_of(mse(a, b) for level in levels for a, b in zip(*level, strict=True))
+
+
+def statistics_of(features: Sequence[Tensor]) -> Statistics:
+    """Return the statistics of one (N, C, H, W) per level."""
+    return [mean_and_deviation(level) for level in features]
+
+
+def joined(statistics: Statistics) -> Tensor:
+    """Return statistics in one row for each picture, (N, 2 * channels of all levels), to be kept."""
+    return torch.cat([value for level in statistics for value in level], 1)
+
+
+def parted(rows: Tensor, features: Sequence[Tensor]) -> Statistics:
+    """Undo `joined` for statistics of the same levels as the given features."""
+    parts = rows.split([level.shape[1] for level in features for _ in range(2)], 1)
+    return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
@@ -81,12 +94,7 @@ def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Seque
         wanted: Of the style.
         weights: Of the levels; by default all count the same.
     """
-    measured = ([mean_and_deviation(level) for level in features] for features in (seen, wanted))
-    return statistics_error(*measured, weights=weights)
-
-
-Statistics = Sequence[tuple[Tensor, Tensor]]
-"""Channel means and deviations for each level, (N, C) each."""
+    return statistics_error(statistics_of(seen), statistics_of(wanted), weights)
 
 
 def statistics_error(seen: Statistics, wanted: Statistics, weights: Sequence[float] | None = None) -> Tensor:

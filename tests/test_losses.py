@@ -3,7 +3,16 @@ import math
 import pytest
 import torch
 
-from styleplugin.losses import content_error, feature_distance, grid_error, mse, psnr, style_distance, style_error
+from styleplugin.losses import (
+    content_error,
+    feature_distance,
+    grid_error,
+    mse,
+    psnr,
+    statistics_of,
+    style_distance,
+    style_error,
+)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -40,10 +49,13 @@ def test_levels_must_match():
 
 
 def test_style_distance_ignores_where_things_are_and_sizes():
+    def distance(seen: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return style_distance(statistics_of([seen]), statistics_of([wanted]))
+
     features = random(1, 4, 6, 6)
-    assert style_distance([features], [features.flip(3)]).item() < 1e-10
-    assert style_distance([features], [features.repeat(1, 1, 200, 1)]).item() < 1e-3
-    assert style_distance([features], [features + 1]).item() == pytest.approx(1, abs=1e-4)
+    assert distance(features, features.flip(3)).item() < 1e-10
+    assert distance(features, features.repeat(1, 1, 200, 1)).item() < 1e-3
+    assert distance(features, features + 1).item() == pytest.approx(1, abs=1e-4)
 
 
 def test_psnr_of_a_hundredth_is_20_db():

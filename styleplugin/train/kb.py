@@ -13,7 +13,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import content_error, grid_error, mse, picture_errors, relative_error, style_error, weigh
+from styleplugin.losses import (
+    Statistics,
+    content_error,
+    grid_error,
+    mse,
+    parted,
+    picture_errors,
+    relative_error,
+    statistics_error,
+    statistics_of,
+    weigh,
+)
 from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
 from styleplugin.train.teachers import Judge
 
@@ -49,20 +60,25 @@ class KBTask(nn.Module):
         self.embeddings = trainee.embeddings
         self.weights, self.style_levels = weights, style_levels
 
-    def forward(self, content: Tensor, style: Tensor, picture: Tensor | None = None) -> dict[str, Tensor]:
-        """Return "loss" and its parts for contents, styles and a painter's pictures, each (N, 3, H, W) in [0, 1].
+    def forward(
+        self, content: Tensor, style: Tensor, picture: Tensor | None = None, statistics: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return "loss" and its parts; a quarter of contents and styles are also their own style and must come back.
 
-        A quarter of both are also their own style and must come back.
+        Args:
+            content: (N, 3, H, W) in [0, 1].
+            style: Of the same shape.
+            picture: Of the same shape: a painter's.
+            statistics: Of the styles as the judge sees them, `joined`, where they are known.
         """
         count, own = len(content), max(1, len(content) // 4)
         same = [content[:own], style[:own]]
         contents, styles = torch.cat([content, *same]), torch.cat([style, *same])
         trace = self.model.trace(contents, styles)
         seen = self.judge.features(trace.output[:count])
-        with torch.no_grad():
-            wanted = self.judge.features(style)
+        wanted = self._measured(style) if statistics is None else parted(statistics, seen)
         parts = {
-            "style": style_error(seen, wanted, self.style_levels),
+            "style": statistics_error(statistics_of(seen), wanted, self.style_levels),
             "pixel": mse(trace.output[count:], contents[count:]),
         }
         if self.weights["content"]:
@@ -80,6 +96,10 @@ class KBTask(nn.Module):
                 taught = self.teacher.trace(contents, styles)
             parts |= self._distilled(trace, taught)
         return weigh(parts, self.weights)
+
+    @torch.no_grad()
+    def _measured(self, style: Tensor) -> Statistics:
+        return statistics_of(self.judge.features(style))
 
     def _distilled(self, trace: KBTrace, taught: KBTrace) -> dict[str, Tensor]:
         """Compare a student with its teacher, through one embedding for both mirrored stages."""

@@ -30,8 +30,8 @@ class KBRun(PhasedRun):
     def __init__(self, recipe: KBRecipe, out: Path, setting: Setting) -> None:
         super().__init__(recipe, out, setting)
         self.load_styles()
-        self.load_lessons()
         self.judge = build_judge(recipe.teacher, 4, self.probes.cpu()).to(self.device)
+        self.load_lessons(self.judge)
 
     def begin(self, phase: str) -> KBTrainee:
         """Draw a new model, or take the student that is to be polished; give it its teacher, if it learns from it."""

@@ -1,7 +1,7 @@
 """Lessons: pairs of crops with the picture that a painter has made of them, for students that learn from pictures.
 
-A picture costs as much as a step of training, so each is made once, kept in a file, and seen again many times. New
-ones come while the training goes on, so that nothing waits for all of them.
+A picture costs as much as a step of training, so each is made once, kept in a file with what the judge sees in its
+style, and seen again many times. New ones come while the training goes on, so that nothing waits for all of them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from torch import Tensor, nn
 from styleplugin import zoo
 from styleplugin.checkpoint import TEACHER, read_weights, write_weights
 from styleplugin.errors import UsageError
+from styleplugin.losses import joined, statistics_of
 from styleplugin.models.kbstyle import KBModel
+from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.models.pairs import PairModel
 from styleplugin.train.augment import random_crops
 from styleplugin.train.config import RunRecipe
 from styleplugin.train.data import Pictures, step_generator
+from styleplugin.train.teachers import Judge
 from styleplugin.transforms.adain import adain
 from styleplugin.transforms.wct import wct
 
@@ -40,27 +43,39 @@ class Lessons:
 
     Args:
         recipe: Names the painter, and says how crops are cut.
+        judge: Measures the styles; on the device where the painter works.
         contents: To cut crops from.
         styles: Likewise.
         folder: Where the pictures are kept, in a folder named by all that they depend on.
-        device: Where the painter works.
     """
 
-    def __init__(
-        self, recipe: RunRecipe, contents: Pictures, styles: Pictures, folder: Path, device: torch.device
-    ) -> None:
-        self.recipe, self.contents, self.styles, self.device = recipe, contents, styles, device
+    def __init__(self, recipe: RunRecipe, judge: Judge, contents: Pictures, styles: Pictures, folder: Path) -> None:
+        self.recipe, self.judge, self.contents, self.styles = recipe, judge, contents, styles
+        self.device = contents.pixels.device
         model, info = zoo.load(recipe.teacher.painter, allow_unknown=True)
-        self.paint = painter_of(model.to(device))
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pad_in_channels_last(model)
+        self.paint = painter_of(model)
         self.painter = {info.name: info.sha256}
         data = recipe.data
-        known = [info.sha256, contents.fingerprint, styles.fingerprint, recipe.seed, data.crop, data.largest, data.vary]
+        known = [
+            judge.sources,
+            info.sha256,
+            contents.fingerprint,
+            styles.fingerprint,
+            recipe.seed,
+            data.crop,
+            data.largest,
+            data.vary,
+        ]
         self.folder = folder / f"lessons-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._chunk = lru_cache(maxsize=None)(self._make_or_read)
 
     def batch(self, count: int, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw contents, styles and pictures, (N, 3, crop, crop) each; a pure function of the step.
+        """Draw contents, styles and pictures, (N, 3, crop, crop) each, and the styles' statistics by the judge.
+
+        A pure function of the step. Contents are flipped with their pictures, styles are not.
 
         Args:
             count: How many, N.
@@ -71,12 +86,17 @@ class Lessons:
         numbers = torch.randint(chunks * CHUNK, (count,), generator=generator, dtype=torch.int64, device="cpu").tolist()
         rows = [[part[n % CHUNK] for part in self._chunk(n // CHUNK)] for n in numbers]
         flips = torch.rand(count, generator=generator, dtype=torch.float32, device="cpu") < 0.5
-        turned = [[part.flip(2) if flip else part for part in row] for row, flip in zip(rows, flips, strict=True)]
-        content, style, picture = (_to_float(torch.stack(parts), self.device) for parts in zip(*turned, strict=True))
-        return {"content": content, "style": style, "picture": picture}
+        content, style, picture, statistics = (torch.stack(parts) for parts in zip(*rows, strict=True))
+        flips = flips[:, None, None, None]
+        return {
+            "content": _to_float(torch.where(flips, content.flip(3), content), self.device),
+            "style": _to_float(style, self.device),
+            "picture": _to_float(torch.where(flips, picture.flip(3), picture), self.device),
+            "statistics": statistics.to(self.device),
+        }
 
-    def _make_or_read(self, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return contents, styles and pictures of a chunk, (64, 3, crop, crop) uint8 on the CPU."""
+    def _make_or_read(self, chunk: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return contents, styles and pictures of a chunk, (64, 3, crop, crop) uint8, and statistics, on the CPU."""
         generator = step_generator(self.recipe.seed, "lessons", chunk)
         content, style = (
             random_crops(pictures, CHUNK, self.recipe.data, generator) for pictures in (self.contents, self.styles)
@@ -85,9 +105,16 @@ class Lessons:
         if not path.exists():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
                 painted = self.paint(content, style).float()
-            write_weights(path, {"pictures": _to_bytes(painted)}, {"architecture": "lessons"})
-        pictures = read_weights(path, limits=_LIMITS).tensors["pictures"]
-        return _to_bytes(content), _to_bytes(style), pictures
+                measured = self._measured(style)
+            tensors = {"pictures": _to_bytes(painted), "statistics": measured.float().cpu()}
+            write_weights(path, tensors, {"architecture": "lessons"})
+        kept = read_weights(path, limits=_LIMITS).tensors
+        return _to_bytes(content), _to_bytes(style), kept["pictures"], kept["statistics"]
+
+    @torch.no_grad()
+    def _measured(self, style: Tensor) -> Tensor:
+        parts = style.split(_PAINTED_AT_ONCE)
+        return torch.cat([joined(statistics_of(self.judge.features(part))) for part in parts])
 
 
 def painter_of(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:

@@ -50,10 +50,10 @@ class PairRun(PhasedRun):
         super().__init__(recipe, out, setting)
         self.start = start
         """The recipe with the files that the phases begin with."""
+        self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
         if recipe.method == "adain":
             self.load_styles()
-            self.load_lessons()
-        self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
+            self.load_lessons(self.judge)
 
     def write_part(self, path: Path, phase: str, trainee: Coder, card: dict[str, Any]) -> None:
         """Write the part that was trained, or what is left of those that were pruned."""

@@ -31,6 +31,7 @@ from styleplugin.train.plan import PhasePlan, Plan, peak_memory_mb
 from styleplugin.train.pruned import PrunedCoder
 from styleplugin.train.setting import Setting
 from styleplugin.train.state import Checkpoints, Progress
+from styleplugin.train.teachers import Judge
 
 PROBES = 64
 """Pictures for dead channels and validation."""
@@ -193,11 +194,11 @@ class PhasedRun:
         self.style_probes = self.style_held_out.center_crops(self.recipe.data.crop, PROBES)
         self.identity["pictures"].append(self.style.fingerprint)
 
-    def load_lessons(self) -> None:
-        """Load the painter of the recipe, if there is one."""
+    def load_lessons(self, judge: Judge) -> None:
+        """Load the painter of the recipe, if there is one; the judge measures the styles of its pictures."""
         if self.recipe.teacher.painter:
             assert self.style is not None
-            self.lessons = Lessons(self.recipe, self.content, self.style, self.out.parent, self.device)
+            self.lessons = Lessons(self.recipe, judge, self.content, self.style, self.out.parent)
 
     def train(self) -> Path:
         """Run the phases that have no result yet, and write the model."""

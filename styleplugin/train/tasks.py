@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from styleplugin.losses import feature_distance, mse, picture_errors, style_distance
+from styleplugin.losses import feature_distance, mse, parted, picture_errors, statistics_of, style_distance
 from styleplugin.train.coders import DistillTask
 from styleplugin.transforms.adain import adain
 
@@ -42,29 +42,38 @@ class StylizationTask(DistillTask):
 
     needs_style = True
 
-    def forward(self, content: Tensor, style: Tensor, picture: Tensor | None = None) -> dict[str, Tensor]:
-        """Return "loss" and its parts for contents, styles and a painter's pictures, each (N, 3, H, W) in [0, 1]."""
+    def forward(
+        self, content: Tensor, style: Tensor, picture: Tensor | None = None, statistics: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return "loss" and its parts.
+
+        Args:
+            content: (N, 3, H, W) in [0, 1].
+            style: Of the same shape.
+            picture: Of the same shape: a painter's.
+            statistics: Of the styles as the judge sees them, `joined`, where they are known.
+        """
         count = len(content)
         images = torch.cat([content, style])
         needs_all = any(self.weights[name] for name in ("content", "perceptual", "embedding"))
-        judged = self.judged(images if needs_all or self.coder.decodes_judged else style)
-        styles = [feature[-count:] for feature in judged]
+        judged = self.judged(images) if needs_all or self.coder.decodes_judged else []
         features, embedding = self.coder.encode(images, judged if needs_all else [])
         features = features.float()
         own = count // 4 if self.weights["pixel"] or self.weights["perceptual"] else 0
         output = self.coder.decode(torch.cat([adain(features[:count], features[count:]), features[:own]]))
-        seen = self.judge.features(output if self.weights["perceptual"] else output[:count])
-        shown = [feature[:count] for feature in seen]
-        parts = {"style": style_distance(shown, styles), "embedding": embedding}
+        # Parts of features would get gradients in another layout, which all layers before them pay for.
+        shown = self.judge.features(output[:count])
+        wanted = statistics_of(self.judged(style)) if statistics is None else parted(statistics, shown)
+        parts = {"style": style_distance(statistics_of(shown), wanted), "embedding": embedding}
         if self.weights["content"]:
-            parts["content"] = mse(shown[-1], adain(judged[-1][:count].float(), styles[-1].float()))
+            parts["content"] = mse(shown[-1], adain(judged[-1][:count].float(), judged[-1][count:].float()))
         if picture is not None:
             parts |= picture_errors(output[:count], shown, picture, self.judged(picture))
         if own:
             originals = [feature[:own] for feature in judged]
             parts["pixel"] = mse(output[count:], content[:own])
             if self.weights["perceptual"]:
-                parts["perceptual"] = feature_distance([feature[count:] for feature in seen], originals)
+                parts["perceptual"] = feature_distance(self.judge.features(output[count:]), originals)
         return self.weigh(parts)
 
     @torch.no_grad()

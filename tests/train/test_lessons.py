@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from styleplugin.errors import StylePluginWarning, UsageError
+from styleplugin.losses import parted, statistics_of
 from styleplugin.models.kbstyle import KBModel
 from styleplugin.models.pairs import PairModel
 from styleplugin.registry import save_model
@@ -15,9 +16,9 @@ from styleplugin.train import KBRecipe, run
 from styleplugin.train.config import DataOptions, PhaseOptions, TeacherOptions
 from styleplugin.train.data import load_set, step_generator
 from styleplugin.train.lessons import CHUNK, Lessons, painter_of
+from styleplugin.train.teachers import build_judge
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{StylePluginWarning.__module__}.StylePluginWarning")
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -37,16 +38,26 @@ def recipe(data_options: DataOptions, painter: str, vgg_file: Path) -> KBRecipe:
 
 def make_lessons(recipe: KBRecipe, folder: Path) -> Lessons:
     contents, styles = (load_set(recipe.data, styles=styles)[0] for styles in (False, True))
-    return Lessons(recipe, contents, styles, folder, CPU)
+    judge = build_judge(recipe.teacher, 2, contents.center_crops(recipe.data.crop, 4))
+    return Lessons(recipe, judge, contents, styles, folder)
 
 
 def test_a_lesson_is_what_the_painter_makes_of_its_pair(recipe: KBRecipe, kb_model: KBModel, tmp_path: Path):
     batch = make_lessons(recipe, tmp_path).batch(4, 0, step_generator(0, "x", 0))
     painted = kb_model(batch["content"], batch["style"]).clamp(0, 1)
-    # Crops are kept in 8 bits, and some pairs are flipped after they were painted.
-    flipped = kb_model(batch["content"].flip(3), batch["style"].flip(3)).clamp(0, 1).flip(3)
+    # Crops are kept in 8 bits, and some contents are flipped with their pictures after they were painted.
+    flipped = kb_model(batch["content"].flip(3), batch["style"]).clamp(0, 1).flip(3)
     errors = [(batch["picture"] - other).abs().amax((1, 2, 3)) for other in (painted, flipped)]
     assert float(torch.stack(errors).amin(0).max()) < 0.03
+
+
+def test_lessons_bring_the_statistics_of_their_styles(recipe: KBRecipe, tmp_path: Path):
+    lessons = make_lessons(recipe, tmp_path)
+    batch = lessons.batch(4, 0, step_generator(0, "x", 0))
+    # Styles are kept in 8 bits.
+    features = lessons.judge.features(batch["style"])
+    found, wanted = parted(batch["statistics"], features), statistics_of(features)
+    torch.testing.assert_close(found, wanted, atol=0.1, rtol=0.02)
 
 
 def test_lessons_are_a_pure_function_of_the_step_and_kept(recipe: KBRecipe, tmp_path: Path):
