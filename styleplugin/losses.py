@@ -86,19 +86,14 @@ def parted(rows: Tensor, features: Sequence[Tensor]) -> Statistics:
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
-def style_error(seen: Sequence[Tensor], wanted: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
+def statistics_error(seen: Statistics, wanted: Statistics, weights: Sequence[float] | None = None) -> Tensor:
     """Compare channel means and deviations, relative to the style's own; the weighted mean over levels.
 
     Args:
-        seen: Features of the output, (N, C, H, W) for each level.
+        seen: Of the output.
         wanted: Of the style.
         weights: Of the levels; by default all count the same.
     """
-    return statistics_error(statistics_of(seen), statistics_of(wanted), weights)
-
-
-def statistics_error(seen: Statistics, wanted: Statistics, weights: Sequence[float] | None = None) -> Tensor:
-    """Do what `style_error` does, for statistics that were measured before."""
     weights = weights or [1.0] * len(seen)
     terms = []
     for weight, (mean, deviation), (wanted_mean, wanted_deviation) in zip(weights, seen, wanted, strict=True):

@@ -15,7 +15,7 @@ from styleplugin.train.config import TeacherOptions
 
 TEACHERS = {TeacherOptions().vgg, TeacherOptions().mobilenet}
 """Networks trained for recognition, on whose filters students may begin."""
-PAINTERS = {"adain-pair"}
+PAINTERS = {"adain-pair", "wct-pair"}
 EARLIER = {
     "d6f5b288e1285f19c3ef13bb520c582aa3da177e1d4fc1588af75ad64c786fe7",  # cd-adain.x16
     "c0c97cbf3f8ffb54391ed303c236dd248c0a5e69168f2c7a756f0b9f49009bd7",  # cd-wct.x16

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from styleplugin.importers.adain import import_adain
+from styleplugin.models.pairs import PairModel
 from styleplugin.registry import save_model
 from styleplugin.train import read_recipe
 from styleplugin.train.config import (
@@ -21,7 +22,8 @@ from styleplugin.train.phases import LATEST
 ROOT = Path(__file__).parents[2]
 QUEUE = ROOT / "runs" / "queue"
 WEIGHTS = ROOT / "weights"
-PAINTER = QUEUE / "adain-pair.safetensors"
+PAINTERS = {method: QUEUE / f"{method}-pair.safetensors" for method in ("adain", "wct")}
+"""AdaIN's own pair, and the same with WCT in place of AdaIN, whose pictures have more of a style's strokes."""
 PAINTER_SOURCE = "adain_vgg19_q8.safetensors"
 
 
@@ -105,9 +107,11 @@ def runs_of(recipe: AnyRecipe) -> dict[str, RunRecipe]:
     return {part.name: part for part in (*recipe.pairs, recipe.cascade) if part is not None}
 
 
-def make_painter(teachers: Path) -> None:
+def make_painters(teachers: Path) -> None:
     """Import AdaIN's own pair, whose pictures teach, if that was not done yet."""
-    if not PAINTER.exists():
-        PAINTER.parent.mkdir(parents=True, exist_ok=True)
-        model, metadata = import_adain(teachers / PAINTER_SOURCE)
-        save_model(PAINTER, model, **metadata)
+    if all(path.exists() for path in PAINTERS.values()):
+        return
+    QUEUE.mkdir(parents=True, exist_ok=True)
+    model, metadata = import_adain(teachers / PAINTER_SOURCE)
+    for method, path in PAINTERS.items():
+        save_model(path, PairModel(method, list(model.pairs.values())), **metadata)

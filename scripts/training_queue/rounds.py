@@ -14,7 +14,7 @@ from styleplugin.errors import Cancelled
 from styleplugin.train import run
 from styleplugin.train.config import RunRecipe
 
-from .jobs import JOBS, QUEUE, WEIGHTS, Job, make_painter, recipe_of, runs_of
+from .jobs import JOBS, QUEUE, WEIGHTS, Job, make_painters, recipe_of, runs_of
 from .judging import FEW, judge, means
 from .log import Log
 
@@ -35,7 +35,7 @@ def train_round(job: Job, minutes: float, *, device: str, threads: int, teachers
         data: Folder of the training pictures.
     """
     torch.set_num_threads(threads)
-    make_painter(teachers)
+    make_painters(teachers)
     begin, end = _clock(device), time.monotonic() + 60 * minutes
     recipe = recipe_of(job, start_of(job))
     counter = Counter(runs_of(recipe))

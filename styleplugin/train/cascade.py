@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import content_error, mse, style_error, weigh
+from styleplugin.losses import content_error, mse, parted, picture_errors, statistics_error, statistics_of, weigh
 from styleplugin.models.pairs import Pair, PairModel
 from styleplugin.train.coders import open_end
 from styleplugin.train.teachers import Judge
@@ -22,7 +22,7 @@ from styleplugin.transforms.wct import wct
 
 CONTENT_LEVEL = 4
 """Where shapes are compared, or the judge's deepest level if it has fewer."""
-WEIGHTS = ("content", "style", "pixel")
+WEIGHTS = ("content", "style", "pixel", "taught", "picture")
 """Parts of the loss, names of fields of `PhaseOptions`."""
 
 
@@ -52,39 +52,58 @@ class CascadeTask(nn.Module):
         self.judge, self.model, self.levels = judge, trainee.model, trainee.levels
         self.weights = weights
 
-    def forward(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
-        """Return "loss" and its parts, means over the levels in training.
+    def forward(
+        self,
+        content: Tensor,
+        style: Tensor,
+        picture: Tensor | None = None,
+        statistics: Tensor | None = None,
+        level: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return "loss" and its parts, means over the levels that are judged.
 
         Args:
             content: (N, 3, H, W) in [0, 1].
             style: Of the same shape. Of contents and styles in turn, half must also come back.
+            picture: Of the same shape: a painter's.
+            statistics: Of the styles as the judge sees them, `joined`, where they are known.
+            level: (N,), of one value: the one that is judged; all in training by default.
         """
+        judged = self.levels if level is None else (int(level[0]),)
         with torch.no_grad():
-            wanted, shapes = self.judge.features(style), self.judge.features(content)
+            shapes = self.judge.features(content) if self.weights["content"] else []
+            shown = [] if picture is None else self.judge.features(picture)
+            measured = statistics_of(self.judge.features(style)) if statistics is None else []
         own = torch.cat([content, style])[::2]
-        place = min(CONTENT_LEVEL, len(shapes)) - 1
-        parts: dict[str, list[Tensor]] = {name: [] for name in WEIGHTS}
-        for pair, output in self._cascade(content, style):
-            if pair.level in self.levels:
-                seen = self.judge.features(output)
-                parts["content"].append(content_error(seen[place], shapes[place]))
-                parts["style"].append(style_error(seen, wanted))
-                parts["pixel"].append(mse(pair(own), own))
+        parts: dict[str, list[Tensor]] = {}
+        for pair, output in self._cascade(content, style, judged):
+            seen = self.judge.features(output)
+            wanted = parted(statistics, seen) if statistics is not None else measured
+            found = {"style": statistics_error(statistics_of(seen), wanted), "pixel": mse(pair(own), own)}
+            if shapes:
+                place = min(CONTENT_LEVEL, len(shapes)) - 1
+                found["content"] = content_error(seen[place], shapes[place])
+            if picture is not None:
+                found |= picture_errors(output, seen[:CONTENT_LEVEL], picture, shown[:CONTENT_LEVEL])
+            for name, value in found.items():
+                parts.setdefault(name, []).append(value)
         return weigh({name: torch.stack(values).mean() for name, values in parts.items()}, self.weights)
 
-    def _cascade(self, content: Tensor, style: Tensor) -> Iterator[tuple[Pair, Tensor]]:
-        """Yield each pair with the picture it paints from that of the pair before, deepest first."""
+    def _cascade(self, content: Tensor, style: Tensor, judged: Sequence[int]) -> Iterator[tuple[Pair, Tensor]]:
+        """Yield the judged pairs, deepest first, with the picture that each paints from that of the pair before."""
         image = content
-        for pair in map(self.model.pair, self.model.levels):
+        for pair in map(self.model.pair, (level for level in self.model.levels if level >= min(judged))):
             with torch.no_grad():
                 features = pair.encoder(torch.cat([image, style]))
                 colored = wct(*features.float().split(len(content))).to(features.dtype)
-            output = pair.decoder(colored)
-            yield pair, output
+            with torch.set_grad_enabled(torch.is_grad_enabled() and pair.level in judged):
+                output = pair.decoder(colored)
+            if pair.level in judged:
+                yield pair, output
             # The last ReLU of a WCT decoder, which is left out in training.
             image = output.detach().relu().to(content.dtype)
 
     @torch.no_grad()
     def stylize(self, content: Tensor, style: Tensor) -> Tensor:
         """Stylize contents with styles of the same number, for contact sheets."""
-        return list(self._cascade(content, style))[-1][1]
+        return list(self._cascade(content, style, self.model.levels))[-1][1]

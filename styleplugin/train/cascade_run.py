@@ -56,6 +56,7 @@ class CascadeRun(PhasedRun):
             )
         self.identity["start"] = [pairing_id(self.start.pair(level)) for level in self.start.levels]
         self.judge = build_judge(recipe.teacher, self.start.levels[0], self.probes.cpu()).to(self.device)
+        self.load_lessons(self.judge)
 
     def continued(self) -> list[str]:
         """Return the sha256 of the model that the run goes on from; none for the pairs of a bundle."""
@@ -64,6 +65,13 @@ class CascadeRun(PhasedRun):
     def begin(self, phase: str) -> CascadeTrainee:
         """Take the pairs as they are."""
         return CascadeTrainee(_copy(self.start).to(self.device), self.levels)
+
+    def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
+        """Return the arguments of the task; each step judges one level, drawn at random."""
+        generator = step_generator(self.recipe.seed, f"level {phase}", step)
+        place = torch.randint(len(self.levels), (), generator=generator, dtype=torch.int64, device="cpu")
+        level = torch.full((count,), self.levels[int(place)], dtype=torch.int64, device="cpu")
+        return super().batch(phase, count, step) | {"level": level}
 
     def task(self, trainee: CascadeTrainee, options: PhaseOptions) -> CascadeTask:
         """Return the losses."""

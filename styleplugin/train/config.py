@@ -105,9 +105,9 @@ class PhaseOptions:
     style: float = 10.0
     """AdaIN, KBStyle and cascades: weight of the style loss."""
     taught: float = 0.0
-    """AdaIN and KBStyle: weight of the distance to the painter's picture in deep features."""
+    """AdaIN, KBStyle and cascades: weight of the distance to the painter's picture in deep features."""
     picture: float = 0.0
-    """AdaIN and KBStyle: weight of the distance to the painter's picture at a quarter of its size."""
+    """AdaIN, KBStyle and cascades: weight of the distance to the painter's picture at a quarter of its size."""
     distill: float = 1.0
     """Photorealistic: weight of the distance to the teacher's principal components."""
     feature: float = 1.0

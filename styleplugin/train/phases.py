@@ -380,7 +380,7 @@ class PhasedRun:
     def _keep_batch(self, phase: str, count: int, step: int) -> None:
         batch = self.batch(phase, count, step)
         self.log.write(event="skipped", phase=phase, step=step)
-        self.log.sheet(f"skipped-{phase}-{step:06}", list(batch.values()))
+        self.log.sheet(f"skipped-{phase}-{step:06}", [value for value in batch.values() if value.dim() == 4])
 
     def _backend(self) -> AbstractContextManager[None]:
         return backend_settings(self.device, keep_memory=self.setting.owns_process)
