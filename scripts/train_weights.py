@@ -3,9 +3,11 @@
     python scripts/train_weights.py                     # in the background: nice, one thread
     python scripts/train_weights.py --status
     python scripts/train_weights.py --take              # what has become better goes into weights/; commit it
+    python scripts/train_weights.py --keep              # what has not yet goes into students/; commit it
     python scripts/train_weights.py --device cuda --together --minutes 9 --pack OUT --size-mb 60   # on a lent machine
 
-Checkpoints lie in runs/queue. Where they are gone, a model goes on from its embedded file, if the queue has made that.
+Checkpoints lie in runs/queue. Where they are gone, a model goes on from its file in students/ or in weights/, if the
+queue has made that.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 from scripts.training_queue.jobs import JOBS, Job, job_of  # noqa: E402
 from scripts.training_queue.packing import pack  # noqa: E402
 from scripts.training_queue.rounds import status, train_round  # noqa: E402
-from scripts.training_queue.taking import take  # noqa: E402
+from scripts.training_queue.taking import keep, take  # noqa: E402
 
 PAUSED = ROOT / "runs" / "queue" / "paused"
 """While this file is there, the round at work is held: for timings."""
@@ -38,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--status", action="store_true", help="print where all models stand")
     parser.add_argument("--take", action="store_true", help="take what has become better into weights/")
+    parser.add_argument("--keep", action="store_true", help="put what is on its way into students/")
     parser.add_argument("--pause", action="store_true", help="hold the queue until --go")
     parser.add_argument("--go", action="store_true", help="let a held queue go on")
     parser.add_argument("--models", nargs="+", choices=names, default=names)
@@ -59,6 +62,9 @@ def main() -> None:
     elif arguments.take:
         for job in jobs:
             print(take(job), flush=True)
+    elif arguments.keep:
+        for job in jobs:
+            print(keep(job))
     elif arguments.pause or arguments.go:
         hold(arguments.pause)
     elif arguments.one:

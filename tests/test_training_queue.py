@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,18 @@ def pupil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     latest = tmp_path / KB.name / "latest.safetensors"
     latest.parent.mkdir()
     latest.write_bytes(b"student")
-    monkeypatch.setattr(taking, "embed", lambda job, path: path)
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "index.json").write_text("{}")
+    for name, folder in (("WEIGHTS", weights), ("KEPT", tmp_path / "students")):
+        monkeypatch.setattr(taking, name, folder)
+
+    def embed(job: jobs.Job, path: Path) -> Path:
+        (weights / "index.json").write_text('{"new": 1}')
+        return Path(shutil.copyfile(path, weights / f"{job.name}.safetensors"))
+
+    monkeypatch.setattr(taking, "embed", embed)
+    monkeypatch.setattr(taking, "passes_tests", lambda job: pytest.fail("the test says what passes"))
     return latest
 
 
@@ -36,6 +48,10 @@ def trained(log: Log) -> Log:
     """The log of a student that has seen enough."""
     log.add(model=KB.name, event="round", crops=taking.COMPLETE_CROPS)
     return log
+
+
+def always(job: jobs.Job) -> bool:
+    return True
 
 
 def judged(monkeypatch: pytest.MonkeyPatch, **figures: float) -> None:
@@ -88,22 +104,22 @@ def test_the_log_keeps_what_was_written(log: Log):
 
 def test_the_first_complete_student_is_taken_in_any_case(pupil: Path, log: Log, monkeypatch):
     log.add(model=KB.name, event="round", crops=taking.COMPLETE_CROPS - 1)
-    assert "no complete student" in taking.take(KB, log=log)
+    assert "no complete student" in taking.take(KB, log=log, passes=always)
     log.add(model=KB.name, event="round", crops=1)
     judged(monkeypatch, e_style=0.9, e_content=1.4)
-    assert "taken" in taking.take(KB, log=log)
+    assert "taken" in taking.take(KB, log=log, passes=always)
     assert figures_of(log.taken(KB.name)[0])["e_style"] == 0.9
 
 
 def test_a_student_whose_gap_falls_is_taken_and_one_whose_gap_does_not_is_kept(pupil: Path, trained: Log, monkeypatch):
     log = trained
     judged(monkeypatch, e_style=0.34)
-    taking.take(KB, log=log)
+    taking.take(KB, log=log, passes=always)
     judged(monkeypatch, e_style=0.32)
-    assert "taken" in taking.take(KB, log=log)
-    assert "kept" in taking.take(KB, log=log)
+    assert "taken" in taking.take(KB, log=log, passes=always)
+    assert "kept" in taking.take(KB, log=log, passes=always)
     judged(monkeypatch, e_style=0.33)
-    assert "kept" in taking.take(KB, log=log)
+    assert "kept" in taking.take(KB, log=log, passes=always)
     assert len(log.taken(KB.name)) == 2
 
 
@@ -114,11 +130,35 @@ def test_a_figure_may_not_become_worse_than_the_best_of_all_that_were_taken(
     log = trained
     for e_style in (0.36, 0.34):
         judged(monkeypatch, e_style=e_style)
-        taking.take(KB, log=log)
+        taking.take(KB, log=log, passes=always)
     judged(monkeypatch, e_style=0.31, **worse)
-    assert f"kept, {next(iter(worse))}" in taking.take(KB, log=log)
+    assert f"kept, {next(iter(worse))}" in taking.take(KB, log=log, passes=always)
     judged(monkeypatch, e_style=0.31, flat_deviation=0.05)
-    assert "taken" in taking.take(KB, log=log)
+    assert "taken" in taking.take(KB, log=log, passes=always)
+
+
+def test_a_student_that_fails_the_tests_leaves_the_folder_as_it_was(pupil: Path, trained: Log, monkeypatch):
+    judged(monkeypatch)
+    assert "tests fail" in taking.take(KB, log=trained, passes=lambda job: False)
+    assert {path.name: path.read_text() for path in taking.WEIGHTS.iterdir()} == {"index.json": "{}"}
+    assert not trained.taken(KB.name)
+
+
+def test_a_student_on_its_way_is_kept_once_and_gone_on_from(pupil: Path, trained: Log, tmp_path: Path, monkeypatch):
+    assert "kept in students/" in taking.keep(KB, log=trained)
+    assert "nothing new" in taking.keep(KB, log=trained)
+    kept = tmp_path / "students" / f"{KB.name}.safetensors"
+    assert trained.made(KB.name) == {rounds.sha256_of(kept)}
+    monkeypatch.setattr(jobs, "QUEUE", tmp_path / "queue")
+    for name, value in (("KEPT", tmp_path / "students"), ("WEIGHTS", taking.WEIGHTS), ("LOG", trained)):
+        monkeypatch.setattr(rounds, name, value)
+    start = rounds.start_of(KB)
+    assert start is not None and start.read_bytes() == b"student"
+    # What is taken takes its place.
+    judged(monkeypatch)
+    monkeypatch.setattr(jobs, "QUEUE", tmp_path)
+    assert "taken" in taking.take(KB, log=trained, passes=always)
+    assert not kept.exists()
 
 
 def test_bars_that_are_reached_count_nothing():
@@ -130,6 +170,7 @@ def test_a_run_goes_on_from_a_committed_file_only_if_the_queue_has_made_it(tmp_p
     monkeypatch.setattr(jobs, "QUEUE", tmp_path / "queue")
     for module in (jobs, rounds):
         monkeypatch.setattr(module, "WEIGHTS", tmp_path)
+        monkeypatch.setattr(module, "KEPT", tmp_path / "students")
     monkeypatch.setattr(rounds, "LOG", log)
     file = tmp_path / f"{KB.name}.safetensors"
     file.write_bytes(b"made by somebody else")

@@ -22,6 +22,8 @@ from styleplugin.train.phases import LATEST
 ROOT = Path(__file__).parents[2]
 QUEUE = ROOT / "runs" / "queue"
 WEIGHTS = ROOT / "weights"
+KEPT = ROOT / "students"
+"""Students on their way, committed so that no hour is lost; no part of the package."""
 PAINTERS = {method: QUEUE / f"{method}-pair.safetensors" for method in ("adain", "wct")}
 """AdaIN's own pair, and the same with WCT in place of AdaIN, whose pictures have more of a style's strokes."""
 PAINTER_SOURCE = "adain_vgg19_q8.safetensors"

@@ -59,6 +59,15 @@ class Log:
         """Return the crops that a model has seen."""
         return sum(int(row["crops"] or 0) for row in self.rows() if row["model"] == model)
 
+    def newest_of(self, model: str) -> dict[str, str]:
+        """Return the last row of a model; nothing while there is none."""
+        return next((row for row in reversed(self.rows()) if row["model"] == model), {})
+
+    def made(self, model: str) -> set[str]:
+        """Return the sha256 of all files of a model that were taken or kept."""
+        rows = (row for row in self.rows() if row["model"] == model)
+        return {row["sha256"] for row in rows if row["event"] in ("taken", "kept")}
+
     def taken(self, model: str) -> list[dict[str, str]]:
         """Return the rows of what was taken into the weights folder, oldest first."""
         return [row for row in self.rows() if row["model"] == model and row["event"] == "taken"]

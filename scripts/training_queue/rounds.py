@@ -14,7 +14,7 @@ from styleplugin.errors import Cancelled
 from styleplugin.train import run
 from styleplugin.train.config import RunRecipe
 
-from .jobs import JOBS, QUEUE, WEIGHTS, Job, make_painters, recipe_of, runs_of
+from .jobs import JOBS, KEPT, QUEUE, WEIGHTS, Job, make_painters, recipe_of, runs_of
 from .judging import FEW, judge, means
 from .log import Log
 
@@ -87,17 +87,21 @@ class Counter:
 
 
 def start_of(job: Job) -> Path | None:
-    """Return the file to go on from: none while the run's own folder is there, else what the queue has made before."""
-    kept = job.out / START
-    if kept.exists():
-        return kept
-    made = {row["sha256"] for row in LOG.taken(job.name)}
-    file = WEIGHTS / f"{job.name}.safetensors"
-    if job.out.exists() or not file.exists() or sha256_of(file) not in made:
+    """Return the file to go on from: none while the run's own folder is there, else what the queue has made before.
+
+    A student on its way is newer than the embedded file of its name.
+    """
+    start = job.out / START
+    if start.exists():
+        return start
+    files = (folder / f"{job.name}.safetensors" for folder in (KEPT, WEIGHTS))
+    made = LOG.made(job.name)
+    file = next((path for path in files if path.exists() and sha256_of(path) in made), None)
+    if job.out.exists() or file is None:
         return None
     job.out.mkdir(parents=True)
-    kept.write_bytes(file.read_bytes())
-    return kept
+    start.write_bytes(file.read_bytes())
+    return start
 
 
 def _clock(device: str) -> float:

@@ -1,8 +1,14 @@
-"""Taking what has become better: a student replaces the embedded file of its name, cards and list included."""
+"""Taking what has become better: a student replaces the embedded file of its name, cards and list included.
+
+A student that is not better yet is kept in a folder of its own, so that its hours outlive the checkpoints.
+"""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.evaluation.intervals import interval
@@ -10,7 +16,7 @@ from styleplugin import zoo
 from styleplugin.train.bundles import bundle
 from styleplugin.train.phases import LATEST
 
-from .jobs import WEIGHTS, Job
+from .jobs import KEPT, ROOT, WEIGHTS, Job
 from .judging import judge, means
 from .log import Log, figures_of
 from .rounds import LOG, sha256_of
@@ -37,11 +43,18 @@ def gap(name: str, figures: dict[str, float]) -> float:
     return sum(max(0.0, figures[figure] / bar - 1) for figure, bar in BARS[name].items())
 
 
-def take(job: Job, *, log: Log = LOG) -> str:
+def passes_tests(job: Job) -> bool:
+    """Run the tests of an embedded model."""
+    command = [sys.executable, "-m", "pytest", "-q", "tests/test_weights.py", "-k", job.name]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def take(job: Job, *, log: Log = LOG, passes: Callable[[Job], bool] = passes_tests) -> str:
     """Replace the embedded file where the student is better on all selection pairs; return what was decided.
 
-    It is taken where the sum of gaps falls and no figure is worse than the best of all files taken so far by more than
-    a quarter of its interval. The first student from the new ground that has seen `COMPLETE_CROPS` always is.
+    It is taken where the sum of gaps falls, no figure is worse than the best of all files taken so far by more than
+    half of its interval, and the tests of embedded models pass. The first student from the new ground that has seen
+    `COMPLETE_CROPS` needs the tests alone.
     """
     before = [figures_of(row) for row in log.taken(job.name)]
     if job.latest is None or (not before and log.crops(job.name) < COMPLETE_CROPS):
@@ -56,11 +69,32 @@ def take(job: Job, *, log: Log = LOG) -> str:
             continue
         sign = -1 if name in LARGER_IS_BETTER else 1
         worse = sign * figures[name] - min(sign * value for value in known)
-        if worse > interval(values).half_width / 2:
+        if worse > interval(values).half_width:
             return f"{job.name}: kept, {name} would be {figures[name]:.3f} after {known}"
+    earlier = {path: path.read_bytes() for path in WEIGHTS.iterdir() if path.is_file()}
     file = embed(job, job.latest)
+    if not passes(job):
+        for path in WEIGHTS.iterdir():
+            if path not in earlier:
+                path.unlink()
+        for path, content in earlier.items():
+            path.write_bytes(content)
+        return f"{job.name}: kept, its tests fail"
+    (KEPT / file.name).unlink(missing_ok=True)
     log.add(model=job.name, event="taken", sha256=sha256_of(file), pairs=len(found["e_style"]), **figures)
     return f"{job.name}: taken, gap {now:.3f}"
+
+
+def keep(job: Job, *, log: Log = LOG) -> str:
+    """Copy the student to where it can be committed, if it was trained since the last file of its name was."""
+    if job.latest is None:
+        return f"{job.name}: no student yet"
+    if log.newest_of(job.name).get("event") != "round":
+        return f"{job.name}: nothing new"
+    KEPT.mkdir(exist_ok=True)
+    file = shutil.copyfile(job.latest, KEPT / f"{job.name}.safetensors")
+    log.add(model=job.name, event="kept", sha256=sha256_of(file))
+    return f"{job.name}: kept in {KEPT.name}/"
 
 
 def embed(job: Job, latest: Path) -> Path:
