@@ -72,7 +72,9 @@ class Job(Generic[T]):
         jobs = _running.setdefault(session, set())
         jobs.add(self)
         self._future = _worker.submit(self._do)
-        self._future.add_done_callback(lambda _: self._steps.put(None))
+        # The future keeps it: were it to hold the job as well, pictures would stay until garbage is collected.
+        end = self._steps.put
+        self._future.add_done_callback(lambda _: end(None))
         try:
             while True:
                 self._seen = time.monotonic()
@@ -92,7 +94,12 @@ class Job(Generic[T]):
                 _running.pop(session, None)
         if self._future.cancelled():
             raise Cancelled()
-        return self._future.result()
+        future, self._future = self._future, Future()
+        try:
+            return future.result()
+        finally:
+            # An error's trace holds this frame, which shall not hold the error.
+            del future
 
     def tell(self, share: float, text: str, show: Any = None) -> None:
         """Say where the work stands.

@@ -1,7 +1,9 @@
 """Jobs: steps, stop, one at a time."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -43,6 +45,38 @@ def test_errors_of_the_work_reach_the_event():
 
     with pytest.raises(UsageError, match="No"):
         finish(Job(work).steps("a"))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_job_held_is_free_once_it_has_ended_before_garbage_is_collected(fails):
+    class Picture:
+        pass
+
+    def work(job):
+        looked_at.wait(20)
+        picture = Picture()
+        held.append(weakref.ref(picture))
+        if fails:
+            raise UsageError("SP100", "No.")
+        return picture
+
+    held: list[weakref.ref[Picture]] = []
+    looked_at = threading.Event()
+    gc.disable()
+    try:
+        try:
+            steps = Job(work).steps("a")
+            assert next(steps) is None
+            looked_at.set()
+            finish(steps)
+        except UsageError:
+            assert fails
+        # The worker lets go of a job when it takes the next one, and we of the generator.
+        del steps
+        jobs._worker.submit(int).result()
+        assert [one() for one in held] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_stopped_session_ends_its_own_jobs_soon():
