@@ -191,8 +191,8 @@ def train_command(
     minutes: float | None = None,
     plan: bool = True,
     teacher: ModelSource | None = None,
-    photos: Input | None = None,
-    paintings: Input | None = None,
+    photos: UseAppendAction[tuple[Input, ...]] = (),
+    paintings: UseAppendAction[tuple[Input, ...]] = (),
     teachers: Input | None = None,
     device: str = "auto",
 ) -> None:
@@ -207,8 +207,8 @@ def train_command(
         plan: Measure speed, memory and disk first, and print what is ahead.
         teacher: Teacher in place of the recipe's: a model by name, or a VGG-19 or MobileNet as file:PATH or
             hub:OWNER/REPO@REVISION/FILE.
-        photos: Folder or tar of the photographs in place of the recipe's.
-        paintings: Folder or tar of the artworks in place of the recipe's.
+        photos: Folder or tar of the photographs in place of the recipe's; give it several times for several.
+        paintings: Folder or tar of the artworks in place of the recipe's; give it several times for several.
         teachers: Folder of the teacher's files in place of the recipe's.
         device: Device: auto, cpu, cuda, cuda:1 or mps.
     """
@@ -234,8 +234,8 @@ def train_new(
     *,
     output: Annotated[str, arg(aliases=["-o"]), Writes(RECIPE)] = "recipe.toml",
     method: Literal["wct", "adain", "photorealistic", "kbstyle", "encoder"] | None = None,
-    photos: Input | None = None,
-    paintings: Input | None = None,
+    photos: UseAppendAction[tuple[Input, ...]] = (),
+    paintings: UseAppendAction[tuple[Input, ...]] = (),
     teacher: ModelSource | None = None,
     minutes: float | None = None,
     name: str | None = None,
@@ -256,8 +256,8 @@ def train_new(
     Args:
         output: Name of the recipe.
         method: Method: wct, adain, photorealistic, kbstyle, or encoder (for the optimization).
-        photos: Folder or tar of photographs.
-        paintings: Folder or tar of artworks; for wct photographs do as well, and are taken without it.
+        photos: Folder or tar of photographs; give it several times for several.
+        paintings: Folder or tar of artworks, likewise; for wct photographs do as well, and are taken without it.
         teacher: Teacher: a model by name, or a VGG-19 or MobileNet as file:PATH or hub:OWNER/REPO@REVISION/FILE.
         minutes: Time budget.
         name: Name of the result.
@@ -277,9 +277,9 @@ def train_new(
     from styleplugin.train.toml import recipe_text
 
     method = method or _ask("method (wct, adain, photorealistic, kbstyle, encoder)", "--method", "adain")  # type: ignore[assignment]
-    photos = photos or _ask("folder or tar of photographs", "--photos", "photos")
+    photos = photos or (_ask("folder or tar of photographs", "--photos", "photos"),)
     if method in ("adain", "kbstyle", "encoder"):
-        paintings = paintings or _ask("folder or tar of artworks", "--paintings", "paintings")
+        paintings = paintings or (_ask("folder or tar of artworks", "--paintings", "paintings"),)
     usual = "pca-photo.vgg" if method == "photorealistic" else "cd-adain.x16" if method == "adain" else "cd-wct.x16"
     teacher = teacher or _ask("teacher (a model, or file:PATH of a VGG-19)", "--teacher", usual)
     recipe = new_recipe(
@@ -290,7 +290,7 @@ def train_new(
         backbone=backbone,
         teacher=teacher,
         photos=photos,
-        paintings=paintings or (photos if method == "wct" else "paintings"),
+        paintings=paintings or (photos if method == "wct" else ("paintings",)),
         minutes=minutes or float(_ask("minutes", "--minutes", "30")),
         importance=importance,
         gpu=gpu,

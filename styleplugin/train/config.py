@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ RULES = ("spp", "increg", "greg")
 IMPORTANCE = ("l1", "activation", "random", *RULES)
 KB_PHASES = ("big", "small", "polish")
 PHOTO_PHASES = ("block1", "block2", "block3", "block4", "joint")
+Sources = str | tuple[str, ...]
+"""A folder of pictures or tars, or a tar, with `*` for any characters of its name; or several, read in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +28,9 @@ class DataOptions:
 
     name: str = "unnamed"
     """What the pictures are, for the model card."""
-    photos: str = "../shared/data/train/photos*"
-    """Contents: a folder of pictures or tars, or a tar; `*` in its name stands for any characters."""
-    paintings: str = "../shared/data/train/paintings*"
+    photos: Sources = "../shared/data/train/photos*"
+    """Contents: a folder of pictures or tars, or a tar, or a list of them; `*` in a name stands for any characters."""
+    paintings: Sources = "../shared/data/train/paintings*"
     """Styles, the same; only methods that are trained with styles need them."""
     short_side: int = 300
     """Pictures are shrunk to it when they are read, pixels."""
@@ -46,6 +50,32 @@ class DataOptions:
             raise UsageError("SP123", f"vary was {self.vary:g}; it must be 0 to 1.")
         if self.largest and self.largest < self.crop:
             raise UsageError("SP123", f"largest was {self.largest}; it must be 0, or at least the crop, {self.crop}.")
+        for name in ("photos", "paintings"):
+            # The class is frozen for everybody else.
+            object.__setattr__(self, name, _one_or_several(name, getattr(self, name)))
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """Where contents lie."""
+        return _listed(self.photos) + (self.styles if self.paintings_as_contents else ())
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Where styles lie."""
+        return _listed(self.paintings)
+
+
+def _one_or_several(name: str, places: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Sources:
+    if isinstance(places, (str, os.PathLike)):
+        return str(places)
+    several = tuple(map(str, places))
+    if not several:
+        raise UsageError("SP130", f"{name} names no folder and no tar.", "Give the folder of the training pictures.")
+    return several if several[1:] else several[0]
+
+
+def _listed(sources: Sources) -> tuple[str, ...]:
+    return (sources,) if isinstance(sources, str) else sources
 
 
 @dataclass(frozen=True, kw_only=True)

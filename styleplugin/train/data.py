@@ -12,7 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,8 @@ from styleplugin.train.sources import PictureFile, read_files
 
 MAX_BROKEN, MAX_BROKEN_SHARE = 3, 0.01
 """So many files, or this share of them where that is more, may be broken; but always fewer than half."""
+PATTERNS = 0.2
+"""Largest share of patterns drawn by a script in crops of random pictures, however many there are."""
 _AHEAD = 4
 """Files for each thread that are read before it is their turn."""
 
@@ -44,13 +46,15 @@ class Pictures:
     """(M, 3) int64 on the CPU: first pixel, height and width of each picture."""
     fingerprint: str
     """sha256 over the original files' hashes and the sizes, 16 hex digits."""
+    chances: Tensor | None = None
+    """(M,) float64 on the CPU, of each picture to be drawn; None where all have the same."""
 
     def __len__(self) -> int:
         return len(self.places)
 
     def to(self, device: torch.device) -> Pictures:
         """Return the same pictures with their pixels on a device."""
-        return Pictures(pixels=self.pixels.to(device), places=self.places, fingerprint=self.fingerprint)
+        return replace(self, pixels=self.pixels.to(device))
 
     def random_crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
         """Cut random crops of random pictures, each flipped with probability 1/2.
@@ -63,11 +67,17 @@ class Pictures:
         Returns:
             (N, 3, side, side) float32 in [0, 1] on the device of the pixels, channels-last.
         """
-        place = self.places[torch.randint(len(self), (count,), generator=generator, dtype=torch.int64, device="cpu")]
+        place = self.places[self._draw(count, generator)]
         share = torch.rand(count, 2, generator=generator, dtype=torch.float64, device="cpu")
         offset = (share * (place[:, 1:] - side + 1)).long()
         flip = torch.rand(count, generator=generator, dtype=torch.float32, device="cpu") < 0.5
         return self._cut(place, offset, flip, side)
+
+    def _draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return the numbers of random pictures, (count,) int64."""
+        if self.chances is None:
+            return torch.randint(len(self), (count,), generator=generator, dtype=torch.int64, device="cpu")
+        return torch.multinomial(self.chances, count, replacement=True, generator=generator)
 
     def center_crops(self, side: int, limit: int) -> Tensor:
         """Cut the centers of the first pictures: (N, 3, side, side) as `random_crops`."""
@@ -95,18 +105,12 @@ def load_set(
     options: DataOptions, *, styles: bool, should_stop: Callable[[], bool] = lambda: False
 ) -> tuple[Pictures, Pictures]:
     """Read the training and validation pictures of a recipe: contents, or styles; see `load_pictures`."""
-    sources = [options.photos]
-    if styles:
-        sources = [options.paintings]
-    elif options.paintings_as_contents:
-        sources.append(options.paintings)
 
     def accept(file: PictureFile) -> bool:
-        suits = styles or file.row.get("kind") != "painting" or file.is_also_content
-        return suits and (file.is_open or not options.open_license)
+        return (styles or file.is_content) and (file.is_open or not options.open_license)
 
     return load_pictures(
-        *sources,
+        *(options.styles if styles else options.contents),
         short_side=options.short_side,
         smallest=max(options.crop, options.largest),
         accept=accept,
@@ -125,7 +129,7 @@ def load_pictures(
     """Read training and validation pictures.
 
     Args:
-        sources: Folders or tars, see `read_files`.
+        sources: Folders or tars, in their order, see `read_files`.
         short_side: Larger pictures are shrunk to it, see `decode`.
         smallest: Smaller pictures are enlarged to it.
         validation: Most validation pictures to keep.
@@ -150,9 +154,9 @@ def load_pictures(
         except InputImageError as error:
             broken.append(f"{file.name} ({error.message})")
             return None
-        return _Decoded(pixels, file.sha256, file.is_validation)
+        return _Decoded(pixels, file.sha256, file.is_validation, file.is_pattern)
 
-    files = (file for source in sources for file in read_files(source, broken) if accept(file))
+    files = filter(accept, read_files(*sources, broken=broken))
     decoded = [item for item in _map(decoded_or_none, files) if item]
     source = ", ".join(map(str, sources))
     _report_broken(broken, len(decoded) + len(broken))
@@ -181,6 +185,7 @@ class _Decoded:
     """(H, W, 3) uint8."""
     sha256: str
     is_validation: bool
+    is_pattern: bool
 
 
 def _map(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
@@ -226,4 +231,15 @@ def _pack(items: Sequence[_Decoded]) -> Pictures:
         pixels=pixels,
         places=torch.tensor(places, dtype=torch.int64, device="cpu"),
         fingerprint=digest.hexdigest()[:16],
+        chances=_chances([item.is_pattern for item in items]),
     )
+
+
+def _chances(is_pattern: Sequence[bool]) -> Tensor | None:
+    """Return the chance of each picture to be drawn, if patterns would be drawn too often otherwise."""
+    patterns = torch.tensor(is_pattern, dtype=torch.bool, device="cpu")
+    count, total = int(patterns.sum()), len(patterns)
+    if count in (0, total) or count <= PATTERNS * total:
+        return None
+    chances = torch.full((total,), (1 - PATTERNS) / (total - count), dtype=torch.float64, device="cpu")
+    return chances.masked_fill(patterns, PATTERNS / count)

@@ -50,7 +50,7 @@ def check_new(out: Path) -> None:
 
 def _read_by(recipe: Any) -> Iterator[Path]:
     """Yield the files and folders that a recipe names."""
-    for place in (recipe.data.photos, recipe.data.paintings):
+    for place in dict.fromkeys((*recipe.data.contents, *recipe.data.styles)):
         path = Path(place).expanduser()
         yield from path.parent.glob(path.name) if "*" in path.name else [path]
     yield Path(recipe.teacher.root).expanduser()

@@ -21,6 +21,7 @@ from styleplugin.train.config import (
     PhaseOptions,
     PhotoRecipe,
     Recipe,
+    Sources,
     TeacherOptions,
 )
 from styleplugin.values import integers
@@ -48,8 +49,8 @@ def new_recipe(
     levels: Sequence[int] = (),
     backbone: Backbone = "vgg",
     teacher: str = "",
-    photos: str = "photos",
-    paintings: str = "paintings",
+    photos: Sources = "photos",
+    paintings: Sources = "paintings",
     minutes: float = 30.0,
     importance: str = "activation",
     gpu: bool = False,
@@ -69,8 +70,8 @@ def new_recipe(
         levels: WCT: 1 to 5, all by default; AdaIN: 4 by default, and 3 is quicker; encoder: the deepest, 5 by default.
         backbone: Photorealistic: vgg or mobilenet.
         teacher: See `TeacherOptions.source`.
-        photos: Folder or tar of photographs.
-        paintings: Folder or tar of artworks; for wct photographs do as well.
+        photos: Folder or tar of photographs, or several.
+        paintings: Folder or tar of artworks, or several; for wct photographs do as well.
         minutes: Time budget.
         importance: What students start from, see `Recipe.importance`; wct, adain and encoder.
         gpu: Larger crops and batches.

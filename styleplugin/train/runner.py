@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,8 +73,8 @@ def run(
     resume: bool = False,
     teacher: str | None = None,
     device: str = "auto",
-    photos: str | Path | None = None,
-    paintings: str | Path | None = None,
+    photos: str | Path | Sequence[str | Path] | None = None,
+    paintings: str | Path | Sequence[str | Path] | None = None,
     teachers: str | Path | None = None,
     seconds: float | None = None,
     on_event: Callable[[dict[str, Any]], None] | None = None,
@@ -92,8 +92,8 @@ def run(
         resume: Go on with the run in `out`.
         teacher: Instead of the recipe's: `file:PATH` or `hub:...` of a VGG-19 or a MobileNet, or one of our models.
         device: auto, cpu, cuda or mps.
-        photos: Folder or tar of the contents instead of the recipe's.
-        paintings: Folder or tar of the styles instead of the recipe's.
+        photos: Folder or tar of the contents instead of the recipe's, or several.
+        paintings: Folder or tar of the styles instead of the recipe's, or several.
         teachers: Folder of the teacher's files instead of the recipe's.
         seconds: Time budget instead of the recipe's: speeds are measured first, and the steps chosen so that all takes
             this long. Such a run depends on the machine; the card says how many steps it took.
@@ -167,11 +167,9 @@ def run(
 
 def _placed(recipe: Any, data: dict[str, Any], teacher: dict[str, Any]) -> Any:
     """Return a recipe with other places of its pictures and its teacher, where any are given."""
-    changes = ({name: str(place) for name, place in places.items() if place} for places in (data, teacher))
-    new_data, new_teacher = (
-        replace(options, **change) for options, change in zip((recipe.data, recipe.teacher), changes, strict=True)
-    )
-    return replace(recipe, data=new_data, teacher=new_teacher)
+    pictures = replace(recipe.data, **{name: places for name, places in data.items() if places})
+    judge = replace(recipe.teacher, **{name: str(place) for name, place in teacher.items() if place})
+    return replace(recipe, data=pictures, teacher=judge)
 
 
 def _units(recipe: AnyRecipe, out: Path) -> list[_Unit]:

@@ -22,6 +22,8 @@ CLOSED = "NO OPEN LICENSE"
 """How the index begins where a picture has none."""
 COPYLEFT = ("BY-SA", "GPL")
 """Licenses that a result might have to be under as well."""
+PAINTING, PATTERN = "painting", "pattern"
+"""Kinds of styles in an index; all others are contents."""
 VALIDATION_DIGIT = "0"
 """Files whose sha256 begins with it are never trained on."""
 
@@ -44,9 +46,14 @@ class PictureFile:
         return bool(license) and not license.startswith(CLOSED) and not any(word in license for word in COPYLEFT)
 
     @property
-    def is_also_content(self) -> bool:
-        """Whether the index marks a painting as naturalistic."""
-        return self.row.get("also_content") == "1"
+    def is_content(self) -> bool:
+        """Whether it is a content: no artwork and no pattern, or one that the index marks as naturalistic."""
+        return self.row.get("kind") not in (PAINTING, PATTERN) or self.row.get("also_content") == "1"
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the index says that a script has drawn it."""
+        return self.row.get("kind") == PATTERN
 
     @property
     def is_validation(self) -> bool:
@@ -54,25 +61,26 @@ class PictureFile:
         return self.sha256.startswith(VALIDATION_DIGIT)
 
 
-def read_files(source: str | Path, broken: list[str] | None = None) -> Iterator[PictureFile]:
+def read_files(*sources: str | Path, broken: list[str] | None = None) -> Iterator[PictureFile]:
     """Read picture files in a fixed order, every content once.
 
     Args:
-        source: A folder with pictures or tars at any depth, or a tar; `*` in its name stands for any characters, and
-            all that fit are read. An index.csv beside a tar says the hashes of its original files. In folders, links
-            are followed as `files_below` says; in tars they are not.
+        sources: Folders with pictures or tars at any depth, or tars, one after the other; `*` in a name stands for any
+            characters, and all that fit are read. An index.csv beside a tar says the hashes of its original files. In
+            folders, links are followed as `files_below` says; in tars they are not.
         broken: Receives what is wrong with files that the system does not let be read, or that are empty or huge.
 
     Raises:
         InputImageError: SP201, SP202 or SP205, there is such a file, and no list for it.
         UsageError: SP130, there is no such folder or tar; SP133, a tar is damaged.
     """
-    tars, folders = _find(Path(source).expanduser())
+    found = [_find(Path(source).expanduser()) for source in sources]
     seen: set[str] = set()
-    for file in chain(_from_tars(tars), _from_folders(folders, broken)):
-        if file.sha256 not in seen:
-            seen.add(file.sha256)
-            yield file
+    for tars, folders in found:
+        for file in chain(_from_tars(tars), _from_folders(folders, broken)):
+            if file.sha256 not in seen:
+                seen.add(file.sha256)
+                yield file
 
 
 def count_pictures(source: str | Path) -> int:

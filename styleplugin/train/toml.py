@@ -9,6 +9,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from textwrap import wrap
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from styleplugin.checkpoint import shortened
@@ -216,6 +217,9 @@ def _is_required(entry: Any) -> bool:
 def _value(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return _build(hint, value, where)  # type: ignore[arg-type]
+    if isinstance(hint, UnionType):
+        # One of a kind, or several in a list.
+        hint = next(kind for kind in get_args(hint) if (get_origin(kind) is tuple) == isinstance(value, list))
     if get_origin(hint) is tuple and isinstance(value, list) and len(value) <= _MAX_ITEMS:
         return tuple(_plain(get_args(hint)[0], item, where) for item in value)
     return _plain(hint, value, where)

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from styleplugin.errors import UsageError, WeightsError
-from styleplugin.train import BundleRecipe, Recipe, read_recipe
+from styleplugin.train import BundleRecipe, Recipe, read_recipe, recipe_text
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 MINIMAL = """
@@ -52,6 +53,9 @@ def test_a_minimal_recipe_gets_the_defaults_and_the_x16_student(tmp_path: Path):
         (MINIMAL.replace("level = 2", 'level = 2\nprecision = "int8"'), "int8"),
         (MINIMAL + "[data]\ncrop = 100", "100"),
         (MINIMAL + "[data]\ncrop = 1.5", "crop"),
+        (MINIMAL + "[data]\npaintings = []", "paintings names no folder"),
+        (MINIMAL + "[data]\npaintings = ['a', 1]", "paintings was 1"),
+        (MINIMAL + "[data]\npaintings = 1", "paintings was 1"),
         ("kind = 'zoo'\n" + MINIMAL, "zoo"),
         ("name = ", "cannot be read"),
         ("kind = [1]\n" + MINIMAL, "the kind"),
@@ -82,6 +86,17 @@ def test_a_minimal_recipe_gets_the_defaults_and_the_x16_student(tmp_path: Path):
 def test_wrong_recipes_are_refused_by_name(tmp_path: Path, text: str, words: str):
     with pytest.raises(UsageError, match=words):
         read_recipe(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "styles"), [('"a*"', ("a*",)), ('["a*"]', ("a*",)), ('["b", "a.tar"]', ("b", "a.tar"))]
+)
+def test_pictures_lie_in_one_place_or_in_several(tmp_path: Path, text: str, styles: tuple[str, ...]):
+    recipe = read_recipe(write(tmp_path, MINIMAL + f'[data]\nphotos = "p"\npaintings = {text}'))
+    assert isinstance(recipe, Recipe)
+    assert (recipe.data.contents, recipe.data.styles) == (("p",), styles)
+    assert replace(recipe.data, paintings_as_contents=True).contents == ("p", *styles)
+    assert read_recipe(write(tmp_path, recipe_text(recipe))) == recipe
 
 
 def test_widths_that_no_network_has_are_refused(tmp_path: Path):

@@ -12,7 +12,8 @@ from PIL import Image
 from styleplugin.errors import InputImageError, StylePluginWarning, UsageError
 from styleplugin.images.profile import SRGB_PROFILE
 from styleplugin.train import data
-from styleplugin.train.data import load_pictures, step_generator
+from styleplugin.train.config import DataOptions
+from styleplugin.train.data import load_pictures, load_set, step_generator
 from styleplugin.train.decode import decode
 from styleplugin.train.sources import count_pictures, holds_pictures, read_files
 
@@ -193,6 +194,40 @@ def test_companions_of_macos_are_no_pictures(tmp_path: Path):
         (tmp_path / "photos-1" / name).write_bytes(content)
     assert [file.name for file in read_files(tmp_path / "photos*")] == ["photos.tar/a.png", "photos-1/b.PNG"]
     assert not holds_pictures(tmp_path / "photos-1" / "none")
+
+
+def test_several_sources_are_read_in_their_order_and_every_content_once(tmp_path: Path):
+    for folder, seeds in (("photos-b", (3, 1)), ("a", (1, 2))):
+        (tmp_path / folder).mkdir()
+        for seed in seeds:
+            (tmp_path / folder / f"{seed}.png").write_bytes(png(seed))
+    write_tar(tmp_path / "photos.tar", {"0.png": png(0)})
+    expected = ["a/1.png", "a/2.png", "photos.tar/0.png", "photos-b/3.png"]
+    assert [file.name for file in read_files(tmp_path / "a", tmp_path / "photos*")] == expected
+    with pytest.raises(UsageError) as caught:
+        next(read_files(tmp_path / "a", tmp_path / "nowhere"))
+    assert caught.value.code == "SP130"
+
+
+def test_patterns_are_styles_alone_and_at_most_a_fifth_of_the_crops(tmp_path: Path):
+    """8 black artworks and 24 white patterns, and a photograph."""
+    kinds = ["photo", *8 * ["painting"], *24 * ["pattern"]]
+    write_tar(tmp_path / "all.tar", {f"{i}.png": plain(255 * (kind == "pattern")) for i, kind in enumerate(kinds)})
+    rows = [f"all.tar,{i}.png,{kind},CC0-1.0,f{i:063}" for i, kind in enumerate(kinds)]
+    (tmp_path / "index.csv").write_text("\n".join(["tar,file,kind,license,sha256", *rows]))
+    options = DataOptions(photos=str(tmp_path / "all.tar"), paintings=str(tmp_path / "all.tar"), crop=32)
+    with pytest.warns(StylePluginWarning, match="both sets"):
+        contents, styles = (load_set(options, styles=styles)[0] for styles in (False, True))
+    assert (len(contents), contents.chances, len(styles)) == (1, None, 33)
+    assert styles.chances is not None and styles.chances.tolist() == pytest.approx([0.8 / 9] * 9 + [0.2 / 24] * 24)
+    crops = styles.random_crops(1000, 32, step_generator(0, "x", 0))
+    assert 150 < int((crops.mean((1, 2, 3)) == 1).sum()) < 250
+
+
+def plain(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (40, 40), value).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", ["a.JFIF", "a.bmp", "a.tif", "a.gif", "a.ppm", "a.webp"])

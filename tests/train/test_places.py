@@ -25,8 +25,8 @@ def test_a_run_never_writes_where_it_reads(recipe: Recipe, vgg_file: Path, tmp_p
     inside.mkdir(parents=True)
     for folder in (inside.parent, inside):
         for name in ("photos", "paintings"):
-            for place in (inside.parent, f"{tmp_path}/pict*"):
-                assert refused(replace(recipe, data=replace(recipe.data, **{name: str(place)})), folder) == "SP607"
+            for place in (str(inside.parent), f"{tmp_path}/pict*", (str(vgg_file.parent), str(inside.parent))):
+                assert refused(replace(recipe, data=replace(recipe.data, **{name: place})), folder) == "SP607"
     (tmp_path / "link").symlink_to(vgg_file.parent)
     assert refused(recipe, tmp_path / "link") == "SP607"
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from styleplugin import cli
 from styleplugin.errors import UsageError
 from styleplugin.options import help_of
 from styleplugin.train import BundleRecipe, new_recipe, read_recipe, recipe_text
@@ -39,6 +40,15 @@ def test_a_new_recipe_is_read_as_it_was_written(method, more: dict, tmp_path: Pa
     path.write_text(recipe_text(recipe))
     assert same(read_recipe(path), recipe)
     assert path.read_text().count("# ") > 10
+
+
+def test_the_command_line_names_several_folders(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    options = ["--photos", "p", "--paintings", "a", "--paintings", "b*", "--teacher", "cd-wct.x16", "--minutes", "1"]
+    assert cli.run(["train", "new", "-o", str(path), "--method", "kbstyle", *options]) == 0
+    assert 'photos = "p"' in path.read_text() and 'paintings = ["a", "b*"]' in path.read_text()
+    recipe = read_recipe(path)
+    assert isinstance(recipe, KBRecipe) and recipe.data.styles == ("a", "b*")
 
 
 def test_a_recipe_describes_every_key_once():
