@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.training_queue.jobs import JOBS, Job, job_of  # noqa: E402
 from scripts.training_queue.packing import pack  # noqa: E402
-from scripts.training_queue.rounds import status, train_round  # noqa: E402
-from scripts.training_queue.taking import keep, take  # noqa: E402
+from scripts.training_queue.rounds import keep, status, train_round  # noqa: E402
+from scripts.training_queue.taking import take  # noqa: E402
 
 PAUSED = ROOT / "runs" / "queue" / "paused"
 """While this file is there, the round at work is held: for timings."""

@@ -6,11 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from scripts.training_queue import jobs, rounds, taking
 from scripts.training_queue.log import FIELDS, Log, figures_of
+from styleplugin.checkpoint import check_identity
+from styleplugin.errors import CheckpointError, UsageError
 from styleplugin.train import KBRecipe, Recipe
 from styleplugin.train.config import BundleRecipe, CascadeRecipe, PhotoRecipe
+from styleplugin.train.lock import locked
 
 KB = jobs.job_of("kbstyle.200k")
 GOOD = {"e_style": 0.30, "e_content": 1.08, "ssim": 0.45, "weave": 1.5, "flat_deviation": 0.1}
@@ -85,7 +89,8 @@ def test_a_bundle_has_a_run_for_each_part():
 
 def test_crops_are_counted_from_where_the_round_began():
     recipes = jobs.runs_of(jobs.recipe_of(KB, None))
-    counter = rounds.Counter(recipes)
+    counter = rounds.Counter()
+    counter.recipes = recipes
     counter({"event": "phase", "phase": "small", "step": 100, "steps": 1000})
     for step in (125, 150, 161):
         counter({"run": KB.name, "phase": "small", "step": step, "loss": 1.0})
@@ -144,21 +149,75 @@ def test_a_student_that_fails_the_tests_leaves_the_folder_as_it_was(pupil: Path,
     assert not trained.taken(KB.name)
 
 
-def test_a_student_on_its_way_is_kept_once_and_gone_on_from(pupil: Path, trained: Log, tmp_path: Path, monkeypatch):
-    assert "kept in students/" in taking.keep(KB, log=trained)
-    assert "nothing new" in taking.keep(KB, log=trained)
-    kept = tmp_path / "students" / f"{KB.name}.safetensors"
+def test_a_student_on_its_way_is_kept_once_and_gone_on_from(queue: Path, pupil: Path, trained: Log, monkeypatch):
+    assert "kept in students/" in rounds.keep(KB)
+    assert "nothing new" in rounds.keep(KB)
+    kept = rounds.KEPT / f"{KB.name}.safetensors"
     assert trained.made(KB.name) == {rounds.sha256_of(kept)}
-    monkeypatch.setattr(jobs, "QUEUE", tmp_path / "queue")
-    for name, value in (("KEPT", tmp_path / "students"), ("WEIGHTS", taking.WEIGHTS), ("LOG", trained)):
-        monkeypatch.setattr(rounds, name, value)
+    monkeypatch.setattr(jobs, "QUEUE", queue / "another")
     start = rounds.start_of(KB)
     assert start is not None and start.read_bytes() == b"student"
     # What is taken takes its place.
     judged(monkeypatch)
-    monkeypatch.setattr(jobs, "QUEUE", tmp_path)
+    monkeypatch.setattr(jobs, "QUEUE", queue)
     assert "taken" in taking.take(KB, log=trained, passes=always)
     assert not kept.exists()
+
+
+@pytest.fixture
+def queue(pupil: Path, trained: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A queue of its own, whose teachers are not needed and whose students are not judged."""
+    for name, value in (("KEPT", tmp_path / "students"), ("WEIGHTS", taking.WEIGHTS), ("LOG", trained)):
+        monkeypatch.setattr(rounds, name, value)
+    monkeypatch.setattr(rounds, "make_painters", lambda teachers: None)
+    monkeypatch.setattr(rounds, "judge", lambda job, path, limit: {"e_style": [0.5]})
+    return tmp_path
+
+
+def play_round() -> None:
+    places = {"teachers": Path("nowhere"), "data": Path("nowhere")}
+    rounds.train_round(KB, 1, device="cpu", threads=torch.get_num_threads(), **places)
+
+
+def test_a_run_whose_recipe_has_changed_goes_on_from_its_student(queue: Path, trained: Log, monkeypatch):
+    """The run refuses the old checkpoints; the student is kept, and a new run begins with it."""
+    (queue / KB.name / "recipe.json").write_text("{}")
+    begun: list[KBRecipe] = []
+
+    def run(recipe: KBRecipe, out: Path, **settings: object) -> None:
+        if (out / "recipe.json").exists():
+            check_identity({"small": {"lr": 0.005}}, {"small": {"lr": 0.004}})
+        begun.append(recipe)
+
+    monkeypatch.setattr(rounds, "run", run)
+    play_round()
+    (recipe,) = begun
+    start = queue / KB.name / rounds.START
+    assert recipe.small.init == str(start) and start.read_bytes() == b"student"
+    assert rounds.sha256_of(start) in trained.made(KB.name)
+    assert [row["event"] for row in trained.rows()] == ["round", "kept", "round"]
+    # From now on it is a run as any other.
+    play_round()
+    assert begun[1] == recipe
+
+
+def test_a_run_at_work_is_never_begun_anew(queue: Path, monkeypatch):
+    recipe = queue / KB.name / "recipe.json"
+    recipe.write_text("{}")
+    monkeypatch.setattr(rounds, "run", lambda *_, **__: check_identity({"seed": 0}, {"seed": 1}))
+    with locked(recipe.parent), pytest.raises(UsageError) as caught:
+        play_round()
+    assert caught.value.code == "SP142" and recipe.exists()
+
+
+def test_other_faults_of_checkpoints_end_the_round(queue: Path, pupil: Path, monkeypatch):
+    def run(*_: object, **__: object) -> None:
+        raise CheckpointError("SP803", "All checkpoints are damaged.")
+
+    monkeypatch.setattr(rounds, "run", run)
+    with pytest.raises(CheckpointError):
+        play_round()
+    assert pupil.exists()
 
 
 def test_bars_that_are_reached_count_nothing():

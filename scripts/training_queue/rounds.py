@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from styleplugin.errors import Cancelled
+from styleplugin.errors import Cancelled, CheckpointError
 from styleplugin.train import run
 from styleplugin.train.config import RunRecipe
+from styleplugin.train.lock import locked
+from styleplugin.train.places import RECIPE
 
 from .jobs import JOBS, KEPT, QUEUE, WEIGHTS, Job, make_painters, recipe_of, runs_of
 from .judging import FEW, judge, means
 from .log import Log
 
 LOG = Log(WEIGHTS / "training-log.csv")
+OTHER_SETTINGS = "SP801"
+"""How a run refuses to go on with another recipe or other pictures."""
 START = "start.safetensors"
 """In the folder of a run that goes on from a committed file: that file, so that a later round finds the same start."""
 
@@ -37,9 +42,11 @@ def train_round(job: Job, minutes: float, *, device: str, threads: int, teachers
     torch.set_num_threads(threads)
     make_painters(teachers)
     begin, end = _clock(device), time.monotonic() + 60 * minutes
-    recipe = recipe_of(job, start_of(job))
-    counter = Counter(runs_of(recipe))
-    with suppress(Cancelled):
+    counter = Counter()
+
+    def go_on() -> None:
+        recipe = recipe_of(job, start_of(job))
+        counter.recipes = runs_of(recipe)
         run(
             recipe,
             job.out,
@@ -51,6 +58,15 @@ def train_round(job: Job, minutes: float, *, device: str, threads: int, teachers
             on_event=counter,
             should_stop=lambda: time.monotonic() > end,
         )
+
+    with suppress(Cancelled):
+        try:
+            go_on()
+        except CheckpointError as error:
+            if error.code != OTHER_SETTINGS:
+                raise
+            begin_anew(job)
+            go_on()
     row = {
         "model": job.name,
         "event": "round",
@@ -71,8 +87,9 @@ def train_round(job: Job, minutes: float, *, device: str, threads: int, teachers
 class Counter:
     """Listens to a run: which phase it is in, its steps, and the crops of this round."""
 
-    def __init__(self, recipes: dict[str, RunRecipe]) -> None:
-        self.recipes = recipes
+    def __init__(self) -> None:
+        self.recipes: dict[str, RunRecipe] = {}
+        """Of its runs, by name."""
         self.phase, self.step, self.crops = "", 0, 0
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -102,6 +119,31 @@ def start_of(job: Job) -> Path | None:
     job.out.mkdir(parents=True)
     start.write_bytes(file.read_bytes())
     return start
+
+
+def keep(job: Job) -> str:
+    """Copy the student to where it can be committed, if it was trained since the last file of its name was."""
+    if job.latest is None:
+        return f"{job.name}: no student yet"
+    if LOG.newest_of(job.name).get("event") != "round":
+        return f"{job.name}: nothing new"
+    KEPT.mkdir(exist_ok=True)
+    file = shutil.copyfile(job.latest, KEPT / f"{job.name}.safetensors")
+    LOG.add(model=job.name, event="kept", sha256=sha256_of(file))
+    return f"{job.name}: kept in {KEPT.name}/"
+
+
+def begin_anew(job: Job) -> None:
+    """Keep the student of a run whose recipe or pictures have changed, and remove the run; the next goes on from it.
+
+    Raises:
+        UsageError: SP142, another process is training there.
+    """
+    with ExitStack() as locks:
+        for path in sorted(job.out.rglob(RECIPE)):
+            locks.enter_context(locked(path.parent))
+        print(f"{keep(job)}; its recipe or its pictures have changed, and it goes on from there", flush=True)
+        shutil.rmtree(job.out)
 
 
 def _clock(device: str) -> float:

@@ -1,7 +1,4 @@
-"""Taking what has become better: a student replaces the embedded file of its name, cards and list included.
-
-A student that is not better yet is kept in a folder of its own, so that its hours outlive the checkpoints.
-"""
+"""Taking what has become better: a student replaces the embedded file of its name, cards and list included."""
 
 from __future__ import annotations
 
@@ -83,18 +80,6 @@ def take(job: Job, *, log: Log = LOG, passes: Callable[[Job], bool] = passes_tes
     (KEPT / file.name).unlink(missing_ok=True)
     log.add(model=job.name, event="taken", sha256=sha256_of(file), pairs=len(found["e_style"]), **figures)
     return f"{job.name}: taken, gap {now:.3f}"
-
-
-def keep(job: Job, *, log: Log = LOG) -> str:
-    """Copy the student to where it can be committed, if it was trained since the last file of its name was."""
-    if job.latest is None:
-        return f"{job.name}: no student yet"
-    if log.newest_of(job.name).get("event") != "round":
-        return f"{job.name}: nothing new"
-    KEPT.mkdir(exist_ok=True)
-    file = shutil.copyfile(job.latest, KEPT / f"{job.name}.safetensors")
-    log.add(model=job.name, event="kept", sha256=sha256_of(file))
-    return f"{job.name}: kept in {KEPT.name}/"
 
 
 def embed(job: Job, latest: Path) -> Path:
