@@ -45,8 +45,14 @@ def share(strength: float) -> float:
     return 1 - (1 - strength) ** 4
 
 
+def added(strength: float) -> float:
+    """Return the share at each of several transform points that follow one another: each adds its own."""
+    return 0.4 * strength + 0.6 * strength**3
+
+
 def by_pairs(model: PairModel, content: Tensor, style: Tensor, strength: float) -> Tensor:
     """WCT and AdaIN: at every level features between their own and the transformed ones."""
+    strength = added(strength) if model.method == "wct" else strength
     for pair in map(model.pair, model.levels):
         features, wanted = pair.encoder(content), Moments.of(pair.encoder(style), diagonal=model.method == "adain")
         if model.method == "adain":
@@ -59,6 +65,7 @@ def by_pairs(model: PairModel, content: Tensor, style: Tensor, strength: float) 
 
 def by_blocks(model: PhotoModel, content: Tensor, style: Tensor, strength: float) -> Tensor:
     """Photographs: the same before every block of the decoder."""
+    strength = added(strength)
     skips, styles = [content, *model.encoder.features(content)], model.encoder.features(style)
     x = skips[-1]
     for block in (3, 2, 1, 0):

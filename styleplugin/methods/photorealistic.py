@@ -107,6 +107,7 @@ class Photorealistic(Method):
 
     name = "photorealistic"
     diagonal = False
+    adds_up = True
 
     def __init__(self, model: PhotoModel, like: Tensor) -> None:
         super().__init__([PhotoStage(model, like)])

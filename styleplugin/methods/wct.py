@@ -22,6 +22,7 @@ class WCT(Method):
 
     name = "wct"
     diagonal = False
+    adds_up = True
 
     def __init__(self, model: PairModel, like: Tensor) -> None:
         super().__init__([EncoderDecoderStage(model.pair(level), like) for level in model.levels])
