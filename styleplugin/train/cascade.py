@@ -18,11 +18,12 @@ from styleplugin.losses import content_error, mse, parted, picture_errors, stati
 from styleplugin.models.pairs import Pair, PairModel
 from styleplugin.train.coders import open_end
 from styleplugin.train.teachers import Judge
+from styleplugin.train.weave import weave_error
 from styleplugin.transforms.wct import wct
 
 CONTENT_LEVEL = 4
 """Where shapes are compared, or the judge's deepest level if it has fewer."""
-WEIGHTS = ("content", "style", "pixel", "taught", "picture")
+WEIGHTS = ("content", "style", "pixel", "weave", "taught", "picture")
 """Parts of the loss, names of fields of `PhaseOptions`."""
 
 
@@ -83,6 +84,8 @@ class CascadeTask(nn.Module):
             if shapes:
                 place = min(CONTENT_LEVEL, len(shapes)) - 1
                 found["content"] = content_error(seen[place], shapes[place])
+            if self.weights["weave"]:
+                found["weave"] = weave_error(output, content)
             if picture is not None:
                 found |= picture_errors(output, seen[:CONTENT_LEVEL], picture, shown[:CONTENT_LEVEL])
             for name, value in found.items():

@@ -144,6 +144,8 @@ class PhaseOptions:
     """Photorealistic: weight of the distance of decoded features to those that the encoder had there."""
     grid: float = 0.0
     """KBStyle: weight of the grid that upsampling leaves in the output."""
+    weave: float = 0.0
+    """AdaIN, KBStyle and cascades: weight of the power along the pixel axes in flat parts."""
     encoder: float = 0.0
     """KBStyle student: weight of the distance to the teacher's encoder features, content and style."""
     decoder: float = 0.0

@@ -27,9 +27,10 @@ from styleplugin.losses import (
 )
 from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
 from styleplugin.train.teachers import Judge
+from styleplugin.train.weave import weave_error
 
 DISTILLED = ("encoder", "decoder", "code", "output")
-WEIGHTS = ("content", "style", "pixel", "grid", "taught", "picture", *DISTILLED)
+WEIGHTS = ("content", "style", "pixel", "grid", "weave", "taught", "picture", *DISTILLED)
 """Parts of the loss, names of fields of `PhaseOptions`; those distilled need a teacher."""
 
 
@@ -91,6 +92,8 @@ class KBTask(nn.Module):
             parts |= picture_errors(trace.output[:count], seen, picture, shown)
         if self.weights["grid"]:
             parts["grid"] = grid_error(trace.output)
+        if self.weights["weave"]:
+            parts["weave"] = weave_error(trace.output[:count], content)
         if self.teacher is not None and any(self.weights[name] for name in DISTILLED):
             with torch.no_grad():
                 taught = self.teacher.trace(contents, styles)

@@ -110,7 +110,7 @@ class PairRun(PhasedRun):
 
     def task(self, trainee: Coder, options: PhaseOptions) -> DistillTask:
         """Return the losses of the method."""
-        names = ("pixel", "perceptual", "embedding", "content", "style", "taught", "picture")
+        names = ("pixel", "perceptual", "embedding", "content", "style", "weave", "taught", "picture")
         weights = {name: getattr(options, name) for name in names}
         kind = StylizationTask if self.recipe.method == "adain" else ReconstructionTask
         task = kind(self.judge, trainee, weights, options.judged)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from styleplugin.losses import feature_distance, mse, parted, picture_errors, statistics_of, style_distance
 from styleplugin.train.coders import DistillTask
+from styleplugin.train.weave import weave_error
 from styleplugin.transforms.adain import adain
 
 
@@ -69,6 +70,8 @@ class StylizationTask(DistillTask):
             parts["content"] = mse(shown[-1], adain(judged[-1][:count].float(), judged[-1][count:].float()))
         if picture is not None:
             parts |= picture_errors(output[:count], shown, picture, self.judged(picture))
+        if self.weights["weave"]:
+            parts["weave"] = weave_error(output[:count], content)
         if own:
             originals = [feature[:own] for feature in judged]
             parts["pixel"] = mse(output[count:], content[:own])
