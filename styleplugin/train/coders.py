@@ -18,6 +18,9 @@ from styleplugin.models.vgg import Decoder, Encoder
 from styleplugin.train.pruned import PrunedCoder
 from styleplugin.train.teachers import Judge
 
+WEIGHTS = ("pixel", "perceptual", "embedding", "content", "style", "weave", "taught", "picture")
+"""Parts of the loss of a pair, names of fields of `PhaseOptions`."""
+
 
 class Coder(nn.Module):
     """An encoder and a decoder in training; `trained` is the part that learns, the rest is frozen."""
@@ -156,7 +159,7 @@ class DistillTask(nn.Module):
     Args:
         judge: Frozen.
         coder: One of the phases.
-        weights: Of the losses by name: pixel, perceptual, embedding, content, style.
+        weights: Of the losses, by `WEIGHTS`.
         judged: Share of a batch that the embedding loss looks at, where nothing else needs the judge.
     """
 

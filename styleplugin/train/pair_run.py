@@ -16,6 +16,7 @@ from styleplugin.models.pairs import Pair, PairModel, PairSpec
 from styleplugin.models.vgg import Decoder, Encoder
 from styleplugin.registry import load_tensors, save_model
 from styleplugin.train.coders import (
+    WEIGHTS,
     Coder,
     DistillTask,
     PruningCoder,
@@ -110,8 +111,7 @@ class PairRun(PhasedRun):
 
     def task(self, trainee: Coder, options: PhaseOptions) -> DistillTask:
         """Return the losses of the method."""
-        names = ("pixel", "perceptual", "embedding", "content", "style", "weave", "taught", "picture")
-        weights = {name: getattr(options, name) for name in names}
+        weights = {name: getattr(options, name) for name in WEIGHTS}
         kind = StylizationTask if self.recipe.method == "adain" else ReconstructionTask
         task = kind(self.judge, trainee, weights, options.judged)
         task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

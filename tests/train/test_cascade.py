@@ -39,7 +39,7 @@ def pictures(seed: int) -> torch.Tensor:
 
 @pytest.fixture
 def task(tiny_model: PairModel) -> CascadeTask:
-    weights = {"content": 1.0, "style": 10.0, "pixel": 100.0, "taught": 0.0, "picture": 2.0}
+    weights = {"content": 1.0, "style": 10.0, "pixel": 100.0, "weave": 0.0, "taught": 0.0, "picture": 2.0}
     return CascadeTask(PictureJudge(), CascadeTrainee(tiny_model, (2, 1)), weights)  # type: ignore[arg-type]
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from styleplugin.engine.stream import Measure
+from styleplugin.train.coders import WEIGHTS
 from styleplugin.train.config import GateOptions, KBRecipe, PhaseOptions
 from styleplugin.train.data import Pictures, step_generator
 from styleplugin.train.gate import verdict
@@ -14,7 +15,7 @@ from styleplugin.train.muon import ADAM_SHARE, MOMENTUM, Muon, orthogonalize
 from styleplugin.train.tasks import StylizationTask
 from styleplugin.transforms.adain import adain
 
-WEIGHTS = dict.fromkeys(("pixel", "perceptual", "embedding", "content", "style", "taught", "picture"), 0.0)
+NOTHING = dict.fromkeys(WEIGHTS, 0.0)
 
 
 class Looks(torch.nn.Module):
@@ -49,7 +50,7 @@ def test_adain_learns_the_features_that_have_the_statistics_of_the_style():
     content, style = image(0, 0.3), image(1, 1.0)
     losses = {}
     for name, output in (("transformed", adain(content, style)), ("own", content)):
-        task = StylizationTask(Looks(), Paints(output), WEIGHTS | {"content": 1.0})  # type: ignore[arg-type]
+        task = StylizationTask(Looks(), Paints(output), NOTHING | {"content": 1.0})  # type: ignore[arg-type]
         losses[name] = float(task(content, style)["content"])
     assert losses["transformed"] < 1e-10 < 0.01 < losses["own"]
 

@@ -7,6 +7,7 @@ from torch import nn
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
 from styleplugin.train.coders import (
+    WEIGHTS,
     Coder,
     StudentDecoderCoder,
     StudentEncoderCoder,
@@ -19,7 +20,7 @@ from styleplugin.train.tasks import ReconstructionTask, StylizationTask
 from styleplugin.train.teachers import Judge
 
 WIDE, NARROW = VGGSpec(level=2, widths=(6, 6, 8)), VGGSpec(level=2, widths=(4, 4, 4))
-WEIGHTS = {
+LOSSES = dict.fromkeys(WEIGHTS, 0.0) | {
     "pixel": 1.0,
     "perceptual": 1.0,
     "embedding": 10.0,
@@ -64,7 +65,7 @@ CASES = list(itertools.product(PHASES, (ReconstructionTask, StylizationTask)))
 @pytest.mark.parametrize(("phase", "kind"), CASES)
 def test_only_the_trained_part_learns(phase: str, kind: type):
     judge = make_judge()
-    task = kind(judge, make_coder(phase, judge), WEIGHTS)
+    task = kind(judge, make_coder(phase, judge), LOSSES)
     task(*(pictures(seed) for seed in range(1 + kind.needs_style)))["loss"].backward()
     trained = {id(parameter) for parameter in task.coder.trained.parameters()}
     for name, parameter in task.named_parameters():
@@ -74,7 +75,7 @@ def test_only_the_trained_part_learns(phase: str, kind: type):
 @pytest.mark.parametrize(("phase", "kind"), CASES)
 def test_a_few_steps_lower_the_loss(phase: str, kind: type):
     judge = make_judge()
-    task = kind(judge, make_coder(phase, judge), WEIGHTS)
+    task = kind(judge, make_coder(phase, judge), LOSSES)
     optimizer = torch.optim.Adam(task.coder.trained.parameters(), lr=3e-3)
     batch = [pictures(seed) for seed in range(1 + kind.needs_style)]
     losses = []
@@ -89,7 +90,7 @@ def test_a_few_steps_lower_the_loss(phase: str, kind: type):
 
 def test_the_loss_is_the_weighted_sum_of_its_parts():
     judge = make_judge()
-    losses = ReconstructionTask(judge, make_coder("student_encoder", judge), WEIGHTS)(pictures(0))
+    losses = ReconstructionTask(judge, make_coder("student_encoder", judge), LOSSES)(pictures(0))
     assert set(losses) == {"loss", "pixel", "perceptual", "embedding"}
     expected = losses["pixel"] + losses["perceptual"] + 10 * losses["embedding"]
     torch.testing.assert_close(losses["loss"], expected)
@@ -98,7 +99,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
 def test_the_embedding_loss_can_look_at_a_part_of_the_batch():
     judge, images = make_judge(), pictures(0)
     coder = make_coder("student_pair", judge)
-    weights = WEIGHTS | {"perceptual": 0.0}
+    weights = LOSSES | {"perceptual": 0.0}
     half = ReconstructionTask(judge, coder, weights, judged=0.5)(images)
     whole, first = (ReconstructionTask(judge, coder, weights)(part) for part in (images, images[:2]))
     torch.testing.assert_close(half["embedding"], first["embedding"])
@@ -113,13 +114,13 @@ def test_a_perfect_coder_has_no_reconstruction_loss():
         def decode(self, features):
             return features
 
-    losses = ReconstructionTask(make_judge(), Mirror(), WEIGHTS)(pictures(0))
+    losses = ReconstructionTask(make_judge(), Mirror(), LOSSES)(pictures(0))
     assert losses["loss"].item() == 0
 
 
 def test_without_reconstruction_weights_stylization_has_the_losses_of_the_paper():
     judge = make_judge()
-    weights = WEIGHTS | {"pixel": 0.0, "perceptual": 0.0}
+    weights = LOSSES | {"pixel": 0.0, "perceptual": 0.0}
     task = StylizationTask(judge, make_coder("teacher_decoder", judge), weights)
     assert set(task(pictures(0), pictures(1))) == {"loss", "content", "style"}
 
