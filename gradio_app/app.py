@@ -266,7 +266,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.folder and not Path(options.folder).is_dir():
         parser.error(f"--folder: {options.folder!r} is not a folder")
-    # Whoever starts the page knows these models; its visitors choose from the list.
+    # Every result lists its warnings, and whoever starts the page knows the models: the terminal needs no copy.
     warnings.simplefilter("ignore", StylePluginWarning)
     for source in options.model:
         try:
@@ -292,8 +292,6 @@ def launch(page: Page, host: str | None = None, names: Iterable[str] = (), **opt
         names: More names that it answers to.
         **options: As for `gr.Blocks.launch`.
     """
-    # Every result lists its warnings; the terminal needs no copy of them.
-    warnings.simplefilter("ignore", StylePluginWarning)
     Thread(target=events.warm_up, daemon=True).start()
     listening = host or os.environ.get("GRADIO_SERVER_NAME") or LOCALHOST
     # A Space is reached by this name.

@@ -23,6 +23,7 @@ from styleplugin.images.lut_fit import fit_lut
 from styleplugin.images.masks import read_mask
 from styleplugin.images.picture import from_channels, to_picture
 from styleplugin.images.small import write_image
+from styleplugin.images.sums import total
 from styleplugin.kinds import PICTURE, TABLE
 from styleplugin.paths import Written, check_paths, paths_among
 
@@ -151,7 +152,7 @@ def _report(size: int, errors: Tensor, counted: Tensor | None) -> LookReport:
     below = shares.cumsum(0)
     return LookReport(
         size=size,
-        mean=float((values * shares).sum() / below[-1]),
+        mean=float(total(values * shares) / below[-1]),
         percentile95=float(values[int((below < 0.95 * below[-1]).sum())]),
-        visible=float(shares[values > VISIBLE].sum() / below[-1]),
+        visible=float(total(shares[values > VISIBLE]) / below[-1]),
     )

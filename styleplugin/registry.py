@@ -246,9 +246,8 @@ def join_halves(encoder: Weights, decoder: Weights) -> Pair:
     return pair
 
 
-@torch.random.fork_rng(devices=[])
 def blank_pairs(specs: list[PairSpec], where: str) -> list[Pair]:
-    """Build pairs with arbitrary values; the caller's random numbers stay as they are.
+    """Build pairs whose values are zero.
 
     Raises:
         WeightsError: SP311, more parameters than any model has; nothing was built.
@@ -279,7 +278,6 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -
     module.eval().requires_grad_(False)
 
 
-@torch.random.fork_rng(devices=[])
 def filled(build: Callable[[], M], tensors: Mapping[str, Tensor], where: str) -> M:
     """Build a network and fill it as `load_tensors` does; nothing of its size is made for a file that does not fit.
 

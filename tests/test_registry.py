@@ -76,9 +76,21 @@ def test_half_precision_keeps_the_pairing(tmp_path: Path, tiny_model: PairModel)
     load_model(read_weights(tmp_path / "w.safetensors"))
 
 
-def test_loading_leaves_the_random_state_alone(tiny_weights: Path) -> None:
+@pytest.mark.parametrize("kind", ["pairs", "kbstyle", "photo"])
+def test_loading_never_touches_the_random_state(
+    kind: str, tmp_path: Path, tiny_model: PairModel, kb_model: Any, make_photo_model: Any, monkeypatch: Any
+) -> None:
+    """Another thread may draw at any moment: that the state is as before in the end would not do."""
+    model = {"pairs": tiny_model, "kbstyle": kb_model, "photo": make_photo_model("mobilenet")}[kind]
+    path = tmp_path / "model.safetensors"
+    save_model(path, model, license="MIT")
+
+    def touched(*_: Any, **__: Any) -> None:
+        raise AssertionError("the random state is set")
+
+    monkeypatch.setattr(torch.random, "set_rng_state", touched)
     before = torch.get_rng_state()
-    load_model(read_weights(tiny_weights))
+    load_model(read_weights(path))
     assert torch.equal(before, torch.get_rng_state())
 
 

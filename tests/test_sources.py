@@ -45,6 +45,76 @@ def unnamed(source: str) -> list[int]:
     return [call.lineno for call in calls if not {"dtype", "device"} <= {word.arg for word in call.keywords}]
 
 
+RANDOM = {
+    *("bernoulli", "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like"),
+    *("randperm", "poisson"),
+}
+"""Functions of torch that draw from the process's generator where the call names none."""
+IN_PLACE = {"bernoulli_", "exponential_", "geometric_", "kaiming_uniform_", "normal_", "random_", "uniform_"}
+"""Methods, and initializations, that do."""
+SHARED = {
+    *("fork_rng", "set_rng_state", "manual_seed_all"),
+    *("catch_warnings", "filterwarnings", "resetwarnings", "simplefilter"),
+}
+"""What changes the random state or the warnings' filters of the whole process, even where it puts them back: another
+thread may look in between, or do the same."""
+PROGRAMS = {
+    "styleplugin/cli.py": {"catch_warnings", "simplefilter"},
+    "gradio_app/app.py": {"simplefilter"},
+    "styleplugin/images/pillow_warnings.py": {"filterwarnings"},
+}
+"""The command line and the page's own start, and the one filter for Pillow, which is taken away as it came."""
+
+
+def shared(source: str, allowed: set[str]) -> list[int]:
+    """Return the lines that change what belongs to the whole process, random numbers and warnings."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        owner, _, name = ast.unparse(node.func).rpartition(".")
+        draws = (owner == "torch" and name in RANDOM) or name in IN_PLACE
+        seeds = name in ("manual_seed", "seed") and owner in ("torch", "torch.random", "np.random", "random")
+        names_generator = any(word.arg == "generator" for word in node.keywords)
+        makes_layer = owner == "nn" and name in LAYERS
+        if (name in SHARED - allowed) or seeds or makes_layer or (draws and not names_generator):
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("package", ["styleplugin", "comfy_nodes", "gradio_app"])
+def test_random_numbers_and_warnings_of_the_process_are_left_alone(package: str):
+    found = []
+    for path in (ROOT / package).rglob("*.py"):
+        name = path.relative_to(ROOT).as_posix()
+        found += [f"{name}:{line}" for line in shared(path.read_text("utf-8"), PROGRAMS.get(name, set()))]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "torch.rand(3)",
+        "x.normal_(0, 1)",
+        "nn.init.kaiming_uniform_(weight)",
+        "torch.manual_seed(0)",
+        "torch.random.fork_rng(devices=[])",
+        "nn.Conv2d(1, 1, 1, dtype=d, device=e)",
+        "with warnings.catch_warnings():\n    pass",
+        "warnings.simplefilter('ignore')",
+    ],
+)
+def test_calls_that_do_not_leave_them_alone_are_found(source: str):
+    assert shared(source, set())
+
+
+@pytest.mark.parametrize(
+    "source", ["torch.rand(3, generator=g)", "torch.Generator().manual_seed(0)", "warnings.warn(x)"]
+)
+def test_calls_that_leave_them_alone_are_not(source: str):
+    assert not shared(source, set())
+
+
 @pytest.mark.parametrize("package", ["styleplugin", "comfy_nodes", "gradio_app"])
 def test_whatever_makes_a_tensor_names_its_dtype_and_device(package: str):
     """Default dtype and device belong to the whole process: a program that loads a model elsewhere changes them."""

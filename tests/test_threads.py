@@ -7,6 +7,8 @@ import torch
 
 import styleplugin
 from styleplugin import native
+from styleplugin.images import lut_fit
+from styleplugin.images.sums import total
 from styleplugin.native.mkl import one_thread
 from styleplugin.transforms.eigen import eigh
 from styleplugin.transforms.moments import Moments
@@ -67,6 +69,20 @@ def test_decompositions_and_products_of_one_block_round_alike_in_all_threads(cha
         results.append((scatter, *eigh(scatter)))
     for result in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(result, results[0], strict=True))
+
+
+def test_every_number_of_threads_fits_the_same_look(monkeypatch: pytest.MonkeyPatch):
+    """With more nodes and more pixels than torch adds up in one thread."""
+    monkeypatch.setattr(lut_fit, "MAX_STEPS", 2)
+    content, stylized = picture(211, 313, 0), picture(211, 313, 1)
+    weights = torch.rand(content[:, :1].shape, generator=torch.Generator().manual_seed(0))
+    looks = []
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        fitted = lut_fit.fit_lut(content, stylized, 33, weights=weights)
+        looks.append((fitted.table, total(weights), total(content)))
+    for look in looks[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(look, looks[0], strict=True))
 
 
 def test_one_thread_is_the_callers_own_affair():

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from styleplugin.images.looks.table import LUT, tetrahedra
+from styleplugin.images.sums import total
+from styleplugin.native.mkl import one_thread
 
 SAMPLES = 1 << 18
 """Most pixels that are used, evenly spread."""
@@ -29,6 +31,8 @@ def fit_lut(
     on_step: Callable[[float], None] = lambda share: None,
 ) -> LUT:
     """Solve for the table that comes nearest to a stylization, by regularized least squares in float64.
+
+    Every number of threads gives the same table.
 
     Args:
         content: (1, 3, H, W) in [0, 1].
@@ -57,7 +61,7 @@ def fit_lut(
     right.index_add_(0, nodes.flatten(), (counted[:, :, None] * after[:, None, :]).flatten(0, 1))
     visits = torch.zeros(count, dtype=torch.float64, device="cpu")
     visits.index_add_(0, nodes.flatten(), (counted * parts).flatten())
-    scale = 1 / visits[visits > 0].mean()
+    scale = int((visits > 0).sum()) / total(visits)
     start = _affine(before, after, share, size)
 
     def matrix(table: Tensor) -> Tensor:
@@ -86,11 +90,12 @@ def _affine(before: Tensor, after: Tensor, share: Tensor, size: int) -> Tensor:
     """Return the nodes' colors under the best affine map, (S^3, 3), drawn to the identity where it is open."""
     ones = torch.ones(len(before), 1, dtype=torch.float64, device="cpu")
     inputs = torch.cat([before, ones], 1)
-    ridge = 1e-3 * float(share.sum()) * torch.eye(4, dtype=torch.float64, device="cpu")
+    ridge = 1e-3 * total(share) * torch.eye(4, dtype=torch.float64, device="cpu")
     ridge[3, 3] = 0
     identity = torch.eye(4, 3, dtype=torch.float64, device="cpu")
     weighted = (inputs * share).T
-    matrix = torch.linalg.solve(weighted @ inputs + ridge, weighted @ after + ridge @ identity)
+    with one_thread():
+        matrix = torch.linalg.solve(weighted @ inputs + ridge, weighted @ after + ridge @ identity)
     nodes = LUT.identity(size).table.reshape(-1, 3).double()
     return (torch.cat([nodes, torch.ones(len(nodes), 1, dtype=torch.float64, device="cpu")], 1) @ matrix).clamp(0, 1)
 

@@ -96,7 +96,6 @@ def _find(tensors: Mapping[str, Tensor], name: str, where: str = "the checkpoint
     return tensors[name]
 
 
-@torch.random.fork_rng(devices=[])
 @torch.no_grad()
 def _build(convolutions: list[Convolution], backbone: Backbone, where: str) -> PhotoModel:
     """Fill a student; what stands in front of its first convolution is absorbed by it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +58,7 @@ def read_source(path: str | Path, *, limits: Limits = TEACHER) -> Source:
 def _unpickled(path: Path) -> Any:
     try:
         _check_archive(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     # On damaged files the parser raises errors of any kind.
     except Exception as error:
         raise WeightsError(

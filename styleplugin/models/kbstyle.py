@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
-from styleplugin.models.layers import Conv3x3, ResidualBlock, Upsample2x
+from styleplugin.models.layers import Conv3x3, Linear, ResidualBlock, Upsample2x
 from styleplugin.models.pairs import pairing_id
 from styleplugin.transforms.adain import affine
 from styleplugin.transforms.statistics import mean_and_deviation
@@ -86,13 +85,13 @@ class Modulator(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.mean = nn.Linear(channels, channels, dtype=torch.float32, device="cpu")
-        self.deviation = nn.Linear(channels, channels, dtype=torch.float32, device="cpu")
+        self.mean = Linear(channels, channels)
+        self.deviation = Linear(channels, channels)
         for linear in (self.mean, self.deviation):
             nn.init.zeros_(linear.weight)
             # Not `nn.init.eye_`, which takes a second on the meta device: it loads torch's whole compiler.
             linear.weight.data.diagonal().fill_(1)
-            nn.init.zeros_(linear.bias)
+            nn.init.zeros_(linear.get_parameter("bias"))
 
     def forward(self, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
         """Return the new means and scales, (..., C) each."""

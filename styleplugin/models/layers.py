@@ -1,18 +1,55 @@
 """The building blocks of all encoders and decoders.
 
-They are ordinary modules for training; the engine recognizes them by type and runs them region by region.
+They are ordinary modules for training; the engine recognizes them by type and runs them region by region. New ones are
+zero, or drawn from a generator that is named (`drawn_from`): torch's own layers draw from the one that belongs to the
+whole process.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_generator: ContextVar[torch.Generator | None] = ContextVar("generator", default=None)
 
-class Conv3x3(nn.Conv2d):
+
+@contextmanager
+def drawn_from(generator: torch.Generator) -> Iterator[None]:
+    """Draw the values of the layers that are made here, in this thread, as torch does by default (He et al. 2015)."""
+    token = _generator.set(generator)
+    try:
+        yield
+    finally:
+        _generator.reset(token)
+
+
+class _Layer(nn.Module):
+    """A layer whose first values come from `drawn_from`, and are zero without it."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def reset_parameters(self) -> None:
+        """Give the values; torch calls this while a layer is made."""
+        generator = _generator.get()
+        if generator is None:
+            for value in self.parameters():
+                nn.init.zeros_(value)
+            return
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5), generator=generator)
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.weight[0].numel())
+            nn.init.uniform_(self.bias, -bound, bound, generator=generator)
+
+
+class Conv3x3(_Layer, nn.Conv2d):
     """3x3 convolution with reflection padding and an optional ReLU: (N, C, H, W), sides >= 2.
 
     With stride 1 the size stays; with stride 2 it is halved, and only the last row and column are padded.
@@ -32,7 +69,21 @@ class Conv3x3(nn.Conv2d):
         return output.relu() if self.relu else output
 
 
-class Conv1x1(nn.Conv2d):
+class Pointwise(_Layer, nn.Conv2d):
+    """1x1 convolution without ReLU: (N, C, H, W) to (N, K, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=bias, dtype=torch.float32, device="cpu")
+
+
+class Linear(_Layer, nn.Linear):
+    """Linear map of (..., C) to (..., K)."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, dtype=torch.float32, device="cpu")
+
+
+class Conv1x1(_Layer, nn.Conv2d):
     """1x1 convolution with ReLU: (N, C, H, W) to (N, K, H, W)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -49,7 +100,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.depthwise = Conv3x3(channels, channels, groups=channels)
-        self.pointwise = nn.Conv2d(channels, channels, 1, dtype=torch.float32, device="cpu")
+        self.pointwise = Pointwise(channels, channels)
 
     def forward(self, input: Tensor) -> Tensor:
         """Refine (N, C, H, W)."""

@@ -6,10 +6,9 @@ continued by reflection like everywhere in this package, not by zeros.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from styleplugin.models.layers import Conv3x3
+from styleplugin.models.layers import Conv3x3, Pointwise
 
 _POINTWISE = (64, 128, 128, 256, 256)
 _STRIDES = (1, 2, 1, 2, 1, 2)
@@ -29,7 +28,7 @@ class MobileNet(nn.Module):
             self.add_module(f"conv{number}_dw", Conv3x3(channels, channels, relu=False, stride=stride, groups=channels))
             if number <= len(_POINTWISE):
                 out = _POINTWISE[number - 1]
-                self.add_module(f"conv{number}_pw", nn.Conv2d(channels, out, 1, dtype=torch.float32, device="cpu"))
+                self.add_module(f"conv{number}_pw", Pointwise(channels, out))
                 channels = out
 
     def features(self, image: Tensor) -> list[Tensor]:

@@ -26,6 +26,7 @@ from styleplugin.losses import (
     weigh,
 )
 from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
+from styleplugin.models.layers import Pointwise
 from styleplugin.train.teachers import Judge
 from styleplugin.train.weave import weave_error
 
@@ -45,7 +46,7 @@ class KBTrainee:
         if teacher is not None:
             full, half, quarter = zip(model.spec.widths, teacher.spec.widths, strict=True)
             for narrow, wide in (full, half, quarter, quarter):
-                self.embeddings.append(nn.Conv2d(narrow, wide, 1, bias=False, dtype=torch.float32, device="cpu"))
+                self.embeddings.append(Pointwise(narrow, wide, bias=False))
         self.trained = nn.ModuleDict({"model": self.model, "embeddings": self.embeddings})
 
 

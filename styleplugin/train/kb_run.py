@@ -9,6 +9,7 @@ import torch
 
 from styleplugin.checkpoint import TEACHER, read_weights, write_weights
 from styleplugin.models.kbstyle import KBModel
+from styleplugin.models.layers import drawn_from
 from styleplugin.models.padding import pad_in_channels_last
 from styleplugin.registry import StyleModel, load_tensors, save_model
 from styleplugin.train.config import KBRecipe, PhaseOptions
@@ -37,8 +38,7 @@ class KBRun(PhasedRun):
         """Draw a new model, or take the student that is to be polished; give it its teacher, if it learns from it."""
         options = self.recipe.phase(phase)
         teacher = self._read("big") if phase != "big" and options.learns_from_teacher else None
-        with torch.random.fork_rng(devices=[]):
-            torch.random.set_rng_state(step_generator(self.recipe.seed, f"start {phase}", 0).get_state())
+        with drawn_from(step_generator(self.recipe.seed, f"start {phase}", 0)):
             if phase == "polish":
                 return KBTrainee(self._read("small"), teacher)
             if options.init:

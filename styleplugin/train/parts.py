@@ -12,6 +12,7 @@ from torch import nn
 from styleplugin.checkpoint import TEACHER, Weights, read_weights, write_weights
 from styleplugin.errors import CheckpointError, UsageError
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
+from styleplugin.models.layers import Pointwise
 from styleplugin.models.pairs import PairModel
 from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
 from styleplugin.registry import load_model, load_tensors
@@ -121,7 +122,7 @@ def _build(weights: Weights, phase: str) -> Decoder | EmbeddedEncoder:
         encoder = Encoder(spec)
         own = (len(encoder.get_parameter(f"conv{k}_1.bias")) for k in range(1, spec.level + 1))
         widths = zip(own, weights.metadata["embeddings"], strict=True)
-        embeddings = [nn.Conv2d(narrow, wide, 1, dtype=torch.float32, device="cpu") for narrow, wide in widths]
+        embeddings = [Pointwise(narrow, wide) for narrow, wide in widths]
         part = EmbeddedEncoder(encoder, embeddings)
     else:
         part = Decoder(spec)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styleplugin.models.layers import Conv1x1, Conv3x3
+from styleplugin.models.layers import Conv1x1, Conv3x3, Pointwise
 from styleplugin.models.vgg import Decoder, Encoder, VGGSpec, convs_of_level
 
 Keeps = dict[str, list[int]]
@@ -198,7 +198,7 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def selection_embedding(keep: Sequence[int], teacher_width: int) -> nn.Conv2d:
+def selection_embedding(keep: Sequence[int], teacher_width: int) -> Pointwise:
     """Start an embedding: kept channels go where they came from, the others get their mean, 1.
 
     Args:
@@ -210,7 +210,7 @@ def selection_embedding(keep: Sequence[int], teacher_width: int) -> nn.Conv2d:
 
     Source: methods.md 6.6, item 6.
     """
-    embedding = nn.Conv2d(len(keep), teacher_width, 1, dtype=torch.float32, device="cpu")
+    embedding = Pointwise(len(keep), teacher_width)
     bias = embedding.get_parameter("bias")
     nn.init.zeros_(embedding.weight)
     nn.init.ones_(bias)
@@ -220,7 +220,7 @@ def selection_embedding(keep: Sequence[int], teacher_width: int) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def fit_embedding(features: Tensor, targets: Tensor, *, ridge: float = 1e-2, positions: int = 1 << 16) -> nn.Conv2d:
+def fit_embedding(features: Tensor, targets: Tensor, *, ridge: float = 1e-2, positions: int = 1 << 16) -> Pointwise:
     """Solve for the 1x1 convolution from features (N, c, H, W) to targets (N, C, H, W) with least squares, in float64.
 
     Args:
@@ -232,7 +232,7 @@ def fit_embedding(features: Tensor, targets: Tensor, *, ridge: float = 1e-2, pos
     step = max(1, features[:, 0].numel() // positions)
     x, y = (t.transpose(0, 1).flatten(1)[:, ::step].double() for t in (features, targets))
     matrix, bias = fit_affine(x, y, ridge)
-    embedding = nn.Conv2d(len(x), len(y), 1, device=features.device, dtype=torch.float32)
+    embedding = Pointwise(len(x), len(y)).to(features.device)
     embedding.weight.copy_(matrix[:, :, None, None])
     embedding.get_parameter("bias").copy_(bias)
     return embedding

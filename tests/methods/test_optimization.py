@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fakes.networks import drawn
 from torch import Tensor
 
 from styleplugin.methods.optimization import (
@@ -28,7 +29,7 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
 @pytest.fixture(scope="module", params=["channels", "metric"])
 def encoder(request) -> OptimizationEncoder:
     torch.manual_seed(0)
-    network = Encoder(VGGSpec(level=5, widths=WIDTHS))
+    network = drawn(lambda: Encoder(VGGSpec(level=5, widths=WIDTHS)))
     like = torch.empty(0, dtype=torch.float64)
     result = OptimizationEncoder(network, like)
     result.normalize([moments.mean for moments in measure(result, picture(64, 64, seed=5))])
@@ -119,7 +120,7 @@ def test_measuring_in_tiles_changes_nothing(encoder):
 
 
 def test_without_metrics_channels_count_by_their_mean():
-    network = Encoder(VGGSpec(level=5, widths=WIDTHS))
+    network = drawn(lambda: Encoder(VGGSpec(level=5, widths=WIDTHS)))
     encoder = OptimizationEncoder(network, torch.empty(0, dtype=torch.float64))
     moments = measure(encoder, picture(64, 64, seed=5))
     encoder.normalize([level.mean for level in moments])

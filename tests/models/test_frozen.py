@@ -3,6 +3,7 @@
 from copy import deepcopy
 
 import torch
+from fakes.networks import drawn
 
 from styleplugin.models.frozen import freeze
 from styleplugin.models.vgg import Encoder, VGGSpec
@@ -12,7 +13,7 @@ SPEC = VGGSpec(level=3, widths=(4, 5, 6, 7, 8))
 
 def test_freezing_changes_neither_features_nor_gradients():
     torch.manual_seed(0)
-    plain = Encoder(SPEC).double()
+    plain = drawn(lambda: Encoder(SPEC)).double()
     frozen = deepcopy(plain)
     freeze(frozen)
     image = torch.rand(2, 3, 16, 24, dtype=torch.float64).to(memory_format=torch.channels_last)
@@ -35,7 +36,7 @@ def test_ties_of_the_pooling_send_the_gradient_to_one_cell():
 
 
 def test_the_backward_pass_remembers_one_byte_per_value():
-    encoder = Encoder(SPEC)
+    encoder = drawn(lambda: Encoder(SPEC))
     freeze(encoder)
     saved: list[torch.Tensor] = []
 

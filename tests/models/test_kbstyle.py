@@ -1,5 +1,6 @@
 import pytest
 import torch
+from fakes.networks import drawn
 from torch.testing import assert_close
 
 from styleplugin.checkpoint import read_weights
@@ -22,7 +23,7 @@ def test_the_student_meets_the_published_constraints(tmp_path):
 
 def test_without_modulation_the_output_is_plain_adain_and_its_own_style_changes_nothing():
     torch.manual_seed(0)
-    model = KBModel(KBSpec(widths=(4, 5, 6), blocks=1))
+    model = drawn(lambda: KBModel(KBSpec(widths=(4, 5, 6), blocks=1)))
     image = torch.rand(2, 3, 32, 48)
     trace = model.trace(image, image)
     shapes = [(2, 4, 32, 48), (2, 5, 16, 24), (2, 6, 8, 12), (2, 6, 8, 12)]

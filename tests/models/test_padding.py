@@ -1,5 +1,6 @@
 import pytest
 import torch
+from fakes.networks import drawn
 
 from styleplugin.models.layers import Conv3x3
 from styleplugin.models.padding import pad_in_channels_last
@@ -18,7 +19,7 @@ def test_layers_in_one_step_change_neither_results_nor_gradients(
 ):
     if "stride" in options:
         size = (2 * size[0], 2 * size[1])
-    conv = Conv3x3(4, 8, **options).to(dtype)
+    conv = drawn(lambda: Conv3x3(4, 8, **options)).to(dtype)
     x = picture(*size).to(dtype).requires_grad_()
     results = []
     for _ in range(2):
@@ -30,7 +31,7 @@ def test_layers_in_one_step_change_neither_results_nor_gradients(
 
 
 def test_frozen_layers_follow_their_weights():
-    conv = Conv3x3(4, 8).double().requires_grad_(False)
+    conv = drawn(lambda: Conv3x3(4, 8)).double().requires_grad_(False)
     pad_in_channels_last(conv)
     x = picture(6, 6).requires_grad_()
     first = conv(x)

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 import torch
+from fakes.networks import drawn
 
 from styleplugin.checkpoint import read_weights
 from styleplugin.errors import Cancelled, UsageError, WeightsError
@@ -91,7 +92,7 @@ def test_a_student_with_distillation_needs_a_teacher_that_was_trained(make_kb_re
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it():
     torch.manual_seed(0)
-    teacher = KBModel(SPEC)
+    teacher = drawn(lambda: KBModel(SPEC))
     student = KBModel(SPEC)
     student.load_state_dict(teacher.state_dict())
     trainee = KBTrainee(student, teacher)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from fakes.networks import drawn
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
@@ -125,7 +126,7 @@ def test_starting_values_already_explain_a_linear_teacher():
 
 
 def test_only_the_blocks_in_training_get_gradients():
-    model = PhotoModel(PhotoSpec(backbone="mobilenet", widths=(3, 3, 3, 3)))
+    model = drawn(lambda: PhotoModel(PhotoSpec(backbone="mobilenet", widths=(3, 3, 3, 3))))
     trainee = PhotoTrainee(model, [1])
     weights = {"distill": 1.0, "pixel": 1.0, "feature": 1.0, "perceptual": 0.0}
     teacher = FeaturesOf()

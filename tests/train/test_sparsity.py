@@ -1,5 +1,6 @@
 import pytest
 import torch
+from fakes.networks import drawn
 
 from styleplugin.models.layers import Conv3x3
 from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
@@ -33,7 +34,7 @@ def advance(pruner: Pruner, steps: int) -> None:
 def autoencoder(rule: str, steps: int = 40) -> PrunedCoder:
     torch.manual_seed(0)
     spec = VGGSpec(level=2, widths=(8, 8, 12))
-    coder = PrunedCoder(rule, Encoder(spec), Decoder(spec), (4, 3, 6))
+    coder = PrunedCoder(rule, *drawn(lambda: (Encoder(spec), Decoder(spec))), (4, 3, 6))
     coder.pruner.pace(steps)
     return coder
 
