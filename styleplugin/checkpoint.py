@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from styleplugin.errors import CheckpointError, WeightsError
+from styleplugin.errors import CheckpointError, StylePluginError, WeightsError
 from styleplugin.files import atomic_write, check_regular_file, check_target
 from styleplugin.kinds import WEIGHTS, Kind
 
@@ -160,6 +162,29 @@ def write_weights(
     with atomic_write(path) as file:
         file.write(data)
     return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def parsing_metadata(where: str) -> Iterator[None]:
+    """Turn what missing keys and wrong types raise, while metadata is read, into one error.
+
+    Args:
+        where: Name of the file.
+
+    Raises:
+        WeightsError: SP307.
+    """
+    try:
+        yield
+    except StylePluginError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise WeightsError(
+            "SP307",
+            f"The styleplugin metadata of {where} is incomplete or malformed "
+            f"({type(error).__name__}: {str(error)[:_LONGEST_QUOTE]}).",
+            "Get the file again, or write it with styleplugin.",
+        ) from error
 
 
 def shortened(value: Any) -> str:

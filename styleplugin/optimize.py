@@ -22,13 +22,13 @@ from PIL import Image
 from torch import Tensor
 
 from styleplugin import values
-from styleplugin.checkpoint import Limits, Weights, check_identity, read_weights, write_weights
+from styleplugin.checkpoint import Limits, Weights, check_identity, parsing_metadata, read_weights, write_weights
 from styleplugin.encoders import load_encoder
 from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import extend
 from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
 from styleplugin.engine.stream import OnStep
-from styleplugin.errors import UsageError
+from styleplugin.errors import UsageError, WeightsError
 from styleplugin.files import has_suffix
 from styleplugin.finish import blended, lab_map, limited
 from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
@@ -45,7 +45,7 @@ from styleplugin.job import (
     weighted,
 )
 from styleplugin.kinds import CHECKPOINT, OPTIMIZATION_STATE
-from styleplugin.methods.descent import HISTORY, Descent
+from styleplugin.methods.descent import HISTORY, Descent, check_state
 from styleplugin.methods.optimization import (
     Losses,
     Objective,
@@ -115,7 +115,7 @@ class Optimization:
     Raises:
         UsageError: SP1xx, an option out of range; SP150, a style file; InputImageError: SP2xx; WeightsError: SP3xx;
         ResourceError: SP503, not enough memory; OutputError: SP6xx, the checkpoint cannot be written or would replace
-        something else; CheckpointError: SP801, it is of another run.
+        something else; CheckpointError: SP801, it is of another run; WeightsError: SP301 to SP310, it is damaged.
     """
 
     @guarded()
@@ -475,7 +475,18 @@ class Optimization:
         if self._checkpoint is None or not self._checkpoint.exists() or not self._checkpoint.stat().st_size:
             return None
         saved = read_weights(self._checkpoint, limits=_CHECKPOINT, require_metadata=True)
-        check_identity(saved.metadata["identity"], self._identity)
+        name = saved.path.name
+        with parsing_metadata(name):
+            check_identity(saved.metadata["identity"], self._identity)
+            number, data = saved.metadata["scale"], saved.metadata["descent"]
+            if type(number) is not int or number not in range(len(self._factors)):
+                raise ValueError(f"it has no scale {number!r}")
+        if ("optimizer.count" in saved.tensors) != (self.options.optimizer == "adam"):
+            raise WeightsError(
+                "SP310", f"{name} does not hold the state of the optimizer {self.options.optimizer}.", "Start anew."
+            )
+        height, width = (max(MIN_SIDE, -(-side // PADDING_MULTIPLE) * PADDING_MULTIPLE) for side in self._size(number))
+        check_state(saved.tensors, data, shape=(1, 3, height, width), steps=self._shares[number], where=name)
         return saved
 
     @cached_property

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from styleplugin.checkpoint import Weights, shortened, write_weights
+from styleplugin.checkpoint import Weights, parsing_metadata, shortened, write_weights
 from styleplugin.errors import WeightsError
 from styleplugin.models.kbstyle import KBModel, KBSpec
 from styleplugin.models.pairs import Pair, PairModel, PairSpec, pairing_id
@@ -329,14 +329,12 @@ def check_shapes(needed: Mapping[str, Tensor], tensors: Mapping[str, Tensor], wh
 def _build_pairs(weights: Weights) -> tuple[PairModel, ModelInfo]:
     where = weights.path.name
     metadata = weights.metadata
-    try:
+    with parsing_metadata(where):
         if len(metadata["pairs"]) > 5:
             raise ValueError("more than 5 pairs")
         specs = [PairSpec.from_dict(data) for data in metadata["pairs"]]
         ids = {data["level"]: data["pairing"] for data in metadata["pairs"]}
         method, metrics = metadata["method"], dict(weights.card.get("metrics", {}))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _malformed(where, error) from error
     model = filled(lambda: PairModel(method, blank_pairs(specs, where)), weights.tensors, where)
     for level in model.levels:
         _check_pairing(model.pair(level), ids.get(level), where)
@@ -357,11 +355,9 @@ def _single(
     def build_from(weights: Weights) -> tuple[nn.Module, ModelInfo]:
         where = weights.path.name
         metadata = weights.metadata
-        try:
+        with parsing_metadata(where):
             spec = read_spec(metadata["spec"])
             pairing, metrics = metadata["pairing"], dict(weights.card.get("metrics", {}))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _malformed(where, error) from error
         model = filled(lambda: build(spec), weights.tensors, where)
         if (pairing,) != model.encoder_ids:
             raise _wrong_half("decoder", where, pairing, model.encoder_ids[0])
@@ -377,12 +373,10 @@ def _single(
 
 
 def _half_spec(weights: Weights, architecture: str) -> VGGSpec:
-    try:
+    with parsing_metadata(weights.path.name):
         if weights.metadata["architecture"] != architecture:
             raise ValueError(f"the architecture is not {architecture}")
         return VGGSpec.from_dict(weights.metadata["spec"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _malformed(weights.path.name, error) from error
 
 
 def _parameters(spec: PairSpec) -> int:
@@ -402,14 +396,6 @@ def _wrong_half(half: str, where: str, expected: Any, found: str) -> WeightsErro
         "SP312",
         f"The {half} of {where} was trained for the encoder {shortened(expected)}, not for {found}.",
         "Use an encoder and a decoder of the same model; swapped halves give broken pictures.",
-    )
-
-
-def _malformed(where: str, error: Exception) -> WeightsError:
-    return WeightsError(
-        "SP307",
-        f"The styleplugin metadata of {where} is incomplete or malformed ({type(error).__name__}: {str(error)[:100]}).",
-        "Get the file again, or write it with styleplugin.",
     )
 
 

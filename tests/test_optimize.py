@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fakes.forgery import forge, holding, lacking, saying, without
 from PIL import Image
 
 import styleplugin
 from styleplugin.cli import run as cli
 from styleplugin.encoders import load_encoder
-from styleplugin.errors import Cancelled, CheckpointError, ResourceError, UsageError
+from styleplugin.errors import Cancelled, CheckpointError, ResourceError, UsageError, WeightsError
 from styleplugin.optimize import Optimization
 from styleplugin.options import StyleWeight
 
@@ -145,6 +146,45 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     losses(Optimization(CONTENT, STYLE, checkpoint=path, checkpoint_every=1, **QUICK))
     with pytest.raises(CheckpointError, match=r"options\.content_weight, pictures"):
         losses(Optimization(STYLE, STYLE, checkpoint=path, resume=True, content_weight=3.0, **QUICK))
+
+
+FORGERIES = {
+    "no scale": (without("scale"), "SP307"),
+    "a scale in words": (saying("scale", "one"), "SP307"),
+    "a scale that is not there": (saying("scale", 7), "SP307"),
+    "no identity": (without("identity"), "SP307"),
+    "an identity that is a number": (saying("identity", 3), "SP307"),
+    "no descent": (without("descent"), "SP307"),
+    "a descent that is a list": (saying("descent", []), "SP307"),
+    "steps in words": (saying("descent.step", "2"), "SP307"),
+    "other steps": (saying("descent.steps", 1000), "SP307"),
+    "a step size in words": (saying("descent.step_size", "x"), "SP307"),
+    "a negative step size": (saying("descent.step_size", -1), "SP307"),
+    "losses of another kind": (saying("descent.best", {"content": 1}), "SP307"),
+    "nested losses": (saying("descent.best.total", [1]), "SP307"),
+    "no picture": (lacking("picture"), "SP310"),
+    "a picture of another size": (holding("best", 1, 3, 8, 8), "SP310"),
+    "a step too many": (holding("optimizer.step.0", 1, 3, 8, 8), "SP310"),
+    "half of the last step": (lacking("optimizer.last.1"), "SP310"),
+    "another optimizer": (holding("optimizer.count"), "SP310"),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("state") / "state.safetensors"
+    next(iter(Optimization(CONTENT, STYLE, checkpoint=path, checkpoint_every=1, **QUICK)))
+    return path
+
+
+@pytest.mark.parametrize(("forgery", "code"), FORGERIES.values(), ids=FORGERIES)
+def test_a_forged_checkpoint_is_refused_before_any_work(checkpoint, tmp_path, forgery, code):
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(checkpoint.read_bytes())
+    forge(path, forgery)
+    with pytest.raises(WeightsError, match=r"state\.safetensors") as caught:
+        Optimization(CONTENT, STYLE, checkpoint=path, resume=True, **QUICK)
+    assert caught.value.code == code
 
 
 def test_what_cannot_be_used(tmp_path):

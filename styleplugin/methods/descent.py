@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styleplugin.checkpoint import parsing_metadata
 from styleplugin.errors import NumericalError
 from styleplugin.methods.optimization import Losses
 from styleplugin.options import Optimizer
+from styleplugin.registry import check_shapes
 
 HISTORY: dict[Optimizer, tuple[int, int]] = {"lbfgs": (2, 10), "adam": (2, 2)}
 """What an optimizer remembers at least and at most, each as large as a picture: steps with the changes of the gradient
@@ -227,7 +229,7 @@ class Descent:
         }
 
     def restore(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Go on from a `state`; one from a file goes through `check_state` first."""
         for target, name in ((self.picture, "picture"), (self.best, "best")):
             target.copy_(tensors[name])
         self._sum = tensors["sum"].to(self.picture.device)
@@ -252,6 +254,42 @@ class Descent:
 
     def _new_optimizer(self) -> LBFGS | Adam:
         return Adam() if self._kind == "adam" else LBFGS(self._history)
+
+
+def check_state(tensors: dict[str, Tensor], data: Any, *, shape: tuple[int, ...], steps: int, where: str) -> None:
+    """Check what `Descent.restore` will take, before it takes anything.
+
+    Args:
+        tensors: Of the state.
+        data: Its JSON data, of whatever type.
+        shape: Of the picture, (1, 3, H, W).
+        steps: The planned steps.
+        where: Name of the file.
+
+    Raises:
+        WeightsError: SP307, the data are incomplete or of wrong types; SP310, tensors are missing, surplus or of the
+            wrong shape.
+    """
+    with parsing_metadata(where):
+        counts = [data["step"], data["steps"], data["failures"], data["averaged"]]
+        if not all(type(count) is int and count >= 0 for count in counts) or not counts[0] <= counts[1] == steps:
+            raise ValueError("its numbers of steps are none of this run")
+        if not 0 < float(data["step_size"]) < math.inf:
+            raise ValueError("its step size is none")
+        losses = {} if data["best"] is None else vars(Losses(**data["best"]))
+        if not all(type(loss) in (int, float) for loss in losses.values()):
+            raise TypeError("its losses are no numbers")
+    like, number = (torch.empty(size, dtype=torch.float32, device="meta") for size in (shape, ()))
+    own = [name.removeprefix("optimizer.") for name in tensors if name.startswith("optimizer.")]
+    needed = {"picture": like, "best": like, "sum": like if data["averaged"] else number}
+    if "count" in own:
+        moved = like if tensors["optimizer.count"].count_nonzero() else like.new_empty(0)
+        needed |= {"optimizer.mean": moved, "optimizer.square": moved, "optimizer.count": number}
+    else:
+        pairs = sum(name.startswith("step.") for name in own)
+        needed |= {f"optimizer.{name}.{i}": like for name in ("step", "change") for i in range(pairs)}
+        needed |= {f"optimizer.last.{i}": like for i in (0, 1) if any(name.startswith("last.") for name in own)}
+    check_shapes(needed, tensors, where)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from styleplugin.checkpoint import read_weights, write_weights
+from styleplugin.checkpoint import Weights, parsing_metadata, read_weights, write_weights
 from styleplugin.errors import UsageError
 from styleplugin.kinds import WEIGHTS
 from styleplugin.paths import Written, check_paths
@@ -39,7 +39,7 @@ def bundle(
     """
     files = several(files)
     check_paths(files, [Written(out, WEIGHTS, overwrite)])
-    parts = sorted((read_weights(file, require_metadata=True) for file in files), key=lambda w: -_levels(w.metadata)[0])
+    parts = sorted(map(_read, files), key=lambda part: -_levels(part.metadata)[0])
     methods = {part.metadata["method"] for part in parts}
     levels = [level for part in parts for level in _levels(part.metadata)]
     if len(methods) != 1 or len(set(levels)) < len(levels):
@@ -61,6 +61,20 @@ def bundle(
         | together,
     }
     return write_weights(out, tensors, metadata, overwrite=overwrite)
+
+
+def _read(file: str | Path) -> Weights:
+    """Read a file whose metadata say what a bundle needs of it."""
+    part = read_weights(file, require_metadata=True)
+    with parsing_metadata(part.path.name):
+        numbers = _levels(part.metadata)
+        if not numbers or not all(type(level) is int for level in numbers):
+            raise ValueError("it names no levels")
+        if not isinstance(part.metadata["method"], str) or "card" not in part.metadata:
+            raise ValueError("it has no method, or no card")
+        cards = _cards(part.metadata)
+        join_gates({str(level): card for level, card in cards.items() if card["metrics"] is not None})
+    return part
 
 
 def join_gates(cards: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class PairRun(PhasedRun):
     def _keep_lists(self) -> dict[str, list[int]]:
         """Return the channels of the teacher that the student's layers began with; none where it grew or was drawn."""
         if "pruning" in self.phases:
-            return read_weights(self.result("pruning"), limits=TEACHER).metadata["keeps"]
+            return read_weights(self.result("pruning"), limits=TEACHER).required("keeps", dict)
         started = read_card(self.result("student_encoder")).get("keeps", {})
         return {f"encoder.conv{conv}": keep for conv, keep in started.items()}
 

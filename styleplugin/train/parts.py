@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from styleplugin.checkpoint import TEACHER, Weights, read_weights, write_weights
+from styleplugin.checkpoint import TEACHER, Weights, parsing_metadata, read_weights, write_weights
 from styleplugin.errors import CheckpointError, UsageError
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.models.layers import Pointwise
@@ -55,9 +55,10 @@ def save_pruned(path: Path, pruned: PrunedCoder, card: dict[str, Any]) -> None:
 def load_pruned(path: Path) -> tuple[Encoder, Decoder]:
     """Read the result of the phase "pruning"."""
     weights = read_weights(path, limits=TEACHER)
-    specs = weights.metadata["specs"]
-    encoder = Encoder(VGGSpec.from_dict(specs["encoder"]))
-    decoder = Decoder(VGGSpec.from_dict(specs["decoder"]))
+    with parsing_metadata(path.name):
+        specs = weights.metadata["specs"]
+        encoder = Encoder(VGGSpec.from_dict(specs["encoder"]))
+        decoder = Decoder(VGGSpec.from_dict(specs["decoder"]))
     load_tensors(nn.ModuleDict({"encoder": encoder, "decoder": decoder}), weights.tensors, path.name)
     return encoder, decoder
 
@@ -117,14 +118,15 @@ def check_spec(part: Part, spec: VGGSpec, where: str) -> None:
 
 
 def _build(weights: Weights, phase: str) -> Decoder | EmbeddedEncoder:
-    spec = VGGSpec.from_dict(weights.metadata["spec"])
-    if phase == "student_encoder":
-        encoder = Encoder(spec)
-        own = (len(encoder.get_parameter(f"conv{k}_1.bias")) for k in range(1, spec.level + 1))
-        widths = zip(own, weights.metadata["embeddings"], strict=True)
-        embeddings = [Pointwise(narrow, wide) for narrow, wide in widths]
-        part = EmbeddedEncoder(encoder, embeddings)
-    else:
-        part = Decoder(spec)
+    with parsing_metadata(weights.path.name):
+        spec = VGGSpec.from_dict(weights.metadata["spec"])
+        if phase == "student_encoder":
+            encoder = Encoder(spec)
+            own = (len(encoder.get_parameter(f"conv{k}_1.bias")) for k in range(1, spec.level + 1))
+            widths = zip(own, weights.metadata["embeddings"], strict=True)
+            embeddings = [Pointwise(narrow, wide) for narrow, wide in widths]
+            part = EmbeddedEncoder(encoder, embeddings)
+        else:
+            part = Decoder(spec)
     load_tensors(part, weights.tensors, weights.path.name)
     return part

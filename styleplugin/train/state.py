@@ -15,9 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from styleplugin.checkpoint import TEACHER, check_identity, read_weights, write_weights
+from styleplugin.checkpoint import (
+    TEACHER,
+    Weights,
+    check_identity,
+    parsing_metadata,
+    read_weights,
+    shortened,
+    write_weights,
+)
 from styleplugin.errors import CheckpointError, OutputError, StylePluginWarning, WeightsError
+from styleplugin.registry import check_shapes
 from styleplugin.train.average import Average
+from styleplugin.train.muon import Muon
 
 VERSION = 1
 """Of the state; raised when the trainer changes so that an old state would go on differently."""
@@ -99,19 +109,14 @@ class Checkpoints:
         for path in reversed(paths):
             try:
                 weights = read_weights(path, limits=TEACHER, require_metadata=True)
+                progress = self._progress(weights)
+                needed = _needed(weights.tensors, module, optimizer, average)
+                check_shapes(needed, weights.tensors, path.name)
             except WeightsError as error:
                 warnings.warn(f"A checkpoint is passed over: {error}", StylePluginWarning, stacklevel=2)
                 continue
-            metadata = weights.metadata
-            if metadata.get("version") != VERSION:
-                raise CheckpointError(
-                    "SP802",
-                    f"{path.name} has version {metadata.get('version')} of the training state, {VERSION} is needed.",
-                    "Finish it with the version that began it, or start anew in another folder.",
-                )
-            check_identity(metadata["identity"], self.identity)
             _distribute(weights.tensors, module, optimizer, average)
-            return Progress(step=metadata["step"], steps=metadata["steps"], skipped=tuple(metadata["skipped"]))
+            return progress
         if paths:
             raise CheckpointError("SP803", f"All checkpoints of {self.phase} are damaged.", "Start in another folder.")
         return None
@@ -120,6 +125,22 @@ class Checkpoints:
         """Remove all checkpoints, once the result of the phase is written."""
         for path in self._paths():
             path.unlink(missing_ok=True)
+
+    def _progress(self, weights: Weights) -> Progress:
+        """Return where a checkpoint of this very run stands."""
+        metadata, name = weights.metadata, weights.path.name
+        if metadata.get("version") != VERSION:
+            raise CheckpointError(
+                "SP802",
+                f"{name} has version {shortened(metadata.get('version'))} of the training state, {VERSION} is needed.",
+                "Finish it with the version that began it, or start anew in another folder.",
+            )
+        with parsing_metadata(name):
+            check_identity(metadata["identity"], self.identity)
+            step, steps, skipped = metadata["step"], metadata["steps"], tuple(metadata["skipped"])
+            if not all(type(number) is int for number in (step, steps, *skipped)) or not 0 <= step <= steps:
+                raise ValueError("its numbers of steps are none")
+        return Progress(step=step, steps=steps, skipped=skipped)
 
     def _path(self, step: int) -> Path:
         return self.folder / f"{self.phase}-{step:08}.safetensors"
@@ -139,6 +160,19 @@ def _collect(module: nn.Module, optimizer: torch.optim.Optimizer, average: Avera
     return tensors
 
 
+def _needed(
+    tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
+) -> dict[str, Tensor]:
+    """Return tensors of the shapes that a checkpoint must have; the optimizer knows nothing of what never moved."""
+    needed = {} if average is None else {f"average.{name}": value for name, value in average.values.items()}
+    needed |= {f"weights.{name}": value for name, value in module.state_dict().items()}
+    for name, parameter in module.named_parameters():
+        keys = _STATE[:1] if isinstance(optimizer, Muon) and parameter.dim() == 4 else _STATE
+        if any(f"{key}.{name}" in tensors for key in _STATE):
+            needed |= {f"{key}.{name}": parameter.new_empty(()) if key == "step" else parameter for key in keys}
+    return needed
+
+
 @torch.no_grad()
 def _distribute(
     tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
@@ -149,6 +183,6 @@ def _distribute(
     for name, value in module.state_dict().items():
         value.copy_(tensors[f"weights.{name}"])
     for name, parameter in module.named_parameters():
-        state = {key: tensors[f"{key}.{name}"].to(parameter.device) for key in _STATE if f"{key}.{name}" in tensors}
+        state = {key: tensors[f"{key}.{name}"].to(parameter) for key in _STATE if f"{key}.{name}" in tensors}
         if state:
             optimizer.state[parameter] = state

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fakes.forgery import Forgery, forge, holding, lacking, saying, without
 from torch import nn
 
 from styleplugin.errors import CheckpointError, OutputError, StylePluginWarning, UsageError
@@ -78,6 +79,44 @@ def test_R03_only_damaged_checkpoints_are_an_error(tmp_path: Path):
     (tmp_path / "phase-00000001.safetensors").write_bytes(b"nothing")
     with pytest.warns(StylePluginWarning), pytest.raises(CheckpointError, match="All checkpoints"):
         store(tmp_path).restore(*make())
+
+
+FORGERIES = {
+    "no step": without("step"),
+    "no identity": without("identity"),
+    "a step in words": saying("step", "two"),
+    "true for a step": saying("step", True),
+    "more steps than planned": saying("step", 10),
+    "a negative step": saying("step", -1),
+    "no list": saying("skipped", 5),
+    "a nested list": saying("skipped", [[1]]),
+    "an identity that is a list": saying("identity", [1]),
+    "a missing tensor": lacking("weights.bias"),
+    "another shape": holding("weights.weight", 3, 2),
+    "a surplus tensor": holding("more", 1),
+    "half of an optimizer": lacking("exp_avg_sq.weight"),
+    "an optimizer of another shape": holding("exp_avg.weight", 1),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
+def test_R03_a_forged_checkpoint_is_passed_over_and_changes_nothing(tmp_path: Path, forgery: Forgery):
+    module, optimizer = make()
+    train(module, optimizer, 2)
+    for step in (1, 2):
+        store(tmp_path).save(Progress(step=step, steps=9), module, optimizer)
+    forge(tmp_path / "phase-00000002.safetensors", forgery)
+    other, other_optimizer = make(1)
+    with pytest.warns(StylePluginWarning, match="passed over"):
+        progress = store(tmp_path).restore(other, other_optimizer)
+    assert progress == Progress(step=1, steps=9)
+    forge(tmp_path / "phase-00000001.safetensors", forgery)
+    other, other_optimizer = make(1)
+    with pytest.warns(StylePluginWarning), pytest.raises(CheckpointError, match="All checkpoints") as caught:
+        store(tmp_path).restore(other, other_optimizer)
+    assert caught.value.code == "SP803"
+    assert all(torch.equal(a, b) for a, b in zip(other.parameters(), make(1)[0].parameters(), strict=True))
+    assert not other_optimizer.state
 
 
 def test_R03_another_recipe_or_data_set_is_refused_with_its_keys(tmp_path: Path):
