@@ -14,8 +14,12 @@ from torch import Tensor, nn
 from styleplugin.checkpoint import MAX_NAME, MAX_TENSORS, TEACHER, Limits, check_values, read_weights
 from styleplugin.errors import WeightsError
 from styleplugin.files import check_regular_file, has_suffix
+from styleplugin.importers.pickles import check_pickle
 
 _MODEL_KEYS = ("model", "state_dict")
+_ARCHIVE = b"PK\x03\x04"
+_PICKLES = 5
+"""In front of the values of a file that is no archive: its magic number, version, system, data and storages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,7 @@ def read_source(path: str | Path, *, limits: Limits = TEACHER) -> Source:
 
 def _unpickled(path: Path) -> Any:
     try:
-        _check_archive(path)
+        _check_pickles(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     # On damaged files the parser raises errors of any kind.
     except Exception as error:
@@ -68,16 +72,25 @@ def _unpickled(path: Path) -> Any:
         ) from error
 
 
-def _check_archive(path: Path) -> None:
-    """Raise ValueError for an archive that grows when it is read: PyTorch stores, and never compresses."""
-    if not zipfile.is_zipfile(path):
-        return
+def _check_pickles(path: Path) -> None:
+    """Raise ValueError for a file that grows when it is read: PyTorch stores, and never compresses."""
+    with path.open("rb") as file:
+        # What PyTorch looks at, too; behind other beginnings there may be an archive that it does not read.
+        if file.read(len(_ARCHIVE)) != _ARCHIVE:
+            file.seek(0)
+            for _ in range(_PICKLES):
+                check_pickle(file)
+            return
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
-    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-        raise ValueError("a record is compressed")
-    if sum(record.file_size for record in records) > path.stat().st_size:
-        raise ValueError("its records claim to be larger than the file")
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            raise ValueError("a record is compressed")
+        if sum(record.file_size for record in records) > path.stat().st_size:
+            raise ValueError("its records claim to be larger than the file")
+        for record in records:
+            if record.filename.endswith(".pkl"):
+                with archive.open(record) as pickle:
+                    check_pickle(pickle)
 
 
 def _is_entry(name: Any, value: Any) -> bool:
