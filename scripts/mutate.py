@@ -1,29 +1,36 @@
 """Put small faults into the core, one at a time, and see whether the tests that cover the place notice.
 
-    python scripts/mutate.py --count 300 --seed 0        # goes on where it was stopped; results in runs/mutants.csv
-    python scripts/mutate.py --table                     # those results, survivors with their places
+    python scripts/mutate.py --baseline      # whether those tests pass in a copy of the tree without any fault
+    python scripts/mutate.py --count 20      # the next 20 of the faults that were drawn; goes on where it was stopped
+    python scripts/mutate.py --table         # write the page anew, after reasons were added
 
-Each fault is tried in a copy of the tree and a process of its own.
+The faults are drawn once, with a fixed seed, into docs/mutants.json, where their outcomes stand as well; the reason why
+a survivor may live is added there by hand. Each fault is tried in a copy of the tree and a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import copy
-import csv
+import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "runs" / "mutants.csv"
-TIMEOUT_S = 600
+RESULTS, PAGE = ROOT / "docs" / "mutants.json", ROOT / "docs" / "mutants.md"
+DRAWN, SEED = 300, 0
+TIMEOUT_S = 1800
+NO_TESTS = 5
+"""Exit code of pytest."""
+_QUICK_FIRST = ("not slow and not long", "slow")
 COVERED_BY = {
     "styleplugin/transforms": ("tests/transforms", "tests/test_formulas.py"),
     "styleplugin/engine": ("tests/engine", "tests/test_formulas.py", "tests/test_stylizer.py"),
@@ -56,38 +63,51 @@ SWAPS: dict[type, type] = {
 NAMES = {"min": "max", "max": "min", "amin": "amax", "amax": "amin", "sum": "max", "sorted": "list", "all": "any"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Mutant:
-    """A fault: a file, the number of its place in the order of the syntax tree, and what it does."""
+    """A fault, found again by what stands there: lines move."""
 
     file: str
-    place: int
-    line: int
+    code: str
+    """The expression, as it should be."""
     what: str
+    """What the fault does."""
+    number: int
+    """Among the equal ones in the file."""
+    outcome: str = ""
+    """killed, survived, timeout, gone (with the code that it was in), or empty while it was not tried."""
+    seconds: float = 0.0
+    """Of the processors, for its tests."""
+    reason: str = ""
+    """Why a survivor may live; by hand."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--table", action="store_true", help="print the results so far")
+    parser.add_argument("--count", type=int, default=DRAWN)
+    parser.add_argument("--baseline", action="store_true", help="only see whether the tests pass without a fault")
+    parser.add_argument("--table", action="store_true", help="only write the page")
     arguments = parser.parse_args()
-    if arguments.table:
-        print(table())
+    mutants = [Mutant(**row) for row in json.loads(RESULTS.read_text())] if RESULTS.exists() else draw()
+    if arguments.baseline:
+        for root in COVERED_BY:
+            print(f"{outcome_of(root, tests_of(root))[0]}: {root}", flush=True)
         return
-    known = {(row["file"], int(row["place"])) for row in rows()}
-    for mutant in draw(arguments.count, arguments.seed):
-        if (mutant.file, mutant.place) not in known:
-            outcome = try_out(mutant)
-            record(mutant, outcome)
-            print(f"{outcome}: {mutant.file}:{mutant.line} {mutant.what}", flush=True)
+    waiting = [] if arguments.table else [mutant for mutant in mutants if not mutant.outcome][: arguments.count]
+    write(mutants)
+    for mutant in waiting:
+        source = mutated(mutant)
+        mutant.outcome = "gone"
+        if source:
+            mutant.outcome, mutant.seconds = outcome_of(mutant.file, tests_of(mutant.file), source)
+        write(mutants)
+        print(f"{mutant.outcome}, {mutant.seconds} s: {mutant.file}: {mutant.code}: {mutant.what}", flush=True)
 
 
-def draw(count: int, seed: int) -> list[Mutant]:
-    """Return the faults that a seed chooses among all."""
+def draw() -> list[Mutant]:
+    """Draw the faults among all, in a random order."""
     files = sorted(path for root in COVERED_BY for path in ([ROOT / root] if root.endswith(".py") else python_in(root)))
-    found = [mutant for path in files for mutant in mutants_of(path)]
-    return random.Random(seed).sample(found, min(count, len(found)))
+    return random.Random(SEED).sample([mutant for path in files for mutant in mutants_of(path)], DRAWN)
 
 
 def python_in(folder: str) -> list[Path]:
@@ -96,9 +116,11 @@ def python_in(folder: str) -> list[Path]:
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
     """Yield all faults of a file."""
-    name = path.relative_to(ROOT).as_posix()
-    for place, (node, what, _) in enumerate(places(ast.parse(path.read_text()))):
-        yield Mutant(name, place, getattr(node, "lineno", 0), what)
+    seen: dict[tuple[str, str], int] = {}
+    for node, what, _ in places(ast.parse(path.read_text())):
+        key = ast.unparse(node), what
+        seen[key] = seen.get(key, -1) + 1
+        yield Mutant(path.relative_to(ROOT).as_posix(), *key, seen[key])
 
 
 def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str, Callable[[], None]]]:
@@ -126,55 +148,69 @@ def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str, Callable[[], None]]]:
 
 
 def mutated(mutant: Mutant) -> str:
-    """Return the source of a file with its fault."""
-    tree = copy.deepcopy(ast.parse((ROOT / mutant.file).read_text()))
-    _, _, put = list(places(tree))[mutant.place]
-    put()
+    """Return the source of a file with its fault; empty where the code is gone."""
+    path = ROOT / mutant.file
+    tree = ast.parse(path.read_text() if path.exists() else "")
+    equal = [put for node, what, put in list(places(tree)) if (ast.unparse(node), what) == (mutant.code, mutant.what)]
+    if len(equal) <= mutant.number:
+        return ""
+    equal[mutant.number]()
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
-def try_out(mutant: Mutant) -> str:
-    """Return "killed", "survived" or "timeout"."""
-    tests = next(tests for root, tests in COVERED_BY.items() if mutant.file.startswith(root))
+def tests_of(file: str) -> list[str]:
+    """Return the tests that cover a file, those of its own name first: most faults are noticed there."""
+    own = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "tests").rglob(f"test_{Path(file).stem}.py"))]
+    return [*own, *next(tests for root, tests in COVERED_BY.items() if file.startswith(root))]
+
+
+def outcome_of(file: str, tests: list[str], source: str = "") -> tuple[str, float]:
+    """Run tests in a copy of the tree, where a file may have another source; return the outcome, and their seconds."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "styleplugin_mutant"
         ignored = shutil.ignore_patterns(".git", ".venv", "runs", "docs", "results", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, tree, ignore=ignored, symlinks=True)
-        (tree / mutant.file).write_text(mutated(mutant))
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *tests]
-        try:
-            done = subprocess.run(command, cwd=tree, capture_output=True, timeout=TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            return "timeout"
-    return "survived" if done.returncode == 0 else "killed"
+        if source:
+            (tree / file).write_text(source)
+        before = os.times()
+        outcome = next((found for quick in _QUICK_FIRST if (found := _run(tests, quick, tree))), "survived")
+        after = os.times()
+    return outcome, round(sum(after[2:4]) - sum(before[2:4]), 1)
 
 
-def rows() -> list[dict[str, str]]:
-    """Return the results so far."""
-    if not RESULTS.exists():
-        return []
-    with RESULTS.open(newline="") as file:
-        return list(csv.DictReader(file))
+def _run(tests: list[str], marks: str, tree: Path) -> str:
+    """Run tests with these marks; return "killed", "timeout", or nothing if all of them pass."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", marks]
+    try:
+        done = subprocess.run(
+            [*command, "-p", "no:randomly", "-p", "no:cacheprovider", *tests],
+            cwd=tree,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return "timeout"
+    if -done.returncode in (signal.SIGTERM, signal.SIGKILL):
+        sys.exit("The tests were stopped from outside, which is no verdict.")
+    return "" if done.returncode in (0, NO_TESTS) else "killed"
 
 
-def record(mutant: Mutant, outcome: str) -> None:
-    """Append a result."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(["file", "place", "line", "what", "outcome"])
-        writer.writerow([mutant.file, mutant.place, mutant.line, mutant.what, outcome])
-
-
-def table() -> str:
-    """Return counts by outcome, and the survivors."""
-    found = rows()
-    survivors = [row for row in found if row["outcome"] == "survived"]
-    killed = len(found) - len(survivors)
-    lines = [f"{killed} of {len(found)} faults were noticed.", "", "| place | fault |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| {row['file']}:{row['line']} | {row['what']} |" for row in survivors)])
+def write(mutants: list[Mutant]) -> None:
+    """Write the results, and the page about them."""
+    RESULTS.write_text(json.dumps([asdict(mutant) for mutant in mutants], indent=1) + "\n")
+    tried = [mutant for mutant in mutants if mutant.outcome not in ("", "gone")]
+    survivors = [mutant for mutant in tried if mutant.outcome == "survived"]
+    lines = [
+        "# Faults that the tests notice",
+        "",
+        f"`scripts/mutate.py` draws {DRAWN} small faults in the core and tries them one by one.",
+        f"{len(tried)} were tried so far, and {len(tried) - len(survivors)} of them noticed. The survivors:",
+        "",
+        "| file | code | fault | why it may live |",
+        "| --- | --- | --- | --- |",
+        *(f"| {m.file} | `{m.code.replace('|', chr(92) + '|')}` | {m.what} | {m.reason} |" for m in survivors),
+    ]
+    PAGE.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
