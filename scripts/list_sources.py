@@ -7,25 +7,33 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 
-from styleplugin.train.config import DataOptions
-from styleplugin.train.sources import read_files
-
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from scripts.draw_patterns import COUNT, KINDS, ORIGIN  # noqa: E402
+from styleplugin.train.config import DataOptions  # noqa: E402
+from styleplugin.train.sources import read_files  # noqa: E402
+
 COLUMNS = ("title", "author", "year", "license", "license_url", "source", "source_path", "sha256")
+PATTERNS = {"title": f"{COUNT} patterns: {', '.join(KINDS)}", **ORIGIN}
+"""All drawn patterns; their files differ between machines."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     data = parser.parse_args().data
-    names = (Path(source).name for source in (DataOptions().photos, DataOptions().paintings))
-    files = (file for name in names for file in read_files(data / name) if file.is_open and not file.is_validation)
+    usual = DataOptions()
+    sources = [data / Path(source).name for source in (*usual.contents, *usual.styles)]
+    files = (file for file in read_files(*sources) if file.is_open and not file.is_validation)
     with (ROOT / "weights" / "sources.csv").open("w", newline="") as target:
         writer = csv.DictWriter(target, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(file.row for file in files)
+        writer.writerow(PATTERNS)
 
 
 if __name__ == "__main__":

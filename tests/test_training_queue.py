@@ -16,6 +16,8 @@ from styleplugin.train import KBRecipe, Recipe
 from styleplugin.train.config import BundleRecipe, CascadeRecipe, PhotoRecipe
 from styleplugin.train.lock import locked
 
+LEARN_STYLES = {"kbstyle.200k", "cd-adain.x16", "cd-wct-cascade", "kbstyle.large"}
+"""Runs that see styles, and so patterns."""
 KB = jobs.job_of("kbstyle.200k")
 GOOD = {"e_style": 0.30, "e_content": 1.08, "ssim": 0.45, "weave": 1.5, "flat_deviation": 0.1}
 
@@ -68,6 +70,8 @@ def judged(monkeypatch: pytest.MonkeyPatch, **figures: float) -> None:
 def test_every_embedded_model_has_a_recipe_with_licensed_pictures_bars_and_a_way_to_go_on(job, tmp_path: Path):
     recipes = jobs.runs_of(jobs.recipe_of(job, None))
     assert all(recipe.data.open_license for recipe in recipes.values())
+    patterns = str(jobs.PATTERNS.relative_to(jobs.ROOT))
+    assert all((patterns in recipe.data.styles) is (name in LEARN_STYLES) for name, recipe in recipes.items())
     assert set(taking.BARS[job.name]) <= set(FIELDS)
     continued = jobs.recipe_of(job, tmp_path / "made.safetensors")
     if isinstance(continued, CascadeRecipe):
@@ -169,7 +173,8 @@ def queue(pupil: Path, trained: Log, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A queue of its own, whose teachers are not needed and whose students are not judged."""
     for name, value in (("KEPT", tmp_path / "students"), ("WEIGHTS", taking.WEIGHTS), ("LOG", trained)):
         monkeypatch.setattr(rounds, name, value)
-    monkeypatch.setattr(rounds, "make_painters", lambda teachers: None)
+    for name in ("make_painters", "make_patterns"):
+        monkeypatch.setattr(rounds, name, lambda folder: None)
     monkeypatch.setattr(rounds, "judge", lambda job, path, limit: {"e_style": [0.5]})
     return tmp_path
 

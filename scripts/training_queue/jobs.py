@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from scripts.draw_patterns import draw_patterns
 from styleplugin.importers.adain import import_adain
 from styleplugin.models.pairs import PairModel
 from styleplugin.registry import save_model
@@ -26,6 +27,8 @@ KEPT = ROOT / "students"
 """Students on their way, committed so that no hour is lost; no part of the package."""
 PAINTERS = {method: QUEUE / f"{method}-pair.safetensors" for method in ("adain", "wct")}
 """AdaIN's own pair, and the same with WCT in place of AdaIN, whose pictures have more of a style's strokes."""
+PATTERNS = QUEUE / "patterns"
+"""Drawn styles, beside the artworks."""
 PAINTER_SOURCE = "adain_vgg19_q8.safetensors"
 
 
@@ -117,3 +120,9 @@ def make_painters(teachers: Path) -> None:
     model, metadata = import_adain(teachers / PAINTER_SOURCE)
     for method, path in PAINTERS.items():
         save_model(path, PairModel(method, list(model.pairs.values())), **metadata)
+
+
+def make_patterns(artworks: str) -> None:
+    """Draw the patterns, in the palettes of the artworks, if that was not done yet."""
+    if not PATTERNS.exists():
+        draw_patterns(artworks, PATTERNS)

@@ -17,7 +17,7 @@ from styleplugin.train.config import RunRecipe
 from styleplugin.train.lock import locked
 from styleplugin.train.places import RECIPE
 
-from .jobs import JOBS, KEPT, QUEUE, WEIGHTS, Job, make_painters, recipe_of, runs_of
+from .jobs import JOBS, KEPT, PATTERNS, QUEUE, WEIGHTS, Job, make_painters, make_patterns, recipe_of, runs_of
 from .judging import FEW, judge, means
 from .log import Log
 
@@ -41,6 +41,8 @@ def train_round(job: Job, minutes: float, *, device: str, threads: int, teachers
     """
     torch.set_num_threads(threads)
     make_painters(teachers)
+    artworks = f"{data}/paintings*"
+    make_patterns(artworks)
     begin, end = _clock(device), time.monotonic() + 60 * minutes
     counter = Counter()
 
@@ -53,7 +55,7 @@ def train_round(job: Job, minutes: float, *, device: str, threads: int, teachers
             resume=True,
             device=device,
             photos=f"{data}/photos*",
-            paintings=f"{data}/paintings*",
+            paintings=[artworks, PATTERNS],
             teachers=teachers,
             on_event=counter,
             should_stop=lambda: time.monotonic() > end,
