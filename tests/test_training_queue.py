@@ -112,12 +112,25 @@ def test_the_log_keeps_what_was_written(log: Log):
 
 
 def test_the_first_complete_student_is_taken_in_any_case(pupil: Path, log: Log, monkeypatch):
+    (taking.WEIGHTS / f"{KB.name}.safetensors").write_bytes(b"from before the queue")
     log.add(model=KB.name, event="round", crops=taking.COMPLETE_CROPS - 1)
-    assert "no complete student" in taking.take(KB, log=log, passes=always)
-    log.add(model=KB.name, event="round", crops=1)
     judged(monkeypatch, e_style=0.9, e_content=1.4)
+    assert "kept, its gap" in taking.take(KB, log=log, passes=always)
+    log.add(model=KB.name, event="round", crops=1)
     assert "taken" in taking.take(KB, log=log, passes=always)
     assert figures_of(log.taken(KB.name)[0])["e_style"] == 0.9
+
+
+def test_the_first_student_is_taken_before_it_is_complete_if_it_is_better(pupil: Path, log: Log, monkeypatch):
+    (taking.WEIGHTS / f"{KB.name}.safetensors").write_bytes(b"from before the queue")
+    figures = {b"student": 0.32, b"from before the queue": 0.34}
+    monkeypatch.setattr(
+        taking,
+        "judge",
+        lambda job, path: {name: [value] for name, value in (GOOD | {"e_style": figures[path.read_bytes()]}).items()},
+    )
+    assert "taken" in taking.take(KB, log=log, passes=always)
+    assert (taking.WEIGHTS / f"{KB.name}.safetensors").read_bytes() == b"student"
 
 
 def test_a_student_whose_gap_falls_is_taken_and_one_whose_gap_does_not_is_kept(pupil: Path, trained: Log, monkeypatch):

@@ -29,7 +29,7 @@ BARS = {
 """What each model is to reach; the less the better in all of these. Provisional, until the base line
 of these networks is whole; those of the photo models come from other networks."""
 COMPLETE_CROPS = 20_000
-"""Crops that the first student of a model must have seen: before, it is not complete."""
+"""Crops after which the first student of a model counts as complete."""
 LARGER_IS_BETTER = ("ssim", "edge_ssim")
 NEUTRAL = ("flat_deviation",)
 """Neither large nor small is good."""
@@ -50,16 +50,20 @@ def take(job: Job, *, log: Log = LOG, passes: Callable[[Job], bool] = passes_tes
     """Replace the embedded file where the student is better on all selection pairs; return what was decided.
 
     It is taken where the sum of gaps falls, no figure is worse than the best of all files taken so far by more than
-    half of its interval, and the tests of embedded models pass. The first student from the new ground that has seen
-    `COMPLETE_CROPS` needs the tests alone.
+    half of its interval, and the tests of embedded models pass. The first student from the new ground needs the tests
+    alone once it has seen `COMPLETE_CROPS`; before, it must have a smaller gap than the file from before the queue.
     """
+    if job.latest is None:
+        return f"{job.name}: no student yet"
     before = [figures_of(row) for row in log.taken(job.name)]
-    if job.latest is None or (not before and log.crops(job.name) < COMPLETE_CROPS):
-        return f"{job.name}: no complete student yet, {log.crops(job.name)} of {COMPLETE_CROPS} crops"
+    embedded = WEIGHTS / f"{job.name}.safetensors"
+    rivals = before[-1:]
+    if not before and embedded.exists() and log.crops(job.name) < COMPLETE_CROPS:
+        rivals = [means(judge(job, embedded))]
     found = judge(job, job.latest)
     figures = means(found)
     now = gap(job.name, figures)
-    if before and now >= (then := gap(job.name, before[-1])):
+    if rivals and now >= (then := gap(job.name, rivals[0])):
         return f"{job.name}: kept, its gap is {then:.3f}, that of the student {now:.3f}"
     for name, values in found.items():
         if name in NEUTRAL or not (known := [row[name] for row in before if name in row]):
