@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import platform
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +53,19 @@ def resized(source: Picture, size: tuple[int, int]) -> Tensor:
 def label(model: str) -> str:
     """Return a model's name without folder and file extension."""
     return Path(model.removeprefix("file:")).name.removesuffix(".safetensors")
+
+
+def model_and_options(spec: str) -> tuple[str, dict[str, Any]]:
+    """Read a model's name or source, with options behind a question mark: `cd-wct.x16?levels=4,3,2,1&strength=0.7`."""
+    source, _, query = spec.partition("?")
+    return source, {key: _value(text) for key, _, text in (part.partition("=") for part in query.split("&") if part)}
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def size_of(text: str) -> tuple[int, int]:

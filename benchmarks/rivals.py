@@ -7,7 +7,6 @@ importers, and padded by reflection as their authors do.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import sys
 import types
@@ -21,7 +20,7 @@ from typing import Any
 import color_transfers
 import torch
 import torch.nn.functional as F
-from common import label
+from common import label, model_and_options
 from evaluation.networks import TEACHERS
 from microast import import_microast
 from torch import Tensor
@@ -58,9 +57,8 @@ def open_system(spec: str) -> System:
     """Return a rival of that name, or one of ours; see the head of this file."""
     if spec in RIVALS:
         return RIVALS[spec]()
-    source, _, query = spec.partition("?")
-    options = {key: _value(text) for key, _, text in (part.partition("=") for part in query.split("&") if part)}
-    stylizer = _load(source)
+    source, options = model_and_options(spec)
+    stylizer, (_, _, query) = _load(source), spec.partition("?")
     name = label(source) + (f" {query}" if query else "")
     return System(name, f"{stylizer.info.sha256} {query}", _painter(stylizer, options), is_ours=True)
 
@@ -69,13 +67,6 @@ def _load(source: str) -> Stylizer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StylePluginWarning)  # files that are not in the list are the point here
         return styleplugin.load(source, device="cpu", allow_unknown_model=True)
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def _painter(stylizer: Stylizer, options: Mapping[str, Any]) -> Paint:
@@ -98,7 +89,8 @@ def _cd_16x() -> System:
 
 def _adain() -> System:
     file = TEACHERS / "adain_vgg19_q8.safetensors"
-    return System("AdaIN's own pair", _sha256(file), _painter(_stylizer(import_adain(file)[0], "AdaIN"), {}))
+    stylizer = _stylizer(import_adain(file)[0], "AdaIN")
+    return System("AdaIN's own pair", _sha256(file), _painter(stylizer, {"palette": "off"}))
 
 
 def _microast() -> System:

@@ -5,13 +5,15 @@ python benchmarks/side_by_side_microast.py --clone FOLDER [--sizes 512x512 2048x
 FOLDER is your own clone of the authors' repository with its models. Its networks run on the CPU as they are, content
 and style both of the size named; both programs encode the style each time. Every run is a process of its own, in
 turns, each picture made three times and the fastest counted. "Tuned" gives both an allocator (glibc's) that keeps freed
-memory. --model file:PATH measures a student of your own.
+memory. --model file:PATH measures a student of your own; what a palette adds, `"kbstyle.200k?palette=level1"`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ from common import (
     memory_now,
     memory_peak,
     middle,
+    model_and_options,
     picture,
     seconds,
     size_of,
@@ -30,14 +33,16 @@ from common import (
     write,
 )
 from rivals import released_microast
+from torch import Tensor
 
 import styleplugin
+from styleplugin import Result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clone", type=Path)
-    parser.add_argument("--model", default="kbstyle.200k")
+    parser.add_argument("--model", default="kbstyle.200k?palette=off")
     parser.add_argument("--sizes", nargs="+", default=["512x512", "2048x1080", "3840x2160"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--child", type=json.loads)
@@ -75,12 +80,18 @@ def main() -> None:
 
 
 def measure(clone: str | None, model: str, size: str) -> dict:
-    run = released_microast(clone) if clone else styleplugin.load(model, device="cpu", allow_unknown_model=True)
+    run = released_microast(clone) if clone else ours(model)
     run(torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128))
     before = memory_now()
     content, style = (picture(SAMPLES / name, *size_of(size)) for name in ("lake.jpg", "swirls.jpg"))
     times = seconds(lambda: run(content, style), 3)
     return {"seconds": times, "memory_mb": memory_peak() - before}
+
+
+def ours(model: str) -> Callable[[Tensor, Tensor], Result]:
+    """Return one of our models, with its options."""
+    source, options = model_and_options(model)
+    return partial(styleplugin.load(source, device="cpu", allow_unknown_model=True), **options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Time, memory and arithmetic rate of stylizing, at several sizes.
 
-python benchmarks/speed.py [--sizes 512x512 3840x2160] [--models cd-wct.x16 cd-adain.x16] [--tile auto] [--repeats 3]
+python benchmarks/speed.py [--sizes 512x512 3840x2160] [--models cd-wct.x16 "kbstyle.200k?palette=off"] [--tile auto]
 
 Multiply-adds are counted twice: as the networks define them, 9 per pair of channels; and as they are done: Winograd's
 products where convolutions are compiled, and upsampling merged into the convolution behind it. The peak is the rate of
@@ -22,6 +22,7 @@ from common import (
     memory_now,
     memory_peak,
     middle,
+    model_and_options,
     picture,
     seconds,
     size_of,
@@ -31,6 +32,8 @@ from common import (
 from torch import Tensor, nn
 
 import styleplugin
+from styleplugin import zoo
+from styleplugin.methods.palette import LEVELS, MODEL
 
 
 def main() -> None:
@@ -84,9 +87,10 @@ def main() -> None:
 
 
 def measure(model: str, size: str, tile: str, device: str, repeats: int) -> dict:
-    stylizer = styleplugin.load(model, allow_unknown_model=True, tile=tile, device=device)
+    source, options = model_and_options(model)
+    stylizer = styleplugin.load(source, allow_unknown_model=True, tile=tile, device=device)
     cuda = stylizer.device.type == "cuda"
-    stylizer(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))
+    tried = stylizer(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64), **options)
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated() / 2**20 if cuda else memory_now()
@@ -94,15 +98,17 @@ def measure(model: str, size: str, tile: str, device: str, repeats: int) -> dict
     content = picture(SAMPLES / "lake.jpg", *size_of(size))
     prepare_s = seconds(lambda: stylizer.prepare(style), repeats)
     prepared = stylizer.prepare(style)
-    times = seconds(lambda: stylizer(content, prepared), repeats)
+    times = seconds(lambda: stylizer(content, prepared, **options), repeats)
     peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else memory_peak()
+    shallow, _ = zoo.load(MODEL)
+    levels = [shallow.pair(level) for level in LEVELS.get(tried.report.settings["palette"], ())]
     billions = content.shape[2] * content.shape[3] / 1e9
     return {
         "seconds": times,
         "prepare_s": prepare_s,
         "memory_mb": peak - before,
-        "gmacs_defined": defined_macs(stylizer.model) * billions,
-        "gmacs_done": stylizer.macs_per_pixel * billions,
+        "gmacs_defined": sum(map(defined_macs, [stylizer.model, *levels])) * billions,
+        "gmacs_done": stylizer.macs_per_pixel(**options) * billions,
         # Last, since its buffers are larger than all that a small picture needs.
         "peak_gmacs_per_s": peak_rate(stylizer.device),
     }

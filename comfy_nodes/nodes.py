@@ -206,6 +206,7 @@ class StylePluginTransfer(io.ComfyNode):
                 _number("style_scale", StylizeOptions, advanced=True),
                 _tile(),
                 _mask(),
+                _choice("palette", StylizeOptions, optional=True, advanced=True),
             ],
             outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
             hidden=[io.Hidden.unique_id],
@@ -228,6 +229,7 @@ class StylePluginTransfer(io.ComfyNode):
         style: Any = None,
         model: Any = None,
         mask: Any = None,
+        palette: str = "auto",
     ) -> io.NodeOutput:
         image = logic.transfer(
             host_of(cls),
@@ -240,6 +242,7 @@ class StylePluginTransfer(io.ComfyNode):
             depth=depth,
             style_scale=style_scale,
             tile=tile,
+            palette=palette,
             **statistics,
         )
         return io.NodeOutput(image)
@@ -556,10 +559,11 @@ def _number(name: str, cls: type, *, advanced: bool | None = None) -> Any:
     )
 
 
-def _choice(name: str, cls: type, *, advanced: bool | None = None) -> Any:
+def _choice(name: str, cls: type, *, optional: bool = False, advanced: bool | None = None) -> Any:
     """Declare a choice as the core describes it."""
     return io.Combo.Input(
         name,
+        optional=optional,
         options=list(options.choices_of(cls, name)),
         default=options.default_of(cls, name),
         advanced=advanced,

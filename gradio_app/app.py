@@ -87,6 +87,7 @@ def _paint() -> None:
             with gr.Accordion("More settings", open=False):
                 task.option(StylizeOptions, "keep_luminance")
                 task.option(StylizeOptions, "smooth")
+                task.option(StylizeOptions, "palette")
                 task.option(StylizeOptions, "levels", choices=_LEVELS, value=_LEVELS[0])
                 _part_of_style(task)
                 _format(task, "png")

@@ -55,6 +55,7 @@ def paint(
     file_format: str = "png",
     style_mask: str | None = None,
     trim_style: bool = False,
+    palette: str = "auto",
     request: gr.Request | None = None,
     progress: Any = PROGRESS,
 ) -> Iterator[Any]:
@@ -73,6 +74,8 @@ def paint(
         file_format: png, jpg, webp or tif.
         style_mask: A picture that says which part of the style counts: white does, black (bars, captions) does not.
         trim_style: Leave uniform borders of the style (black bars, frames, margins) out.
+        palette: AdaIN and KBStyle only, what takes away leaking colors of the photo: auto, off, map, level1
+            or level2.
     """
     options = {
         "strength": strength,
@@ -82,6 +85,7 @@ def paint(
         "smooth": int(smooth),
         "levels": tuple(int(level) for level in levels.split()),
         "trim_style": trim_style,
+        "palette": palette,
     }
 
     def work(job: Job[Outcome], folder: Path) -> Outcome:

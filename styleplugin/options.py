@@ -30,6 +30,7 @@ class Bounds:
 
 Method = Literal["wct", "adain", "kbstyle", "photorealistic", "optimization"]
 KeepColor = Literal["off", "luminance", "lab"]
+Palette = Literal["auto", "off", "map", "level1", "level2"]
 Statistics = Literal["per frame", "whole batch", "one frame"]
 Regularization = Literal["soft", "official", "identity"]
 StyleLoss = Literal["gram", "wasserstein"]
@@ -92,7 +93,7 @@ class _Checked:
         hints = get_type_hints(type(self))
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            if value is not None:
+            if value is not None or f.default is not None:
                 # The class is frozen for everybody else.
                 object.__setattr__(self, f.name, _checked(f.name, value, hints[f.name], bounds_of(type(self), f.name)))
 
@@ -133,6 +134,9 @@ class StylizeOptions(_Checked):
     """Style scale: size of the style picture relative to itself; larger gives larger strokes."""
     trim_style: bool = False
     """Trim the style pictures: uniform borders (black bars, frames, margins) are left out."""
+    palette: Palette = "auto"
+    """Palette of AdaIN and KBStyle: takes away what leaks of the content's colors; auto (what suits the method), off,
+    map (one linear map of the colors), level1 (whitening and coloring at level 1) or level2 (at levels 2 and 1)."""
     levels: tuple[int, ...] = (5, 4, 3, 2, 1)
     """WCT levels: those to run, deepest first; fewer or shallower levels keep more of the content."""
     regularization: Regularization = "soft"

@@ -24,6 +24,8 @@ class Report:
     """Method, model and every option in use."""
     model_sha256: str = ""
     """Hash of the weights file."""
+    palette_sha256: str = ""
+    """Hash of the weights file that the option `palette` ran, if it ran one."""
     content_size: tuple[int, int] = (0, 0)
     """(height, width) in pixels."""
     style_sizes: list[tuple[int, int]] = field(default_factory=list)

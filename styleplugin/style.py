@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,7 +15,8 @@ from styleplugin.checkpoint import STYLE, Weights, read_weights, shortened, writ
 from styleplugin.errors import UsageError, WeightsError
 from styleplugin.files import has_suffix
 from styleplugin.methods.base import StyleCode, mix_codes
-from styleplugin.transforms.moments import Moments, normalized_weights
+from styleplugin.methods.palette import Finish
+from styleplugin.transforms.moments import Moments, mix_moments, normalized_weights
 
 SUFFIX = ".safetensors"
 """A style given as a path that ends so is a style file, everything else a picture."""
@@ -43,6 +44,10 @@ def _shape(channels: int, diagonal: bool) -> tuple[int, ...]:
     return (channels,) if diagonal or channels == 1 else (channels, channels)
 
 
+def _shapes_of(code: StyleCode) -> CodeShapes:
+    return tuple(tuple(_shape(m.channels, m.is_diagonal) for m in stage) for stage in code)
+
+
 @dataclass(frozen=True, eq=False)
 class Style:
     """The style code of one model, and what it was made from."""
@@ -57,6 +62,8 @@ class Style:
     size: tuple[int, int] = (0, 0)
     """(height, width) of the picture as it was encoded."""
     warnings: tuple[str, ...] = ()
+    palette: Mapping[str, Moments] = field(default_factory=dict)
+    """What palettes need, by encoder; see `methods.palette`."""
 
     @property
     def is_degenerate(self) -> bool:
@@ -71,7 +78,7 @@ class Style:
     @property
     def shapes(self) -> CodeShapes:
         """Shapes of what the code knows of the scatter, for each stage and transform point."""
-        return tuple(tuple(_shape(m.channels, m.is_diagonal) for m in stage) for stage in self.code)
+        return _shapes_of(self.code)
 
     def check_fits(self, encoders: Sequence[str], model: str, shapes: CodeShapes) -> None:
         """Check that this style can be used with a model.
@@ -91,10 +98,32 @@ class Style:
                 f"The style {self.name or 'given'} was prepared with the model {self.model}, not with {model}.",
                 f"Use `model={self.model}`, or prepare the style picture again with {model}.",
             )
-        if self.shapes != shapes:
+        self._check_shapes(self.code, shapes, model)
+
+    def code_for(self, finish: Finish) -> StyleCode:
+        """Return the style code of what a palette runs.
+
+        Raises:
+            UsageError: SP112, the style does not have it.
+            WeightsError: SP341, it has other channels.
+        """
+        if not self.palette.keys() >= set(finish.encoders):
+            raise UsageError(
+                "SP112",
+                f"The style {self.name or 'given'} has no statistics for `palette={finish.palette}`: another version "
+                "prepared it.",
+                "Prepare the style picture again, or use `palette=off`.",
+            )
+        code = tuple((self.palette[encoder],) for encoder in finish.encoders)
+        self._check_shapes(code, code_shapes(finish.points, diagonal=False), f"the palette {finish.palette}")
+        return code
+
+    def _check_shapes(self, code: StyleCode, needed: CodeShapes, what: str) -> None:
+        shapes = _shapes_of(code)
+        if shapes != needed:
             raise WeightsError(
                 "SP341",
-                f"The style {self.name or 'given'} has statistics of the shapes {self.shapes}; {model} needs {shapes}.",
+                f"The style {self.name or 'given'} has statistics of the shapes {shapes}; {what} needs {needed}.",
                 "Its file is damaged; prepare the style picture again.",
             )
 
@@ -112,7 +141,7 @@ class Style:
         check_name(path)
         tensors: dict[str, Tensor] = {}
         counts: list[list[float]] = []
-        for i, stage in enumerate(self.code):
+        for i, stage in enumerate((*self.code, *((moments,) for moments in self.palette.values()))):
             counts.append([moments.count for moments in stage])
             for j, moments in enumerate(stage):
                 tensors[f"stage{i}.point{j}.mean"] = moments.mean
@@ -124,6 +153,7 @@ class Style:
             "name": self.name,
             "size": list(self.size),
             "counts": counts,
+            "palette": list(self.palette),
         }
         write_weights(Path(path), tensors, metadata, overwrite=overwrite, limits=STYLE, kind=kinds.STYLE)
 
@@ -140,12 +170,17 @@ class Style:
         encoders, (height, width) = weights.required("encoders", list), _size(weights)
         if not all(isinstance(encoder, str) for encoder in encoders):
             raise _no_style(weights, "its encoders have no names")
+        code, palette = _read_code(weights), _palette(weights)
+        own = len(code) - len(palette)
+        if own < 1 or any(len(stage) > 1 for stage in code[own:]):
+            raise _no_style(weights, f"the last {len(palette)} of its {len(code)} stages are no palette")
         return cls(
-            _read_code(weights),
+            code[:own],
             weights.required("model", str),
             tuple(encoders),
             weights.required("name", str),
             (height, width),
+            palette=dict(zip(palette, (stage[0] for stage in code[own:]), strict=True)),
         )
 
 
@@ -176,9 +211,15 @@ def mix_styles(styles: Iterable[Style] | Style, weights: Sequence[float]) -> Sty
     for style, _ in used:
         style.check_fits(first.encoders, first.model, first.shapes)
     code = mix_codes([style.code for style, _ in used], [share for _, share in used])
+    palettes = [style.palette for style, _ in used]
+    palette = {
+        encoder: mix_moments([other[encoder] for other in palettes], [share for _, share in used])
+        for encoder in first.palette
+        if all(encoder in other for other in palettes)
+    }
     name = " + ".join(f"{share:.2g} {style.name or 'style'}" for style, share in used)
     notes = tuple(note for style, _ in used for note in style.warnings)
-    return Style(code, first.model, first.encoders, name, (0, 0), notes)
+    return Style(code, first.model, first.encoders, name, (0, 0), notes, palette)
 
 
 def _pack(covariance: Tensor) -> Tensor:
@@ -204,6 +245,14 @@ def _size(weights: Weights) -> tuple[int, int]:
     if len(size) != 2 or not all(type(side) is int and 0 <= side <= _MAX_SIDE for side in size):
         raise _no_style(weights, f"its size is {shortened(size)}")
     return size[0], size[1]
+
+
+def _palette(weights: Weights) -> list[str]:
+    """Return the encoders of the stages that palettes need, which come last; files of earlier versions have none."""
+    encoders = weights.required("palette", list) if "palette" in weights.metadata else []
+    if not all(isinstance(encoder, str) for encoder in encoders) or len(set(encoders)) < len(encoders):
+        raise _no_style(weights, f"the encoders of its palette are {shortened(encoders)}")
+    return encoders
 
 
 def _read_code(weights: Weights) -> StyleCode:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from styleplugin.job import (
 from styleplugin.methods.adain import AdaIN
 from styleplugin.methods.base import Method, StyleCode
 from styleplugin.methods.kbstyle import KBStyle
+from styleplugin.methods.palette import MEASURED, Finish, finish_of
 from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.run import Maps, measure_style, run_stages
 from styleplugin.methods.wct import WCT
@@ -54,6 +56,7 @@ from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report, noted_by
 from styleplugin.style import SUFFIX, Style, code_shapes, mix_styles
 from styleplugin.transforms.affine import AffineMap
+from styleplugin.transforms.moments import Moments
 
 METHODS: dict[str, Callable[[Any, Tensor], Method]] = {
     "wct": WCT,
@@ -75,20 +78,36 @@ class _Frame:
 
 
 @dataclass(eq=False)
-class _Shot:
-    """What frames share: the style and, once they are solved, the maps of every stage and transform point."""
+class _Pass:
+    """A method that a shot runs through, and once they are solved, its maps."""
 
+    method: Method
     code: StyleCode
+    """Of the style."""
+    options: StylizeOptions
+    maps: Maps = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class _Shot:
+    """What frames share."""
+
+    passes: Sequence[_Pass]
+    """The method, and what its palette runs behind it."""
     options: StylizeOptions
     files: tuple[PathLike, ...] = ()
     """Of the style."""
     label: int | None = None
     """Of the contents' masks."""
-    maps: Maps = field(default_factory=dict)
     is_blank: bool = False
     """Whether the maps were solved from frames without contrast."""
     colors: AffineMap | None = None
     """The map that keeps the content's color statistics."""
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether the maps are there."""
+        return bool(self.passes[0].maps)
 
 
 class Stylizer:
@@ -131,7 +150,7 @@ class Stylizer:
             keep_freed_memory()
         self._like = torch.empty(0, device=self.device, dtype=dtype)
         self._method = METHODS[model.method](model, self._like)
-        self.macs_per_pixel = sum(stage.macs_per_pixel for stage in self._method.stages)
+        self._finish = cache(partial(finish_of, like=self._like))
         self._encoders = model.encoder_ids
         self._shapes = code_shapes(model.points, diagonal=self._method.diagonal)
 
@@ -144,7 +163,6 @@ class Stylizer:
             )
         return _rebuilt, (self._source, self.info.sha256, self.options, self._like.dtype)
 
-    @guarded()
     def prepare(
         self,
         style: Any,
@@ -171,6 +189,23 @@ class Stylizer:
             WeightsError: SP3xx, a style file that cannot be used.
             UsageError: SP110, a style of another model; SP117, a mask for a style without its picture.
         """
+        finishes = self._finishes(*MEASURED)
+        settings = {"mask": mask, "label": label, "style_scale": style_scale, "trim_style": trim_style}
+        return self._prepared(style, finishes, on_step, **settings)
+
+    @guarded()
+    def _prepared(
+        self,
+        style: Any,
+        finishes: Sequence[Finish],
+        on_step: OnStep | None,
+        *,
+        mask: Any,
+        label: int | None = None,
+        style_scale: float,
+        trim_style: bool,
+    ) -> Style:
+        """Prepare a style; of a picture, for no other finishes than these."""
         style_scale = StylizeOptions(style_scale=style_scale).style_scale
         if isinstance(style, (str, os.PathLike)) and has_suffix(style, SUFFIX):
             style = Style.load(style)
@@ -188,11 +223,17 @@ class Stylizer:
         counted = None if picture.alpha is None else scaled(picture.alpha, style_scale)
         canvas, weights = self._canvas(rgb), self._weights(counted)
 
-        def run(plan: Plan) -> StyleCode:
-            engine = Engine(plan, picture_size=canvas.size, total_macs=self._macs(canvas.size), on_step=on_step)
-            return measure_style(self._method, canvas, weights, engine)
+        stages = [*self._method.stages, *(stage for finish in finishes for stage in finish.method.stages)]
+        macs = sum(stage.macs_per_pixel for stage in stages) * math.prod(canvas.size)
 
-        code = self._with_smaller_tiles(run, canvas.size, 1, notes.append)
+        def run(plan: Plan) -> tuple[StyleCode, dict[str, Moments]]:
+            engine = Engine(plan, picture_size=canvas.size, total_macs=macs, on_step=on_step)
+            code, palette = measure_style(self._method, canvas, weights, engine), {}
+            for finish in finishes:
+                palette |= finish.measure(canvas, weights, engine)
+            return code, palette
+
+        code, palette = self._with_smaller_tiles(run, canvas.size, 1, notes.append)
         prepared = Style(
             code,
             self.info.name,
@@ -200,10 +241,10 @@ class Stylizer:
             picture.name,
             (rgb.shape[2], rgb.shape[3]),
             tuple(notes),
+            palette,
         )
-        for stage in code:
-            for moments in stage:
-                moments.check_finite("style")
+        for moments in (*(point for stage in code for point in stage), *palette.values()):
+            moments.check_finite("style")
         return prepared
 
     @guarded()
@@ -286,6 +327,9 @@ class Stylizer:
         pairs, count = paired(contents, masks)
         if sharing.statistics == "one frame" and count:
             check_reference(sharing.frame, count)
+        finishes = self._finishes(chosen.palette)
+        # What auto means stands in the report.
+        chosen = dataclasses.replace(chosen, palette=finishes[0].palette if finishes else "off")
         report = Report(
             settings={
                 "method": self._method.name,
@@ -293,23 +337,30 @@ class Stylizer:
                 **settings_of(chosen, sharing, self.options),
             },
             model_sha256=self.info.sha256,
+            palette_sha256="".join(finish.sha256 for finish in finishes),
             device=str(self.device),
         )
-        code = self._mixed(style, chosen, report, on_step).code
+        mixed = self._mixed(style, finishes, chosen, report, on_step)
+        codes = [mixed.code_for(finish) for finish in finishes]
         report.seconds["prepare"] = time.perf_counter() - started
         files = paths_among(style)
+
+        def new_shot() -> _Shot:
+            passes = [_Pass(self._method, mixed.code, chosen)]
+            passes += [_Pass(f.method, code, f.options(chosen)) for f, code in zip(finishes, codes, strict=True)]
+            return _Shot(passes, chosen, files, label)
 
         def run(some: Sequence[tuple[Any, Any]], shot: _Shot, place: int) -> Iterator[Result]:
             return self._together(some, shot, report, part_of(on_step, place, (count or 1) // len(some)))
 
         def by_reference() -> Iterator[Result]:
-            shot = _Shot(code, chosen, files, label)
+            shot = new_shot()
             waiting = deque(islice(pairs, sharing.frame + 1))
             if not waiting:
                 return
             check_reference(sharing.frame, len(waiting))
             (result,) = run([waiting.pop()], shot, 0)
-            if not shot.maps and chosen.strength:
+            if not shot.is_solved and chosen.strength:
                 raise no_statistics(sharing.frame, "is hidden by its mask")
             if shot.is_blank:
                 waiting.extend(islice(pairs, 1))
@@ -326,12 +377,22 @@ class Stylizer:
                 yield from by_reference()
             elif sharing.statistics == "whole batch":
                 if together := list(pairs):
-                    yield from run(together, _Shot(code, chosen, files, label), 0)
+                    yield from run(together, new_shot(), 0)
             else:
                 for place, pair in enumerate(pairs):
-                    yield from run([pair], _Shot(code, chosen, files, label), place)
+                    yield from run([pair], new_shot(), place)
 
         return results()
+
+    def macs_per_pixel(self, **options: Any) -> float:
+        """Return the multiply-adds per picture pixel of a run.
+
+        Args:
+            **options: Fields of `StylizeOptions`.
+        """
+        chosen = options_from(StylizeOptions, options)
+        palettes = (f.method.macs_per_pixel(f.options(chosen)) for f in self._finishes(chosen.palette))
+        return self._method.macs_per_pixel(chosen) + sum(palettes)
 
     def memory_needed(self, size: tuple[int, int], *, frames: int = 1) -> int:
         """Return the bytes a run needs beside the program, the model and the pictures handed in, if there is room.
@@ -367,7 +428,7 @@ class Stylizer:
         """Return the networks' outputs for frames, within their range."""
         if not frames:
             return []
-        macs = sum(stage.macs_per_pixel for _, stage in self._method.selected(shot.options))
+        macs = sum(part.method.macs_per_pixel(part.options) for part in shot.passes)
         # Of one color, as between two scenes, a frame says nothing about the others.
         telling = [f for f in frames if not f.content.is_blank] or frames
         pictures = [f.content.picture for f in frames]
@@ -375,7 +436,7 @@ class Stylizer:
             f.content.counted if f in telling else torch.zeros_like(f.content.picture.rgb[:, :1]) for f in frames
         ]
         weights = [self._weights(part) for part in counted]
-        if not shot.maps:
+        if not shot.is_solved:
             shot.is_blank = telling[0].content.is_blank
 
         def run(plan: Plan) -> list[Tensor]:
@@ -385,8 +446,10 @@ class Stylizer:
             engine = Engine(plan, picture_size=max(sizes, key=math.prod), total_macs=total, on_step=on_step)
             for frame in frames:
                 frame.report.tile = plan.tile
-            outputs, shot.maps = run_stages(self._method, canvases, weights, shot.code, shot.options, engine, shot.maps)
-            return [canvas.tensor for canvas in outputs]
+            for part in shot.passes:
+                given = (canvases, weights, part.code, part.options, engine, part.maps)
+                canvases, part.maps = run_stages(part.method, *given)
+            return [canvas.tensor for canvas in canvases]
 
         def note(message: str) -> None:
             for frame in frames:
@@ -439,11 +502,25 @@ class Stylizer:
             "Close other programs, use another device, or take a smaller picture.",
         )
 
-    def _mixed(self, style: Any, options: StylizeOptions, report: Report, on_step: OnStep | None) -> Style:
+    @guarded()
+    def _finishes(self, *palettes: str) -> list[Finish]:
+        """Return what palettes run behind the method: nothing for off, and for methods that have none."""
+        own = self._method.palette
+        chosen = [] if own is None else [own if palette == "auto" else palette for palette in palettes]
+        return [self._finish(palette) for palette in chosen if palette != "off"]
+
+    def _mixed(
+        self,
+        style: Any,
+        finishes: Sequence[Finish],
+        options: StylizeOptions,
+        report: Report,
+        on_step: OnStep | None,
+    ) -> Style:
         parts = weighted(style)
         refuse_regions(parts, "a clip")
-        settings = {"style_scale": options.style_scale, "trim_style": options.trim_style, "on_step": on_step}
-        styles = [self.prepare(part.style, mask=part.mask, **settings) for part in parts]
+        settings = {"style_scale": options.style_scale, "trim_style": options.trim_style}
+        styles = [self._prepared(part.style, finishes, on_step, mask=part.mask, **settings) for part in parts]
         report.style_sizes = [prepared.size for prepared in styles]
         mixed = mix_styles(styles, [part.weight for part in parts])
         for note in mixed.warnings:
@@ -467,9 +544,6 @@ class Stylizer:
     def _plan(self, size: tuple[int, int], frames: int, budget: int | None = None) -> Plan:
         bytes_per_value = self._like.element_size()
         return make_plan(size, self.device, self.options, frames=frames, bytes_per_value=bytes_per_value, budget=budget)
-
-    def _macs(self, size: tuple[int, int]) -> float:
-        return self.macs_per_pixel * size[0] * size[1]
 
 
 def load(model: str, *, allow_unknown_model: bool = False, **options: Any) -> Stylizer:

@@ -20,6 +20,7 @@ class AdaIN(Method):
 
     name = "adain"
     diagonal = True
+    palette = "level2"
 
     def __init__(self, model: PairModel, like: Tensor) -> None:
         super().__init__([EncoderDecoderStage(model.pair(level), like) for level in model.levels])

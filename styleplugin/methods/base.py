@@ -65,6 +65,8 @@ class Method:
     blends_styles: ClassVar[bool] = False
     """Whether a strength below 1 blends the style with the content's own, and not the map with the identity: for a
     decoder that gives a picture back only from features that were mapped to its statistics."""
+    palette: ClassVar[str | None] = None
+    """What the option `palette` means by auto; None for methods through which no colors of the content come."""
 
     adds_up: ClassVar[bool] = False
     """Whether its transform points follow one another."""
@@ -87,6 +89,10 @@ class Method:
     def selected(self, options: StylizeOptions) -> list[tuple[int, Stage]]:
         """Return the stages to run for these options, each with its place in the style code."""
         return list(enumerate(self.stages))
+
+    def macs_per_pixel(self, options: StylizeOptions) -> float:
+        """Return the multiply-adds per picture pixel of these stages."""
+        return sum(stage.macs_per_pixel for _, stage in self.selected(options))
 
 
 def mix_codes(codes: Sequence[StyleCode], weights: Sequence[float]) -> StyleCode:

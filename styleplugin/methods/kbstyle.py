@@ -58,6 +58,7 @@ class KBStyle(Method):
     name = "kbstyle"
     diagonal = True
     blends_styles = True
+    palette = "level1"
 
     def __init__(self, model: KBModel, like: Tensor) -> None:
         super().__init__([KBStage(model, like)])

@@ -1,0 +1,115 @@
+"""Palettes: a shallow method behind another one, which takes away what has leaked of the content's colors.
+
+AdaIN and KBStyle match the channels of their features one by one, so that colors of the content come through: a blue
+sea in a gray style. Behind them follows either one linear map of the colors, or whitening and coloring at the
+shallowest levels, where features are little more than colors and edges.
+
+Source: Pitie and Kokaram 2007 for the colors, Li et al. 2017 for the levels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import cache
+
+from torch import Tensor
+
+from styleplugin import zoo
+from styleplugin.engine.fields import Canvas, Field, through
+from styleplugin.engine.operations import Mapped
+from styleplugin.engine.stream import Engine
+from styleplugin.methods.base import Method
+from styleplugin.methods.run import measure_style
+from styleplugin.methods.wct import WCT
+from styleplugin.models.pairs import PairModel
+from styleplugin.options import StylizeOptions
+from styleplugin.registry import ModelInfo
+from styleplugin.transforms.affine import AffineMap
+from styleplugin.transforms.colors import color_map
+from styleplugin.transforms.moments import Moments
+
+MODEL = "cd-wct.x16"
+"""The embedded model whose levels are used."""
+COLORS = "colors"
+"""Stands for an encoder where pictures are measured themselves."""
+LEVELS = {"level1": (1,), "level2": (2, 1)}
+"""Those that the palettes run."""
+MEASURED = ("map", "level2")
+"""Palettes that, together, need all that any palette does of a style."""
+
+
+class ColorStage:
+    """The colors of the picture are its features. One transform point."""
+
+    name = COLORS
+    macs_per_pixel = 9.0
+
+    def style_features(self, style: Field) -> list[Field]:
+        """Return the picture itself."""
+        return [style]
+
+    def run(self, content: Field) -> Generator[Field, AffineMap, Field]:
+        """Yield the picture, receive the map of its colors, return the mapped one."""
+        affine = yield content
+        return through(content, [Mapped(affine)])
+
+
+class ColorMap(Method):
+    """One linear map of the colors, solved from their means and covariances."""
+
+    name = COLORS
+    diagonal = False
+
+    def __init__(self) -> None:
+        super().__init__([ColorStage()])
+
+    def solve(self, point: int, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
+        """Return the map that moves the colors least."""
+        return color_map(content, style)
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What the option `palette` runs behind a method."""
+
+    palette: str
+    method: Method
+    encoders: tuple[str, ...]
+    """Pairing ids of its encoders, one for each stage: what it needs of a style."""
+    points: tuple[tuple[int, ...], ...]
+    """Channels at the transform point of each stage."""
+    levels: tuple[int, ...] = ()
+    sha256: str = ""
+    """Of the weights file, if it has one."""
+
+    def options(self, chosen: StylizeOptions) -> StylizeOptions:
+        """Return the options of this run for those of the whole."""
+        return dataclasses.replace(chosen, levels=self.levels)
+
+    def measure(self, style: Canvas, weights: Tensor | None, engine: Engine) -> dict[str, Moments]:
+        """Return the moments of a style picture by encoder; see `measure_style`."""
+        code = measure_style(self.method, style, weights, engine)
+        return dict(zip(self.encoders, (points[0] for points in code), strict=True))
+
+
+def finish_of(palette: str, like: Tensor) -> Finish:
+    """Return what map, level1 or level2 runs, for the device and dtype of `like`.
+
+    Raises:
+        WeightsError: SP313 or SP316, the embedded weights are damaged or missing.
+    """
+    if palette == "map":
+        return Finish(palette, ColorMap(), (COLORS,), ((3,),))
+    model, info = _model()
+    shallow = PairModel("wct", [model.pair(level) for level in LEVELS[palette]])
+    method = WCT(shallow, like)
+    return Finish(palette, method, shallow.encoder_ids, shallow.points, shallow.levels, info.sha256)
+
+
+@cache
+def _model() -> tuple[PairModel, ModelInfo]:
+    model, info = zoo.load(f"builtin:{MODEL}")
+    assert isinstance(model, PairModel)
+    return model, info
