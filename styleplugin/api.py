@@ -36,8 +36,9 @@ def stylize(
         mask: Where the style applies: white is stylized, black is left exactly as it is.
         label: The value that is stylized, where the mask is a picture of labels.
         on_step: Called after every tile with (done, total, stage); raise `Cancelled` in it to stop.
-        **options: Fields of `StylizeOptions` and `EngineOptions`: strength, keep_color, style_scale, levels,
-            regularization, device, tile, memory_limit_mb; for the method optimization those of `OptimizeOptions`.
+        **options: Fields of `StylizeOptions` and `EngineOptions`: strength, keep_color, palette, style_scale,
+            levels, regularization, device, tile, memory_limit_mb; for the method optimization those of
+            `OptimizeOptions`.
 
     Raises:
         StylePluginError: With a code, see `styleplugin.errors`.

@@ -82,6 +82,10 @@ def test_a_style_file_is_read(tmp_path):
         {"counts": [[True], [30.0]]},
         {"counts": [["20"], [30.0]]},
         {"card": [1]},
+        {"palette": "b"},
+        {"palette": [1]},
+        {"palette": ["b", "b"]},
+        {"palette": ["a", "b"]},
     ],
     ids=str,
 )
@@ -89,6 +93,16 @@ def test_a_file_that_says_nonsense_is_refused(tmp_path, changes):
     with pytest.raises(WeightsError) as caught:
         load(tmp_path, metadata(**changes), tensors())
     assert caught.value.code in ("SP307", "SP340")
+
+
+def test_the_last_stages_may_be_those_of_palettes(tmp_path):
+    style = load(tmp_path, metadata(encoders=["a"], palette=["colors"]), tensors())
+    assert [moments.channels for stage in style.code for moments in stage] == [3]
+    assert style.palette["colors"].covariance(unbiased=False).tolist() == [[1.0, -0.5], [-0.5, 1.0]]
+    style.check_fits(["a"], "tiny", SHAPES[:1])
+    more = {"stage1.point1.mean": torch.zeros(2), "stage1.point1.covariance": torch.ones(3)}
+    with pytest.raises(WeightsError, match="are no palette"):
+        load(tmp_path, metadata(palette=["colors"], counts=[[20.0], [30.0, 30.0]]), tensors(**more))
 
 
 @pytest.mark.parametrize("text", ["[1e999,1]", "[Infinity,1]", "[NaN,1]"])

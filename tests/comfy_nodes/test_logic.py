@@ -160,6 +160,14 @@ def test_options_reach_the_core(host, model):
     assert (output[0] - expected).abs().max() < 1e-4
 
 
+def test_a_palette_reaches_the_core(host, models):
+    content, found = pictures(), []
+    for palette in ("off", "map"):
+        found.append(transfer(host, content, STYLE, models["adain"], palette=palette)[0])
+        assert torch.equal(found[-1], alone(models["adain"], content[0], palette=palette))
+    assert not torch.equal(*found)
+
+
 def test_the_photo_node_refuses_other_models_and_takes_its_own_options(host, models):
     content = pictures()
     with pytest.raises(UsageError, match="this node needs a photorealistic one"):

@@ -42,6 +42,15 @@ def test_paint_gives_the_picture_of_the_engine_and_a_line(photo, painting):
     assert line.startswith("**kbstyle.200k** · ") and "128 x 96" in line and "peak memory" in line
 
 
+def test_paint_runs_the_palette_that_is_chosen(photo, painting):
+    found = []
+    for palette in ("off", "map"):
+        found.append(opened(run(events.paint, photo, painting, QUICK, palette=palette)[-1][1]))
+        expected = styleplugin.stylize(photo, painting, model=QUICK, palette=palette)
+        np.testing.assert_array_equal(found[-1], np.asarray(expected.image))
+    assert not np.array_equal(*found)
+
+
 def test_a_large_photo_is_shown_small_first(tmp_path, painting):
     picture(5, (900, 1200)).save(tmp_path / "large.jpg")
     outputs = run(events.paint, str(tmp_path / "large.jpg"), painting, QUICK)

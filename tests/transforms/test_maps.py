@@ -7,6 +7,7 @@ from styleplugin.errors import NumericalError, StylePluginWarning
 from styleplugin.report import Report, noted_by
 from styleplugin.transforms.adain import adain, adain_map
 from styleplugin.transforms.affine import AffineMap
+from styleplugin.transforms.colors import color_map
 from styleplugin.transforms.eigen import eigh, square_root
 from styleplugin.transforms.moments import Moments
 from styleplugin.transforms.wct import wct, wct_map
@@ -71,6 +72,30 @@ def test_whitening_and_coloring_gives_the_moments_of_the_style(regularization):
     result = Moments.of(affine.apply(features(6)))
     assert_close(result.mean, style.mean)
     assert_close(result.covariance(), style.covariance(), rtol=1e-3, atol=1e-3)
+
+
+def test_the_map_of_colors_gives_the_moments_of_the_style_and_moves_them_least():
+    x = features(3)
+    content, style = Moments.of(x), Moments.of(features(3, seed=1))
+    affine = color_map(content, style)
+    result = Moments.of(affine.apply(x))
+    assert_close(result.mean, style.mean)
+    assert_close(result.covariance(), style.covariance(), rtol=1e-3, atol=1e-3)
+    assert_close(affine.matrix, affine.matrix.T)
+    moved, turned = ((m.apply(x) - x).square().mean() for m in (affine, wct_map(content, style)))
+    assert moved < 0.99 * turned
+
+
+def test_the_map_of_colors_of_a_flat_style_or_a_single_pixel_only_moves_the_mean():
+    varied, flat, pixel = (
+        features(3),
+        torch.full((1, 3, 8, 8), 0.5, dtype=torch.float64),
+        features(3, height=1, width=1),
+    )
+    for content, style in ((varied, flat), (pixel, varied)):
+        affine = color_map(Moments.of(content), Moments.of(style))
+        assert torch.equal(affine.matrix, torch.ones(3, dtype=torch.float64))
+        assert_close(Moments.of(affine.apply(content)).mean, Moments.of(style).mean)
 
 
 def test_N05_an_ill_conditioned_content_still_takes_the_style_on_directions_above_the_floor():
