@@ -65,11 +65,10 @@ class Method:
     blends_styles: ClassVar[bool] = False
     """Whether a strength below 1 blends the style with the content's own, and not the map with the identity: for a
     decoder that gives a picture back only from features that were mapped to its statistics."""
-    palette: ClassVar[str | None] = None
-    """What the option `palette` means by auto; None for methods through which no colors of the content come."""
-
     adds_up: ClassVar[bool] = False
     """Whether its transform points follow one another."""
+    palette: ClassVar[str | None] = None
+    """What the option `palette` means by auto; None for methods through which no colors of the content come."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = list(stages)

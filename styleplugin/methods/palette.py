@@ -61,6 +61,8 @@ class ColorMap(Method):
 
     name = COLORS
     diagonal = False
+    # It follows the method's own points.
+    adds_up = True
 
     def __init__(self) -> None:
         super().__init__([ColorStage()])
