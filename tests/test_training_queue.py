@@ -15,6 +15,7 @@ from styleplugin.errors import CheckpointError, UsageError
 from styleplugin.train import KBRecipe, Recipe
 from styleplugin.train.config import BundleRecipe, CascadeRecipe, PhotoRecipe
 from styleplugin.train.lock import locked
+from styleplugin.train.places import check_places
 
 LEARN_STYLES = {"kbstyle.200k", "cd-adain.x16", "cd-wct-cascade", "kbstyle.large"}
 """Runs that see styles, and so patterns."""
@@ -203,6 +204,8 @@ def test_a_run_whose_recipe_has_changed_goes_on_from_its_student(queue: Path, tr
     begun: list[KBRecipe] = []
 
     def run(recipe: KBRecipe, out: Path, **settings: object) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        check_places(recipe, out)
         if (out / "recipe.json").exists():
             check_identity({"small": {"lr": 0.005}}, {"small": {"lr": 0.004}})
         begun.append(recipe)
@@ -210,7 +213,7 @@ def test_a_run_whose_recipe_has_changed_goes_on_from_its_student(queue: Path, tr
     monkeypatch.setattr(rounds, "run", run)
     play_round()
     (recipe,) = begun
-    start = queue / KB.name / rounds.START
+    start = queue / f"{KB.name}.start.safetensors"
     assert recipe.small.init == str(start) and start.read_bytes() == b"student"
     assert rounds.sha256_of(start) in trained.made(KB.name)
     assert [row["event"] for row in trained.rows()] == ["round", "kept", "round"]
@@ -256,5 +259,6 @@ def test_a_run_goes_on_from_a_committed_file_only_if_the_queue_has_made_it(tmp_p
     start = rounds.start_of(KB)
     assert start is not None and start.read_bytes() == file.read_bytes()
     # A later embedded file changes nothing for a run that has begun.
+    jobs.job_of(KB.name).out.mkdir()
     file.write_bytes(b"newer")
     assert rounds.start_of(KB) == start and start.read_bytes() == b"made by somebody else"

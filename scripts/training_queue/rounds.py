@@ -24,8 +24,6 @@ from .log import Log
 LOG = Log(WEIGHTS / "training-log.csv")
 OTHER_SETTINGS = "SP801"
 """How a run refuses to go on with another recipe or other pictures."""
-START = "start.safetensors"
-"""In the folder of a run that goes on from a committed file: that file, so that a later round finds the same start."""
 
 
 def train_round(job: Job, minutes: float, *, device: str, threads: int, teachers: Path, data: Path) -> None:
@@ -106,21 +104,21 @@ class Counter:
 
 
 def start_of(job: Job) -> Path | None:
-    """Return the file to go on from: none while the run's own folder is there, else what the queue has made before.
+    """Return the file that a run began or begins with: what the queue has made before; None where there is none.
 
-    A student on its way is newer than the embedded file of its name.
+    A student on its way is newer than the embedded file of its name. It is put beside the run, since no run
+    writes where it reads.
     """
-    start = job.out / START
-    if start.exists():
-        return start
-    files = (folder / f"{job.name}.safetensors" for folder in (KEPT, WEIGHTS))
+    start = job.out.with_name(f"{job.name}.start.safetensors")
+    if job.out.exists():
+        return start if start.exists() else None
+    start.unlink(missing_ok=True)
     made = LOG.made(job.name)
-    file = next((path for path in files if path.exists() and sha256_of(path) in made), None)
-    if job.out.exists() or file is None:
-        return None
-    job.out.mkdir(parents=True)
-    start.write_bytes(file.read_bytes())
-    return start
+    for file in (folder / f"{job.name}.safetensors" for folder in (KEPT, WEIGHTS)):
+        if file.exists() and sha256_of(file) in made:
+            start.parent.mkdir(parents=True, exist_ok=True)
+            return Path(shutil.copyfile(file, start))
+    return None
 
 
 def keep(job: Job) -> str:
