@@ -77,13 +77,16 @@ class Method:
         """Return the full-strength map for one transform point of a stage, counted from 0."""
         raise NotImplementedError
 
-    def share(self, strength: float) -> float:
-        """Return the share of the style at each transform point, at a strength from 0 to 1.
+    def share(self, options: StylizeOptions) -> float:
+        """Return the share of the style at each transform point, at the strength of the options, from 0 to 1.
 
-        Where several points follow one another, each adds its share to those before. So it is less than the strength,
-        such that each quarter of it brings at least a tenth of the whole change of style (benchmarks/strength.py).
+        Where several points follow one another, also those of a palette behind the method, each adds its share to those
+        before. So it is less than the strength, such that each quarter of it brings at least a tenth of the whole
+        change of style (benchmarks/strength.py).
         """
-        return strength * (0.4 + 0.6 * strength**2) if self.adds_up else strength
+        strength = options.strength
+        adds_up = self.adds_up or (self.palette is not None and options.palette != "off")
+        return strength * (0.4 + 0.6 * strength**2) if adds_up else strength
 
     def selected(self, options: StylizeOptions) -> list[tuple[int, Stage]]:
         """Return the stages to run for these options, each with its place in the style code."""

@@ -72,7 +72,7 @@ def run_stages(
     def solve(stage: Stage, place: int, inputs: Sequence[Canvas], point: int, features: Sequence[Field]) -> AffineMap:
         if (place, point) not in solved:
             content, style = measured(features), code[place][point]
-            strength = method.share(options.strength)
+            strength = method.share(options)
             if blends:
                 own = measured([stage.style_features(canvas)[point] for canvas in inputs], last=True)
                 style, strength = mix_moments([own, style], [1 - strength, strength]), 1.0

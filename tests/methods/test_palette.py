@@ -133,16 +133,19 @@ def test_strength_blends_the_map_and_then_the_pictures(adain, palette: str):
     assert distances[0] < distances[2] / 20
 
 
-def test_half_of_the_strength_goes_its_share_of_the_way(models):
+def test_the_method_and_its_palette_share_the_strength(models):
     stylizer, content = stylizer_of(models["adain"], dtype=torch.float64), Picture(rgb=CONTENT, bits=32)
 
-    def before_the_last_blend(palette: str) -> Tensor:
-        share = 1 - 0.5**4
-        return (stylizer(content, STYLE, palette=palette, strength=0.5).tensor - (1 - share) * CONTENT) / share
+    def before_the_last_blend(palette: str, strength: float) -> Tensor:
+        kept = (1 - strength) ** 4
+        return (stylizer(content, STYLE, palette=palette, strength=strength).tensor - kept * CONTENT).double() / (
+            1 - kept
+        )
 
-    painted = before_the_last_blend("off").double()
-    expected = torch.lerp(painted, by_colors(painted, STYLE), 0.5 * (0.4 + 0.6 * 0.5**2))
-    assert_close(before_the_last_blend("map").double(), expected, rtol=0, atol=1e-5)
+    share = 0.5 * (0.4 + 0.6 * 0.5**2)
+    painted = before_the_last_blend("off", share)
+    expected = torch.lerp(painted, by_colors(painted, STYLE), share)
+    assert_close(before_the_last_blend("map", 0.5), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("palette", PALETTES)
