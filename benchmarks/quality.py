@@ -2,9 +2,10 @@
 
 python benchmarks/quality.py --pairs selection|reporting [--kind artistic|photo] [--systems NAME ...] [--sheet FILE]
 
-Systems are models, `cd-wct.x16`, `file:PATH`, with options behind a question mark (`cd-wct.x16?levels=4,3,2,1`), or
-rivals by their names in `rivals.py`. Pairs, networks, figures and curves are those of `benchmarks/evaluation`. What a
-system painted, its figures and its curves are kept in benchmarks/results/quality, so that a rerun is cheap.
+Systems are models, `cd-wct.x16`, `file:PATH`, with options behind a question mark
+(`cd-wct.x16?levels=3,2,1&grain=0.5`), or rivals by their names in `rivals.py`. Pairs, networks, figures and curves are
+those of `benchmarks/evaluation`. What a system painted, its figures and its curves are kept in
+benchmarks/results/quality, so that a rerun is cheap.
 
 Selection pairs may be looked at as often as one likes. Reporting pairs are for what is published, so that nothing is
 selected on them.
@@ -30,7 +31,8 @@ SYSTEMS = {
     "artistic": (
         "content",
         "cd-wct.x16",
-        "cd-wct.x16?levels=4,3,2,1",
+        "cd-wct.x16?levels=5,4,3,2,1",
+        "cd-wct.x16?grain=0",
         "cd-adain.x16",
         "kbstyle.200k",
         "cd-16x",

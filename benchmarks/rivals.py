@@ -1,7 +1,7 @@
 """Systems that make pictures, loaded and run in one way for all benchmarks: ours, other people's, and none at all.
 
 Ours are named as everywhere, `cd-wct.x16` or `file:PATH`, with options behind a question mark where they are not the
-default ones: `cd-wct.x16?levels=4,3,2,1&strength=0.7`. Others have a name of `RIVALS`; their weights are read by
+default ones: `cd-wct.x16?levels=5,4,3,2,1&grain=0`. Others have a name of `RIVALS`; their weights are read by
 importers, and padded by reflection as their authors do.
 """
 
@@ -31,7 +31,7 @@ from styleplugin.importers.adain import import_adain
 from styleplugin.importers.collaborative_distillation import import_collaborative_distillation
 from styleplugin.importers.pca_distillation import import_pca_distillation
 from styleplugin.models.photorealistic import Backbone
-from styleplugin.options import EngineOptions
+from styleplugin.options import EngineOptions, StylizeOptions, default_of
 from styleplugin.registry import StyleModel, describe
 from styleplugin.stylizer import Stylizer
 
@@ -60,7 +60,9 @@ def open_system(spec: str) -> System:
     source, options = model_and_options(spec)
     stylizer, (_, _, query) = _load(source), spec.partition("?")
     name = label(source) + (f" {query}" if query else "")
-    return System(name, f"{stylizer.info.sha256} {query}", _painter(stylizer, options), is_ours=True)
+    # Pictures that were painted with other defaults are not those of today.
+    defaults = default_of(StylizeOptions, "levels") if stylizer.info.method == "wct" else ""
+    return System(name, f"{stylizer.info.sha256} {query}{defaults}", _painter(stylizer, options), is_ours=True)
 
 
 def _load(source: str) -> Stylizer:
@@ -81,10 +83,14 @@ def _content() -> System:
     return System(UNCHANGED, "", lambda content, _: content)
 
 
+_PAPER = {"levels": (5, 4, 3, 2, 1), "grain": 0.0}
+"""What WCT is in the paper and in its authors' program."""
+
+
 def _cd_16x() -> System:
     file = TEACHERS / "cd_vgg19_16x_wct.safetensors"
     stylizer = _stylizer(import_collaborative_distillation(file)[0], "CD-16x")
-    return System("released CD-16x", _sha256(file), _painter(stylizer, {"regularization": "official"}))
+    return System("released CD-16x", _sha256(file), _painter(stylizer, _PAPER | {"regularization": "official"}))
 
 
 def _adain() -> System:
@@ -190,7 +196,7 @@ def released_wct(clone: str) -> Paint:
 
 def imported_wct(clone: str, *, compact: bool) -> Paint:
     """Return the same students in this package."""
-    return _painter(_stylizer(import_collaborative_distillation(clone, compact=compact)[0], "released"), {})
+    return _painter(_stylizer(import_collaborative_distillation(clone, compact=compact)[0], "released"), _PAPER)
 
 
 def released_microast(clone: str) -> Paint:

@@ -90,6 +90,9 @@ def measure(model: str, size: str, tile: str, device: str, repeats: int) -> dict
     source, options = model_and_options(model)
     stylizer = styleplugin.load(source, allow_unknown_model=True, tile=tile, device=device)
     cuda = stylizer.device.type == "cuda"
+    if stylizer.info.method == "wct":
+        # All of a model, whatever the default is.
+        options = {"levels": stylizer.info.levels} | options
     tried = stylizer(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64), **options)
     if cuda:
         torch.cuda.reset_peak_memory_stats()

@@ -200,7 +200,8 @@ def transfer(
     statistics: str,
     frame: int = 0,
     tile: int = 0,
-    depth: int = 5,
+    depth: int = 4,
+    grain: float | None = None,
     style_scale: float = 1.0,
     **chosen: Any,
 ) -> Tensor:
@@ -217,6 +218,7 @@ def transfer(
         frame: The same.
         tile: Side in pixels, 0 to choose.
         depth: The deepest level to use, for models with levels.
+        grain: See `styleplugin.StylizeOptions`; frames that share their statistics have none, whatever it is.
         style_scale: See `styleplugin.StylizeOptions`.
         **chosen: Further fields of `styleplugin.StylizeOptions`.
     """
@@ -229,6 +231,7 @@ def transfer(
     assert model is not None and style is not None
     shared = len(frames) if statistics == "whole batch" else 1
     stylizer = _ready(host, model, _size(content), frames=shared, tile=tile)
+    chosen["grain"] = grain if statistics == "per frame" else None
     if model.info.method == "wct":
         chosen["levels"] = tuple(level for level in model.info.levels if level <= depth)
     given = [style] if isinstance(style, Style) else _pictures(style, "style")

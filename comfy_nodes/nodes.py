@@ -197,7 +197,7 @@ class StylePluginTransfer(io.ComfyNode):
                 _statistics(),
                 io.Int.Input(
                     "depth",
-                    default=5,
+                    default=4,
                     min=1,
                     max=5,
                     advanced=True,
@@ -207,6 +207,15 @@ class StylePluginTransfer(io.ComfyNode):
                 _tile(),
                 _mask(),
                 _choice("palette", StylizeOptions, optional=True, advanced=True),
+                _number(
+                    "grain",
+                    StylizeOptions,
+                    default=1.0,
+                    optional=True,
+                    advanced=True,
+                    tooltip="WCT only: how much noise flat parts get, so that they are painted and not woven like "
+                    "cloth; 0 is off. Frames that share their statistics get none: over a clip it would stand still.",
+                ),
             ],
             outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
             hidden=[io.Hidden.unique_id],
@@ -230,6 +239,7 @@ class StylePluginTransfer(io.ComfyNode):
         model: Any = None,
         mask: Any = None,
         palette: str = "auto",
+        grain: float = 1.0,
     ) -> io.NodeOutput:
         image = logic.transfer(
             host_of(cls),
@@ -243,6 +253,7 @@ class StylePluginTransfer(io.ComfyNode):
             style_scale=style_scale,
             tile=tile,
             palette=palette,
+            grain=grain,
             **statistics,
         )
         return io.NodeOutput(image)
@@ -542,20 +553,19 @@ def _weighted_styles(count: int) -> list[Any]:
     return inputs
 
 
-def _number(name: str, cls: type, *, advanced: bool | None = None) -> Any:
-    """Declare a number as the core describes it."""
-    bounds, default = options.bounds_of(cls, name), options.default_of(cls, name)
+def _number(name: str, cls: type, **changes: Any) -> Any:
+    """Declare a number as the core describes it, but for the given settings."""
+    bounds = options.bounds_of(cls, name)
     assert bounds is not None
-    kind = type(default)
+    settings = {"default": options.default_of(cls, name), "tooltip": options.help_of(cls, name)} | changes
+    kind = type(settings["default"])
     return (io.Int if kind is int else io.Float).Input(
         name,
-        default=default,
         min=kind(bounds.low),
         max=kind(bounds.high),
         step=kind(bounds.step),
         display_mode=io.NumberDisplay.slider if bounds.high <= 1 else None,
-        advanced=advanced,
-        tooltip=options.help_of(cls, name),
+        **settings,
     )
 
 

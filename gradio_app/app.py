@@ -31,7 +31,7 @@ WAITING = 16
 SESSIONS = 256
 """So many browser sessions are remembered, at 0.3 MB each; nothing that a visitor sees depends on it."""
 PAINTERS = ("wct", "adain", "kbstyle")
-_LEVELS = ["5 4 3 2 1", "4 3 2 1", "3 2 1", "2 1", "5", "4", "3", "2", "1"]
+_LEVELS = ["4 3 2 1", "5 4 3 2 1", "3 2 1", "2 1", "5", "4", "3", "2", "1"]
 _INTRO = """# styleplugin
 Give a photo the style of another picture. All is computed on the machine that serves this page; nothing is fetched.
 Pictures may have {0.max_megapixels} megapixels and {0.max_upload_mb} MB."""
@@ -89,6 +89,7 @@ def _paint() -> None:
                 task.option(StylizeOptions, "smooth")
                 task.option(StylizeOptions, "palette")
                 task.option(StylizeOptions, "levels", choices=_LEVELS, value=_LEVELS[0])
+                task.option(StylizeOptions, "grain", value=1.0)
                 _part_of_style(task)
                 _format(task, "png")
         with gr.Column():

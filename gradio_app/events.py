@@ -51,11 +51,12 @@ def paint(
     keep_color: str = "off",
     keep_luminance: bool = False,
     smooth: int = 0,
-    levels: str = "5 4 3 2 1",
+    levels: str = "4 3 2 1",
     file_format: str = "png",
     style_mask: str | None = None,
     trim_style: bool = False,
     palette: str = "auto",
+    grain: float = 1.0,
     request: gr.Request | None = None,
     progress: Any = PROGRESS,
 ) -> Iterator[Any]:
@@ -70,12 +71,13 @@ def paint(
         keep_color: off, luminance or lab.
         keep_luminance: Keep the photo's light and dark; only the colors change.
         smooth: Radius in pixels of an edge-aware smoothing, 0 to 64; 0 is off.
-        levels: WCT only: levels to run, deepest first, for example "4 3 2 1".
+        levels: WCT only: levels to run, deepest first, for example "3 2 1".
         file_format: png, jpg, webp or tif.
         style_mask: A picture that says which part of the style counts: white does, black (bars, captions) does not.
         trim_style: Leave uniform borders of the style (black bars, frames, margins) out.
         palette: AdaIN and KBStyle only, what takes away leaking colors of the photo: auto, off, map, level1
             or level2.
+        grain: WCT only: how much noise flat parts get, so that they are painted and not woven like cloth, 0 to 2.
     """
     options = {
         "strength": strength,
@@ -84,6 +86,7 @@ def paint(
         "keep_luminance": keep_luminance,
         "smooth": int(smooth),
         "levels": tuple(int(level) for level in levels.split()),
+        "grain": grain,
         "trim_style": trim_style,
         "palette": palette,
     }

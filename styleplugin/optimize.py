@@ -389,7 +389,14 @@ class Optimization:
         counted = self._counted((content.shape[2], content.shape[3]))
         # What they warn of, the run measures itself.
         with silent_reports():
-            result = stylizer(content.cpu(), parts, mask=counted, on_step=lambda *_: self._tick())
+            result = stylizer(
+                content.cpu(),
+                parts,
+                mask=counted,
+                on_step=lambda *_: self._tick(),
+                levels=stylizer.info.levels,
+                grain=0.0,
+            )
         return result.tensor.to(self._like)
 
     def _styles(self, number: int) -> list[_Style]:

@@ -112,7 +112,7 @@ def _checked(name: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
     if get_origin(hint) is tuple:
         return integers(name, value)
     if bounds is not None:
-        return number(name, value, bounds.low, bounds.high, whole=hint is not float)
+        return number(name, value, bounds.low, bounds.high, whole=float not in (hint, *get_args(hint)))
     return value
 
 
@@ -137,8 +137,11 @@ class StylizeOptions(_Checked):
     palette: Palette = "auto"
     """Palette of AdaIN and KBStyle: takes away what leaks of the content's colors; auto (what suits the method), off,
     map (one linear map of the colors), level1 (whitening and coloring at level 1) or level2 (at levels 2 and 1)."""
-    levels: tuple[int, ...] = (5, 4, 3, 2, 1)
-    """WCT levels: those to run, deepest first; fewer or shallower levels keep more of the content."""
+    levels: tuple[int, ...] = (4, 3, 2, 1)
+    """WCT levels: those to run, deepest first; fewer or shallower levels keep more of the content, 5 dissolves it."""
+    grain: Annotated[float, Bounds(0, 2, step=0.05)] | None = None
+    """WCT grain: how much noise flat parts get, so that they are painted and not woven like cloth; 0 is off. By default
+    1, and 0 for frames that share their statistics: over moving pictures it would stand still."""
     regularization: Regularization = "soft"
     """WCT regularization: rule for small eigenvalues; soft is reproducible, official and identity match other
     programs."""

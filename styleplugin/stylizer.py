@@ -324,6 +324,8 @@ class Stylizer:
         started = time.perf_counter()
         shared = {f.name: options.pop(f.name) for f in fields(FrameOptions) if f.name in options}
         chosen, sharing = options_from(StylizeOptions, options), options_from(FrameOptions, shared)
+        if chosen.grain is None:
+            chosen = dataclasses.replace(chosen, grain=float(sharing.statistics == "per frame"))
         pairs, count = paired(contents, masks)
         if sharing.statistics == "one frame" and count:
             check_reference(sharing.frame, count)
@@ -440,7 +442,7 @@ class Stylizer:
             shot.is_blank = telling[0].content.is_blank
 
         def run(plan: Plan) -> list[Tensor]:
-            canvases = [self._canvas(picture.rgb) for picture in pictures]
+            canvases = [self._canvas(self._method.seen(picture.rgb, shot.options)) for picture in pictures]
             sizes = [canvas.size for canvas in canvases]
             total = macs * sum(map(math.prod, sizes))
             engine = Engine(plan, picture_size=max(sizes, key=math.prod), total_macs=total, on_step=on_step)

@@ -39,7 +39,7 @@ def stylizer(request, make_pair, make_photo_model, kb_model) -> Stylizer:
 
 
 def options(stylizer: Stylizer) -> dict:
-    return {"levels": (3, 2, 1)} if stylizer.info.method == "wct" else {}
+    return {"levels": (3, 2, 1), "grain": 0} if stylizer.info.method == "wct" else {}
 
 
 def tensors(results) -> list[torch.Tensor]:

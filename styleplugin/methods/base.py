@@ -73,6 +73,10 @@ class Method:
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = list(stages)
 
+    def seen(self, picture: Tensor, options: StylizeOptions) -> Tensor:
+        """Return what the stages see of a content, (1, 3, H, W) to the same; here the picture itself."""
+        return picture
+
     def solve(self, point: int, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
         """Return the full-strength map for one transform point of a stage, counted from 0."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Multi-level whitening and coloring: levels 5 to 1, each on the output of the one before.
+"""Multi-level whitening and coloring: levels from 5 to 1, each on the output of the one before.
 
 Source: Li et al. 2017; with the compressed pairs of Wang et al. 2020 (Collaborative Distillation).
 """
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from styleplugin.engine.stream import Stage
 from styleplugin.errors import UsageError
+from styleplugin.images.grain import with_grain
 from styleplugin.methods.base import EncoderDecoderStage, Method
 from styleplugin.models.pairs import PairModel
 from styleplugin.options import StylizeOptions
@@ -27,6 +28,12 @@ class WCT(Method):
     def __init__(self, model: PairModel, like: Tensor) -> None:
         super().__init__([EncoderDecoderStage(model.pair(level), like) for level in model.levels])
         self._levels = model.levels
+
+    def seen(self, picture: Tensor, options: StylizeOptions) -> Tensor:
+        """Return the content with its grain, which a small strength would leave in the picture: so it has less then."""
+        assert options.grain is not None
+        amount = options.grain * self.share(options.strength)
+        return with_grain(picture, amount) if amount else picture
 
     def solve(self, point: int, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
         """Return the whitening-coloring map."""

@@ -108,9 +108,10 @@ def test_options_are_described_as_in_the_core(nodes):
         assert declared[name]["tooltip"] == help_of(cls, name)
     assert (declared["smooth"]["min"], declared["smooth"]["max"]) == (0, 64)
     assert declared["keep_color"]["options"] == ["off", "luminance", "lab"]
-    *_, palette = nodes.StylePluginTransfer.define_schema().inputs
+    *_, palette, grain = nodes.StylePluginTransfer.define_schema().inputs
     assert (palette.id, palette.optional, palette.settings["default"]) == ("palette", True, "auto")
     assert palette.settings["options"] == ["auto", "off", "map", "level1", "level2"]
+    assert (grain.id, grain.optional, grain.settings["default"], grain.settings["max"]) == ("grain", True, 1.0, 2)
 
 
 def test_every_node_runs(nodes):
