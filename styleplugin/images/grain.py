@@ -91,7 +91,8 @@ def _noise(rows: slice, columns: slice, cell: float, seed: int) -> Tensor:
     if cell == 1:
         return _white(rows, columns, seed)
     (row, down), (column, across) = _taps(rows, cell), _taps(columns, cell)
-    nodes = _white(*(slice(int(first[0]), int(first[-1]) + 4) for first in (row, column)), seed)
+    above, beside = (slice(int(first[0]), int(first[-1]) + 4) for first in (row, column))
+    nodes = _white(above, beside, seed)
     row, column = row - row[0], column - column[0]
     lines = _sum(weight * nodes[:, column + k] for k, weight in enumerate(across))
     return _sum(weight[:, None] * lines[row + k] for k, weight in enumerate(down))
