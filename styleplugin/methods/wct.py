@@ -32,7 +32,7 @@ class WCT(Method):
     def seen(self, picture: Tensor, options: StylizeOptions) -> Tensor:
         """Return the content with its grain, which a small strength would leave in the picture: so it has less then."""
         assert options.grain is not None
-        amount = options.grain * self.share(options.strength)
+        amount = options.grain * self.share(options)
         return with_grain(picture, amount) if amount else picture
 
     def solve(self, point: int, content: Moments, style: Moments, options: StylizeOptions) -> AffineMap:
