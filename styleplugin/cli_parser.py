@@ -14,6 +14,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from tyro.extras import SubcommandApp
 
 from styleplugin.cli_paths import FOLDER, Also, marks_of, paths_read, paths_written
+from styleplugin.cli_values import read_by_us, refuse_unread
 from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions, help_of
 from styleplugin.paths import Reads, Writes, check_paths, source_paths
 
@@ -49,6 +50,8 @@ def parsed(function: Callable[..., None], also: Also | None = None) -> Callable[
             given = inspect.signature(function).bind(*args, **kwargs)
             given.apply_defaults()
             values = {name: _checked(value) for name, value in given.arguments.items()}
+            for name, value in values.items():
+                refuse_unread(name, value)
             check_paths(paths_read(function, values), paths_written(function, values, also))
             function(*args, **{name: _checked(value) for name, value in kwargs.items()})
 
@@ -92,7 +95,7 @@ def _named(hint: Any, name: str, default: Any, *, is_positional: bool = False) -
     if is_positional and default is None:
         metavar = f"[{metavar}]"
     has_default = default is not None and default != ()
-    return Annotated[hint, arg(metavar=metavar, help_behavior_hint=None if has_default else "")]
+    return Annotated[read_by_us(hint), arg(metavar=metavar, help_behavior_hint=None if has_default else "")]
 
 
 def _metavar(hint: Any, name: str) -> str | None:

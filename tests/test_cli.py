@@ -123,6 +123,30 @@ def test_T17_a_value_out_of_range_exits_with_2(files, capsys):
         StylizeOptions(style_scale=99)
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        (
+            "stylize c.png s.png -o o.png --strength abc",
+            "SP101",
+            "--strength was 'abc'; it must be a number from 0 to 1",
+        ),
+        ("stylize c.png s.png -o o.png --steps 2.5", "SP101", "--steps was '2.5'; it must be a whole number from 1"),
+        ("stylize c.png s.png -o o.png --memory-limit-mb x", "SP101", "--memory-limit-mb was 'x'; it must be a whole"),
+        ("stylize c.png s.png -o o.png --levels 3 x", "SP101", "--levels was (3, 'x'); it must be one or more whole"),
+        ("stylize c.png s.png -o o.png --keep-color pink", "SP102", "--keep-color was 'pink'; it must be one of off,"),
+        ("stylize c.png s.png -o o.png --quality high", "SP101", "--quality was 'high'; it must be a whole number"),
+        ("stylize c.png s.png -o o.png --mask-label x", "SP101", "--mask-label was 'x'; it must be a whole number"),
+        ("stylize c.png s.png -o o.png --method foo", "SP102", "--method was 'foo'; it must be one of wct,"),
+        ("look export c.png s.png -o o.cube --size big", "SP101", "--size was 'big'; it must be a whole number"),
+        ("train x.toml --minutes abc", "SP101", "--minutes was 'abc'; it must be a number"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_in_our_words(command, code, message, capsys):
+    assert cli.run(command.split()) == 2
+    assert capsys.readouterr().err.startswith(f"styleplugin: {code}: {message}")
+
+
 def test_models_are_listed_and_described(capsys, tiny_weights):
     assert cli.run(["models", "list"]) == 0
     capsys.readouterr()
