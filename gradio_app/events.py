@@ -14,19 +14,20 @@ import gradio as gr
 from PIL import Image
 
 import styleplugin
-from gradio_app.jobs import Job, Step, stop_session
+from gradio_app.jobs import Job, Step, shown, stop_session
 from gradio_app.limits import MOST_MEGAPIXELS, limits_for
 from gradio_app.models import loaded
 from gradio_app.pictures import check_regions, drawn_regions, for_page, read, small, smaller
 from gradio_app.zero import gpu
-from styleplugin import Optimization, Picture, Result, StyleWeight, Stylizer
+from styleplugin import Optimization, Picture, Result, StyleWeight, Stylizer, picture_extensions
 from styleplugin.errors import Cancelled, StylePluginError
 
 QUICK_SIDE = 768
 """A larger photo is stylized at this longer side first, to have something to see in seconds."""
 PREVIEW_SECONDS = 1.0
 """Between two previews of an optimization."""
-FORMATS = ["png", "jpg", "webp", "tif"]
+FORMATS = [name for name in ("png", "jpg", "webp", "tif", "avif", "jxl") if f".{name}" in picture_extensions()]
+"""Of downloads: what this installation writes it reads as well."""
 PROGRESS = gr.Progress()
 """The bar of the page; as a default it tells Gradio to hand it in."""
 Pair = tuple[Image.Image, Image.Image]
@@ -72,7 +73,7 @@ def paint(
         keep_luminance: Keep the photo's light and dark; only the colors change.
         smooth: Radius in pixels of an edge-aware smoothing, 0 to 64; 0 is off.
         levels: WCT only: levels to run, deepest first, for example "3 2 1".
-        file_format: png, jpg, webp or tif.
+        file_format: png, jpg, webp or tif; avif or jxl where they can be written.
         style_mask: A picture that says which part of the style counts: white does, black (bars, captions) does not.
         trim_style: Leave uniform borders of the style (black bars, frames, margins) out.
         palette: AdaIN and KBStyle only, what takes away leaking colors of the photo: auto, off, map, level1
@@ -124,7 +125,7 @@ def photo_look(
         keep_luminance: Keep the photo's light and dark; only the colors change.
         smooth: Radius in pixels of an edge-aware smoothing, 0 to 64; 0 is off, 8 is good for photographs.
         table: Nodes of an axis of the color table: 17, 33 or 65.
-        file_format: png, jpg, webp or tif.
+        file_format: png, jpg, webp or tif; avif or jxl where they can be written.
         style_mask: A picture that says which part of the style counts: white does, black (bars, captions) does not.
         trim_style: Leave uniform borders of the style (black bars, frames, margins) out.
     """
@@ -183,7 +184,7 @@ def optimize(
         start: stylized, content or noise.
         style_scale: Size of the style picture relative to itself, 0.1 to 4.
         keep_color: off, luminance or lab.
-        file_format: png, jpg, webp or tif.
+        file_format: png, jpg, webp or tif; avif or jxl where they can be written.
         style_mask: A picture that says which part of the style counts: white does, black (bars, captions) does not.
         trim_style: Leave uniform borders of the style (black bars, frames, margins) out.
     """
@@ -262,7 +263,7 @@ def mix(
         strength: 0 keeps the photo, 1 is the full effect.
         style_scale: Size of the style pictures relative to themselves, 0.1 to 4.
         keep_color: off, luminance or lab.
-        file_format: png, jpg, webp or tif.
+        file_format: png, jpg, webp or tif; avif or jxl where they can be written.
     """
     given = [(style_1, weight_1), (style_2, weight_2), (style_3, weight_3), (style_4, weight_4)]
     options = {"strength": strength, "style_scale": style_scale, "keep_color": keep_color}
@@ -310,7 +311,7 @@ def large(
         style_scale: Size of the style picture relative to itself, 0.1 to 4.
         keep_color: off, luminance or lab.
         memory_limit_mb: Most memory to plan for beside the program itself and the picture, in MB.
-        file_format: png, jpg, webp or tif.
+        file_format: png, jpg, webp or tif; avif or jxl where they can be written.
         chosen: A picture of the folder that the page was started with, instead of the file.
         style_mask: A picture that says which part of the style counts: white does, black (bars, captions) does not.
         trim_style: Leave uniform borders of the style (black bars, frames, margins) out.
@@ -363,7 +364,7 @@ def _run(
     session = (request.session_hash if request else None) or secrets.token_hex(8)
     nothing = [gr.skip()] * files
     # Gradio copies the files when they are yielded; the folder goes when the event has ended.
-    with TemporaryDirectory(prefix="styleplugin-") as folder:
+    with shown(session), TemporaryDirectory(prefix="styleplugin-") as folder:
         job: Job[Outcome] = Job(lambda job: work(job, Path(folder)))
         try:
             outcome = yield from _followed(job.steps(session), nothing, progress)

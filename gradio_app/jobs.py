@@ -7,8 +7,9 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -23,14 +24,16 @@ POLL_SECONDS = 0.25
 """Between two steps that are passed on: each costs the page more than most tiles cost the engine."""
 ABANDONED_SECONDS = 30.0
 """A job that nobody has looked at for so long stops: its page was closed."""
-STOP_SECONDS = 2.0
-"""A stopped job ends within this time; the page waits for it."""
+STOP_SECONDS = 60.0
+"""What is stopped ends at its next tile, writes what it has, and is shown; the page waits for it so long at most."""
 
 _worker = ThreadPoolExecutor(1, "styleplugin")
 """One at a time: two jobs would share the memory planned for one. Always the same thread: PyTorch keeps a pool of its
 own for each one that computes."""
 _running: dict[str, set[Job[Any]]] = {}
 """Jobs of each browser session."""
+_shown: dict[str, set[threading.Event]] = {}
+"""For each event that a browser session has running, whether it is over."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,32 @@ class Job(Generic[T]):
         self.peak_memory = max(self.peak_memory, memory_in_use())
 
 
+@contextmanager
+def shown(session: str) -> Iterator[None]:
+    """Keep in mind that an event of a browser session is running, until its last output has been taken."""
+    over, events = threading.Event(), _shown.setdefault(session, set())
+    events.add(over)
+    try:
+        yield
+    finally:
+        over.set()
+        events.discard(over)
+        if not events and _shown.get(session) is events:
+            del _shown[session]
+
+
 def stop_session(session: str) -> None:
-    """Stop what a browser session has running, and wait for the end."""
-    jobs = list(_running.get(session, ()))
+    """Stop what a browser session has running, and wait until the page has the last of it.
+
+    A page that is told that all has stopped takes nothing more: what a slow computer finishes after that is lost.
+    """
+    jobs, events = list(_running.get(session, ())), list(_shown.get(session, ()))
     for job in jobs:
         job.stop()
     for job in jobs:
         job.wait(STOP_SECONDS)
+    for over in events:
+        over.wait(STOP_SECONDS)
 
 
 def give_back() -> None:

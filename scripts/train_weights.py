@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -86,8 +87,7 @@ def work(jobs: list[Job], arguments: argparse.Namespace) -> None:
     """Train round after round until the time is over or somebody stops it."""
     end = time.monotonic() + 60 * arguments.minutes
     if arguments.together:
-        for process in [start(job, arguments, arguments.minutes) for job in jobs]:
-            wait(process)
+        wait(*[start(job, arguments, arguments.minutes) for job in jobs])
     else:
         for job in itertools.cycle(jobs):
             minutes = min(arguments.round_minutes, (end - time.monotonic()) / 60)
@@ -123,22 +123,30 @@ def step_back(niceness: int) -> None:
         Path("/proc/self/autogroup").write_text(str(niceness))
 
 
-def wait(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a round, and hold it as long as the queue is held; a stop of the queue stops it with a checkpoint."""
+def wait(*rounds: subprocess.Popen[bytes]) -> None:
+    """Wait for rounds, and hold them as long as the queue is held; a stop of the queue stops them with a checkpoint."""
     held = False
     try:
-        while process.poll() is None:
+        while any(process.poll() is None for process in rounds):
             if PAUSED.exists() != held:
                 held = not held
-                process.send_signal(signal.SIGSTOP if held else signal.SIGCONT)
+                tell(rounds, signal.SIGSTOP if held else signal.SIGCONT)
             time.sleep(1)
     except KeyboardInterrupt:
-        process.send_signal(signal.SIGCONT)
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+        tell(rounds, signal.SIGCONT)
+        tell(rounds, signal.SIGTERM)
+        for process in rounds:
+            process.wait()
         raise
-    if process.returncode:
-        print(f"A round ended with {process.returncode}; the next one goes on.", flush=True)
+    for process in rounds:
+        if process.returncode:
+            print(f"A round ended with {process.returncode}; the next one goes on.", flush=True)
+
+
+def tell(rounds: Sequence[subprocess.Popen[bytes]], number: int) -> None:
+    """Send a signal to all rounds; to one that has ended this does nothing."""
+    for process in rounds:
+        process.send_signal(number)
 
 
 if __name__ == "__main__":

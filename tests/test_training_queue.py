@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
+from scripts import train_weights
 from scripts.training_queue import jobs, rounds, taking
 from scripts.training_queue.log import FIELDS, Log, figures_of
 from styleplugin.checkpoint import check_identity
@@ -262,3 +264,29 @@ def test_a_run_goes_on_from_a_committed_file_only_if_the_queue_has_made_it(tmp_p
     jobs.job_of(KB.name).out.mkdir()
     file.write_bytes(b"newer")
     assert rounds.start_of(KB) == start and start.read_bytes() == b"made by somebody else"
+
+
+class Round:
+    """A process that lives for so many looks at it."""
+
+    returncode = 0
+
+    def __init__(self, looks: int) -> None:
+        self.looks, self.heard = looks, []
+
+    def poll(self) -> int | None:
+        self.looks -= 1
+        return 0 if self.looks < 0 else None
+
+    def send_signal(self, number: int) -> None:
+        self.heard.append(number)
+
+
+def test_a_pause_holds_all_rounds_that_run_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paused = tmp_path / "paused"
+    changes = iter([paused.touch, lambda: None, paused.unlink])
+    monkeypatch.setattr(train_weights, "PAUSED", paused)
+    monkeypatch.setattr(train_weights.time, "sleep", lambda seconds: next(changes, lambda: None)())
+    rounds = [Round(1), Round(6), Round(6)]
+    train_weights.wait(*rounds)
+    assert [one.heard for one in rounds] == [[signal.SIGSTOP, signal.SIGCONT]] * 3

@@ -17,7 +17,7 @@ from styleplugin import values
 from styleplugin.errors import OutputError, StylePluginWarning
 from styleplugin.files import PathLike, atomic_write, check_regular_file, check_target
 from styleplugin.guard import guarded
-from styleplugin.images import bmp, heif, jxl, tiff
+from styleplugin.images import bmp, heif, jxl, ppm, tiff
 from styleplugin.images.deep import decode_png16, encode_png16, is_png16
 from styleplugin.images.formats import EXTENSIONS, PACKAGES, is_readable
 from styleplugin.images.integers import to_samples
@@ -354,6 +354,10 @@ def _stored(source: Source, name: str, notes: list[str], bits: int | None) -> np
         return heif.decode(source.data)
     if bmp.is_packed(source.data):
         return bmp.decode(source.data)
+    if image.format == "PPM" and ppm.is_deep(source.data):
+        return ppm.decode(source.data)
+    if image.format == "PPM" and ppm.is_deep_text(source.data):
+        notes.append("The PPM holds more than 8 bits in digits; 8 of them were read.")
     if image.mode.startswith("I;16"):
         return np.asarray(image)[..., None].astype(np.uint16)
     if image.mode == "F":

@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from gradio_app import jobs
-from gradio_app.jobs import Job, Step, stop_session
+from gradio_app.jobs import Job, Step, shown, stop_session
 from styleplugin.errors import Cancelled, UsageError
 
 
@@ -96,6 +96,45 @@ def test_a_stopped_session_ends_its_own_jobs_soon():
         finish(steps)
     assert finish(Job(other).steps("mine"))[1] == "other"
     assert not jobs._running
+
+
+def test_a_stop_waits_until_the_page_has_the_last_output():
+    """However slow it is between the end of the work and there: Stop is followed by taking what still waits away."""
+    has_last, taken = threading.Event(), threading.Event()
+    begun = threading.Event()
+    outputs = []
+
+    def work(job):
+        begun.set()
+        try:
+            while True:
+                job.tell(0.5, "working")
+                time.sleep(0.01)
+        except Cancelled:
+            return "what there is"
+
+    def event():
+        with shown("mine"):
+            steps = Job(work).steps("mine")
+            yield (yield from steps)
+
+    def page():
+        for output in event():
+            outputs.append(output)
+            if output == "what there is":
+                has_last.set()
+                taken.wait(30)
+
+    threads = [threading.Thread(target=page), threading.Thread(target=stop_session, args=("mine",))]
+    threads[0].start()
+    assert begun.wait(30)
+    threads[1].start()
+    assert has_last.wait(30)
+    assert threads[1].is_alive()
+    taken.set()
+    for thread in threads:
+        thread.join(30)
+    assert outputs[-1] == "what there is" and not any(thread.is_alive() for thread in threads)
 
 
 def test_jobs_run_one_at_a_time_and_one_that_waits_can_be_stopped():
