@@ -47,7 +47,7 @@ def share(strength: float) -> float:
 
 def added(strength: float) -> float:
     """Return the share at each of several transform points that follow one another: each adds its own."""
-    return 0.4 * strength + 0.6 * strength**3
+    return 0.35 * strength + 0.65 * strength**3
 
 
 def by_pairs(model: PairModel, content: Tensor, style: Tensor, strength: float) -> Tensor:

@@ -90,7 +90,7 @@ class Method:
         """
         strength = options.strength
         adds_up = self.adds_up or (self.palette is not None and options.palette != "off")
-        return strength * (0.4 + 0.6 * strength**2) if adds_up else strength
+        return strength * (0.35 + 0.65 * strength**2) if adds_up else strength
 
     def selected(self, options: StylizeOptions) -> list[tuple[int, Stage]]:
         """Return the stages to run for these options, each with its place in the style code."""

@@ -142,7 +142,7 @@ def test_the_method_and_its_palette_share_the_strength(models):
             1 - kept
         )
 
-    share = 0.5 * (0.4 + 0.6 * 0.5**2)
+    share = 0.5 * (0.35 + 0.65 * 0.5**2)
     painted = before_the_last_blend("off", share)
     expected = torch.lerp(painted, by_colors(painted, STYLE), share)
     assert_close(before_the_last_blend("map", 0.5), expected, rtol=0, atol=1e-5)
