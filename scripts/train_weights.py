@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,16 +84,18 @@ def hold(paused: bool) -> None:
 
 
 def work(jobs: list[Job], arguments: argparse.Namespace) -> None:
-    """Train round after round until the time is over or somebody stops it."""
+    """Train round after round until the time is over or somebody stops it; models whose round fails are left out."""
     end = time.monotonic() + 60 * arguments.minutes
     if arguments.together:
         wait(*[start(job, arguments, arguments.minutes) for job in jobs])
     else:
-        for job in itertools.cycle(jobs):
-            minutes = min(arguments.round_minutes, (end - time.monotonic()) / 60)
-            if minutes <= 0:
-                break
-            wait(start(job, arguments, minutes))
+        turns = deque(jobs)
+        while turns and (left := (end - time.monotonic()) / 60) > 0:
+            job = turns.popleft()
+            if wait(start(job, arguments, min(arguments.round_minutes, left))):
+                turns.append(job)
+            else:
+                print(f"{job.name} is left out from now on.", flush=True)
     if arguments.pack:
         pack(jobs, arguments.pack, arguments.size_mb)
 
@@ -123,8 +125,11 @@ def step_back(niceness: int) -> None:
         Path("/proc/self/autogroup").write_text(str(niceness))
 
 
-def wait(*rounds: subprocess.Popen[bytes]) -> None:
-    """Wait for rounds, and hold them as long as the queue is held; a stop of the queue stops them with a checkpoint."""
+def wait(*rounds: subprocess.Popen[bytes]) -> bool:
+    """Wait for rounds, and hold them as long as the queue is held; a stop of the queue stops them with a checkpoint.
+
+    Return whether all ended well.
+    """
     held = False
     try:
         while any(process.poll() is None for process in rounds):
@@ -140,7 +145,8 @@ def wait(*rounds: subprocess.Popen[bytes]) -> None:
         raise
     for process in rounds:
         if process.returncode:
-            print(f"A round ended with {process.returncode}; the next one goes on.", flush=True)
+            print(f"A round ended with {process.returncode}.", flush=True)
+    return not any(process.returncode for process in rounds)
 
 
 def tell(rounds: Sequence[subprocess.Popen[bytes]], number: int) -> None:

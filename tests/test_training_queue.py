@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import signal
 from pathlib import Path
@@ -290,3 +291,19 @@ def test_a_pause_holds_all_rounds_that_run_together(tmp_path: Path, monkeypatch:
     rounds = [Round(1), Round(6), Round(6)]
     train_weights.wait(*rounds)
     assert [one.heard for one in rounds] == [[signal.SIGSTOP, signal.SIGCONT]] * 3
+
+
+def test_a_model_whose_round_fails_is_left_out_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch):
+    begun: list[str] = []
+
+    def start(job: jobs.Job, arguments: argparse.Namespace, minutes: float) -> Round:
+        begun.append(job.name)
+        one = Round(0)
+        one.returncode = 1 if job.name.startswith("kbstyle") or len(begun) > 5 else 0
+        return one
+
+    monkeypatch.setattr(train_weights, "start", start)
+    names = ["cd-adain.x16", "kbstyle.200k", "cd-wct.x16"]
+    plan = argparse.Namespace(minutes=1.0, round_minutes=1.0, together=False, pack=None)
+    train_weights.work([jobs.job_of(name) for name in names], plan)
+    assert begun == [*names, "cd-adain.x16", "cd-wct.x16", "cd-adain.x16", "cd-wct.x16"]
