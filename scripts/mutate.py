@@ -33,7 +33,12 @@ NO_TESTS = 5
 _QUICK_FIRST = ("not slow and not long", "slow")
 COVERED_BY = {
     "styleplugin/transforms": ("tests/transforms", "tests/test_formulas.py"),
-    "styleplugin/engine": ("tests/engine", "tests/test_formulas.py", "tests/test_stylizer.py"),
+    "styleplugin/engine": (
+        "tests/native/test_kernels.py",
+        "tests/engine",
+        "tests/test_formulas.py",
+        "tests/test_stylizer.py",
+    ),
     "styleplugin/methods/run.py": ("tests/engine/test_stream.py", "tests/test_formulas.py", "tests/test_frames.py"),
     "styleplugin/stylizer.py": ("tests/test_stylizer.py", "tests/test_formulas.py", "tests/test_frames.py"),
     "styleplugin/finish.py": ("tests/test_formulas.py", "tests/test_stylizer.py", "tests/test_frames.py"),
