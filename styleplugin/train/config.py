@@ -145,7 +145,7 @@ class PhaseOptions:
     grid: float = 0.0
     """KBStyle: weight of the grid that upsampling leaves in the output."""
     weave: float = 0.0
-    """AdaIN, KBStyle and cascades: weight of the power along the pixel axes in flat parts."""
+    """AdaIN, KBStyle and cascades: weight of cloth and diagonal hatching in flat parts."""
     encoder: float = 0.0
     """KBStyle student: weight of the distance to the teacher's encoder features, content and style."""
     decoder: float = 0.0
