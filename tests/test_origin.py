@@ -21,7 +21,6 @@ EARLIER = {
     "c0c97cbf3f8ffb54391ed303c236dd248c0a5e69168f2c7a756f0b9f49009bd7",  # cd-wct.x16
     "5f8b29b481ee4207a5b829742b753ed9da4e24db937642b1ff42de4d3442e2a4",  # kbstyle.200k
     "9b893f193065866d0a13a9e57948bcf9ed89a3ed2fbb912b44facffd63ed948f",  # kbstyle.200k-fp16
-    "2008b29c673cddff4b6d21bde37a39453b96bd0ea9fb49b1ad8e282da879086b",  # pca-photo.vgg
     "e04d6a467fde07596c35e99dfebbbf49d5065e915fba7a4a56e3741451337762",  # eb092bb3d986dc0a.metrics
 }
 """sha256 of the files from before the queue, which its first complete students replace; at the end none."""
