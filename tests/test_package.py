@@ -44,7 +44,8 @@ assert (threads, grad) == (torch.get_num_threads(), torch.is_grad_enabled())
 def test_promise_1_no_code_from_files_and_no_other_programs(source):
     text = source.read_text()
     found = re.findall(r"(?<!\.)\b(?:eval|exec)\(|\bpickle\b|\bsubprocess\b|os\.system|weights_only=False", text)
-    found = [name for name in found if not (name == "pickle" and source.name in ("checkpoint.py", "source.py"))]
+    speak_of_it = ("checkpoint.py", "source.py", "pickles.py")
+    found = [name for name in found if not (name == "pickle" and source.name in speak_of_it)]
     assert not found
     for call in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)):
         if ast.unparse(call.func) == "torch.load":
