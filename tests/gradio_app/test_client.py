@@ -104,7 +104,7 @@ def test_G14_programs_have_the_same_limits(client: Client, photo: str, painting:
 
 def painting_of(content: Any, style: Any) -> list[Any]:
     """All values of /paint, in their order, as requests that are built by hand have to give them."""
-    return [content, style, "kbstyle.200k", 1, 1, "off", False, 0, "5 4 3 2 1", "png", None, False]
+    return [content, style, "kbstyle.200k", 1, 1, "off", False, 0, "5 4 3 2 1", "png", None, False, "auto", 1]
 
 
 def call(address: str, name: str, data: list[Any]) -> str:
