@@ -66,11 +66,11 @@ def test_a_program_may_say_what_of_the_style_counts_and_calls_without_that_stay_
     mask.save(tmp_path / "mask.png")
     files = [handle_file(path) for path in (photo, tmp_path / "bars.png")]
     # By their places, as programs of older pages call it.
-    *_, line = client.predict(*painting_of(*files)[:-2], api_name="/paint")
+    *_, line = client.predict(*painting_of(*files)[:10], api_name="/paint")
     assert "24, bottom 24; `trim_style` omits them" in line
     *_, line = client.predict(*files, model="kbstyle.200k", trim_style=True, api_name="/paint")
     assert "borders were left out" in line
-    *_, line = client.predict(*painting_of(*files)[:-2], handle_file(tmp_path / "mask.png"), api_name="/paint")
+    *_, line = client.predict(*painting_of(*files)[:10], handle_file(tmp_path / "mask.png"), api_name="/paint")
     assert "borders" not in line
 
 
