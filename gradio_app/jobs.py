@@ -123,8 +123,10 @@ class Job(Generic[T]):
         self._future.cancel()
 
     def wait(self, seconds: float) -> None:
-        """Wait until the work has ended, at most so long."""
-        wait([self._future], seconds)
+        """Wait until the work has ended, at most so long; what was cancelled before it began has."""
+        # `wait` would wait for the worker to come by and see that it was cancelled.
+        if not self._future.done():
+            wait([self._future], seconds)
 
     def _do(self) -> T:
         try:

@@ -79,6 +79,24 @@ def test_what_a_job_held_is_free_once_it_has_ended_before_garbage_is_collected(f
         gc.enable()
 
 
+def test_nobody_waits_for_a_job_whose_result_was_taken_or_that_never_began(monkeypatch):
+    monkeypatch.setattr(jobs, "wait", lambda futures, seconds: pytest.fail("it has ended"))
+    job = Job(lambda job: "done")
+    assert finish(job.steps("a"))[1] == "done"
+    job.stop()
+    job.wait(60)
+    release = threading.Event()
+    running = jobs._worker.submit(release.wait, 60)
+    try:
+        second = Job(lambda job: pytest.fail("it was stopped"))
+        next(second.steps("a"))
+        second.stop()
+        second.wait(60)
+    finally:
+        release.set()
+        running.result()
+
+
 def test_a_stopped_session_ends_its_own_jobs_soon():
     ended = threading.Event()
 
