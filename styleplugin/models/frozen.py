@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styleplugin.models.layers import Conv3x3, MaxPool2x2
-from styleplugin.models.padding import fold_border, reflect_pad
+from styleplugin.models.padding import conv_relu, fold_border, reflect_pad
 
 
 class _ConvRelu(torch.autograd.Function):
@@ -17,7 +17,7 @@ class _ConvRelu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        output = F.conv2d(reflect_pad(x), weight, bias).relu_()
+        output = conv_relu(reflect_pad(x), weight, bias)
         ctx.save_for_backward(weight, output > 0)
         return output
 

@@ -58,7 +58,9 @@ def fold_border(outer: Tensor, rim: Rim = WHOLE) -> Tensor:
     return inner
 
 
-def conv_relu(padded: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, ...], groups: int) -> Tensor:
+def conv_relu(
+    padded: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, ...] = (1, 1), groups: int = 1
+) -> Tensor:
     """Convolve and apply the ReLU: oneDNN does both at once."""
     if padded.device.type == "cpu" and padded.dtype in (torch.float32, torch.bfloat16) and _HAS_ONEDNN:
         return torch.ops.mkldnn._convolution_pointwise(

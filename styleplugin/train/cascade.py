@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import content_error, mse, parted, picture_errors, statistics_error, statistics_of, weigh
+from styleplugin.losses import content_error, mse, picture_errors, statistics_error, statistics_of, weigh
 from styleplugin.models.pairs import Pair, PairModel
 from styleplugin.train.coders import open_end
-from styleplugin.train.teachers import Judge
+from styleplugin.train.teachers import Judge, wanted_statistics
 from styleplugin.train.weave import weave_error
 from styleplugin.transforms.wct import wct
 
@@ -74,12 +74,11 @@ class CascadeTask(nn.Module):
         with torch.no_grad():
             shapes = self.judge.features(content) if self.weights["content"] else []
             shown = [] if picture is None else self.judge.features(picture)
-            measured = statistics_of(self.judge.features(style)) if statistics is None else []
         own = torch.cat([content, style])[::2]
         parts: dict[str, list[Tensor]] = {}
         for pair, output in self._cascade(content, style, judged):
             seen = self.judge.features(output)
-            wanted = parted(statistics, seen) if statistics is not None else measured
+            wanted = wanted_statistics(self.judge, style, statistics, seen)
             found = {"style": statistics_error(statistics_of(seen), wanted), "pixel": mse(pair(own), own)}
             if shapes:
                 place = min(CONTENT_LEVEL, len(shapes)) - 1

@@ -14,11 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.losses import (
-    Statistics,
     content_error,
     grid_error,
     mse,
-    parted,
     picture_errors,
     relative_error,
     statistics_error,
@@ -27,7 +25,7 @@ from styleplugin.losses import (
 )
 from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
 from styleplugin.models.layers import Pointwise
-from styleplugin.train.teachers import Judge
+from styleplugin.train.teachers import Judge, wanted_statistics
 from styleplugin.train.weave import weave_error
 
 DISTILLED = ("encoder", "decoder", "code", "output")
@@ -78,7 +76,7 @@ class KBTask(nn.Module):
         contents, styles = torch.cat([content, *same]), torch.cat([style, *same])
         trace = self.model.trace(contents, styles)
         seen = self.judge.features(trace.output[:count])
-        wanted = self._measured(style) if statistics is None else parted(statistics, seen)
+        wanted = wanted_statistics(self.judge, style, statistics, seen)
         parts = {
             "style": statistics_error(statistics_of(seen), wanted, self.style_levels),
             "pixel": mse(trace.output[count:], contents[count:]),
@@ -100,10 +98,6 @@ class KBTask(nn.Module):
                 taught = self.teacher.trace(contents, styles)
             parts |= self._distilled(trace, taught)
         return weigh(parts, self.weights)
-
-    @torch.no_grad()
-    def _measured(self, style: Tensor) -> Statistics:
-        return statistics_of(self.judge.features(style))
 
     def _distilled(self, trace: KBTrace, taught: KBTrace) -> dict[str, Tensor]:
         """Compare a student with its teacher, through one embedding for both mirrored stages."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from styleplugin.losses import feature_distance, mse, parted, picture_errors, statistics_of, style_distance
+from styleplugin.losses import feature_distance, mse, picture_errors, statistics_of, style_distance
 from styleplugin.train.coders import DistillTask
+from styleplugin.train.teachers import wanted_statistics
 from styleplugin.train.weave import weave_error
 from styleplugin.transforms.adain import adain
 
@@ -64,7 +65,7 @@ class StylizationTask(DistillTask):
         output = self.coder.decode(torch.cat([adain(features[:count], features[count:]), features[:own]]))
         # Parts of features would get gradients in another layout, which all layers before them pay for.
         shown = self.judge.features(output[:count])
-        wanted = statistics_of(self.judged(style)) if statistics is None else parted(statistics, shown)
+        wanted = wanted_statistics(self.judge, style, statistics, shown)
         parts = {"style": style_distance(statistics_of(shown), wanted), "embedding": embedding}
         if self.weights["content"]:
             parts["content"] = mse(shown[-1], adain(judged[-1][:count].float(), judged[-1][count:].float()))

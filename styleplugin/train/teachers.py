@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from styleplugin.checkpoint import TEACHER, read_weights
 from styleplugin.encoders import load_encoder
 from styleplugin.errors import WeightsError
+from styleplugin.losses import Statistics, parted, statistics_of
 from styleplugin.models.vgg import CONVS, Encoder, VGGSpec, convs_of_level
 from styleplugin.registry import load_tensors
 from styleplugin.train.config import TeacherOptions
@@ -48,6 +49,21 @@ class Judge(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return the deepest of `features`."""
         return self.vgg(image)
+
+
+def wanted_statistics(judge: Judge, style: Tensor, known: Tensor | None, seen: Sequence[Tensor]) -> Statistics:
+    """Return the statistics that an output must reach.
+
+    Args:
+        judge: Sees the styles, where nothing is known.
+        style: (N, 3, H, W) in [0, 1].
+        known: Statistics of the styles, `joined`; None where they are to be measured.
+        seen: Features of the output, whose levels they are parted into.
+    """
+    if known is not None:
+        return parted(known, seen)
+    with torch.no_grad():
+        return statistics_of(judge.features(style))
 
 
 def normalize_layers(layers: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> dict[str, Tensor]:

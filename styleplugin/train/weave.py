@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styleplugin.images.color import luminance
+
 SIDE = 32
 """Of a window, in pixels; windows overlap by half."""
 FLAT = 0.03
-"""Deviation of the content's luminance at which a window counts half."""
+"""Deviation of the content's luma at which a window counts half."""
 ALLOWED = 0.08
 """How far from a half the share of the axes in the power of axes and diagonals may be: paintings have up to 0.58."""
 _AXIS, _DIAGONAL = math.tan(math.radians(15)), math.tan(math.radians(30))
@@ -42,10 +44,8 @@ def weave_error(output: Tensor, content: Tensor) -> Tensor:
 
 
 def _windows(images: Tensor) -> Tensor:
-    """Return luminance in windows, each less its least-squares plane, (N, windows, 32, 32) float32."""
-    red, green, blue = images.float().unbind(1)
-    light = (0.2126 * red + 0.7152 * green + 0.0722 * blue)[:, None]
-    windows = F.unfold(light, SIDE, stride=SIDE // 2).transpose(1, 2).unflatten(2, (SIDE, SIDE))
+    """Return luma in windows, each less its least-squares plane, (N, windows, 32, 32) float32."""
+    windows = F.unfold(luminance(images.float()), SIDE, stride=SIDE // 2).transpose(1, 2).unflatten(2, (SIDE, SIDE))
     # On a grid the constant and the two slopes are orthogonal: each is removed on its own.
     slope = torch.arange(SIDE, dtype=torch.float32, device=images.device) - (SIDE - 1) / 2
     down, right = (windows.mean(axis) @ slope / slope.square().sum() for axis in (3, 2))
