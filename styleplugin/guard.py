@@ -3,16 +3,18 @@ does the run, with our error.
 
 Autocast, inference mode, grad mode and the default device belong to a thread, so the guard changes nothing for others.
 What belongs to the whole process is left alone, since another thread may change it at any time: every tensor is made
-with its dtype and its device named, and no result depends on the number of threads.
+with its dtype and its device named, and no result depends on the number of threads. One thing cannot be named with a
+product: whether torch may round its factors to fewer bits. So as long as any thread is in the guard, it may not.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import wraps
-from typing import ParamSpec, TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -58,9 +60,71 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class _FullPrecision:
+    """Matrix products and the CPU's convolutions of float32 count all bits, as long as any thread is inside.
+
+    With `torch.set_float32_matmul_precision("medium")`, or what `torch.backends` says since torch 2.9, oneDNN takes
+    bfloat16 where the processor multiplies it faster (AMX), and a GPU takes TF32: a hundredth of a picture's range and
+    more behind a network and a whitening. cuDNN's convolutions stay as the program wants them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._give_back: list[Callable[[], None]] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._hold()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            while not self._inside and self._give_back:
+                self._give_back.pop()()
+
+    def _hold(self) -> None:
+        before = _matmul_precision()
+        # None: the program has gone over to `torch.backends` alone.
+        if before not in (None, "highest"):
+            torch.set_float32_matmul_precision("highest")
+            self._give_back.append(partial(_back_to_matmul_precision, before))
+        backends: Any = torch.backends
+        of_mkldnn: list[Any] = [getattr(backends.mkldnn, name, None) for name in ("matmul", "conv")]
+        for products in (*of_mkldnn, backends.cuda.matmul):
+            before = getattr(products, "fp32_precision", None)
+            if before in ("tf32", "bf16"):
+                products.fp32_precision = "ieee"
+                self._give_back.append(partial(_back_to_precision, products, before))
+
+
+def _matmul_precision() -> str | None:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
+
+
+def _back_to_matmul_precision(before: str) -> None:
+    # What another thread has asked for in between stays.
+    if _matmul_precision() == "highest":
+        torch.set_float32_matmul_precision(before)
+
+
+def _back_to_precision(products: Any, before: str) -> None:
+    if products.fp32_precision == "ieee":
+        products.fp32_precision = before
+
+
+_full_precision = _FullPrecision()
+
+
 @contextmanager
 def guarded(*, gradients: bool = False) -> Iterator[None]:
-    """Leave autocast, inference mode and the caller's default device, and record gradients only where asked.
+    """Leave autocast, inference mode, the caller's default device and products of fewer bits; record gradients only
+    where asked.
 
     It decorates functions as well; generators have `guarded_steps`.
 
@@ -79,6 +143,7 @@ def guarded(*, gradients: bool = False) -> Iterator[None]:
                 modes.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":
             modes.enter_context(torch.device("cpu"))
+        modes.enter_context(_full_precision)
         _do_without_lost_threads()
         try:
             yield

@@ -1,6 +1,8 @@
 """Whatever a program has set in torch, its pictures are the same."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -33,6 +35,10 @@ def changed(change: Callable[[Any], Any], value: Any, before: Any) -> Iterator[N
         change(before)
 
 
+def precision(of: Any, value: str) -> AbstractContextManager[None]:
+    return changed(lambda value: setattr(of, "fp32_precision", value), value, "none")
+
+
 STATES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "dtype bfloat16": lambda: changed(torch.set_default_dtype, torch.bfloat16, torch.float32),
     "dtype float64": lambda: changed(torch.set_default_dtype, torch.float64, torch.float32),
@@ -47,6 +53,13 @@ STATES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "matmul precision": lambda: changed(torch.set_float32_matmul_precision, "medium", "highest"),
     "flush denormal": lambda: changed(torch.set_flush_denormal, True, False),
 }
+BACKENDS_HAVE_PRECISIONS = hasattr(torch.backends, "fp32_precision")
+"""Since torch 2.9."""
+if BACKENDS_HAVE_PRECISIONS:
+    STATES |= {
+        "precision of convolutions": lambda: precision(torch.backends.mkldnn.conv, "bf16"),
+        "precision of everything": lambda: precision(torch.backends, "tf32"),
+    }
 
 
 def optimized() -> torch.Tensor:
@@ -93,7 +106,7 @@ def test_no_mode_of_torch_changes_an_optimization():
 def assert_same(result: torch.Tensor, expected: torch.Tensor, where: str) -> None:
     assert (result.dtype, result.device) == (expected.dtype, expected.device), where
     assert not result.is_inference() and not result.requires_grad, where
-    # By torch sums are shared out to threads, and bfloat16 parts of products may be asked for.
+    # By torch sums are shared out to threads.
     assert float((result - expected).abs().max()) < 2e-4, where
 
 
@@ -125,6 +138,45 @@ def current_modes() -> tuple[Any, ...]:
         torch.is_autocast_enabled("cpu"),
         torch.get_default_device(),
     )
+
+
+def test_precision_is_full_until_the_last_thread_has_left_and_then_as_it_was():
+    entered, leave = threading.Event(), threading.Event()
+
+    def inside() -> str:
+        with guarded():
+            entered.set()
+            assert leave.wait(60)
+            return torch.get_float32_matmul_precision()
+
+    with STATES["matmul precision"](), ThreadPoolExecutor(1) as pool:
+        with guarded():
+            other = pool.submit(inside)
+            assert entered.wait(60)
+            with guarded():
+                pass
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "highest"
+        leave.set()
+        assert other.result() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+
+
+def test_a_precision_that_is_asked_for_meanwhile_stays():
+    with STATES["matmul precision"]():
+        with guarded():
+            torch.set_float32_matmul_precision("high")
+        assert torch.get_float32_matmul_precision() == "high"
+
+
+@pytest.mark.skipif(not BACKENDS_HAVE_PRECISIONS, reason="torch before 2.9 has one precision for all backends")
+@pytest.mark.parametrize("of", ["conv", "matmul"])
+def test_the_precision_of_a_backend_is_given_back(of: str):
+    place = getattr(torch.backends.mkldnn, of)
+    with precision(place, "bf16"):
+        with guarded():
+            assert place.fp32_precision == "ieee"
+        assert place.fp32_precision == "bf16"
 
 
 @pytest.mark.parametrize(

@@ -192,8 +192,14 @@ def test_G01_the_default_start_is_for_this_machine_alone(address: str, monkeypat
 
 
 def test_results_go_when_the_event_has_ended(client: Client, photo: str, painting: str):
+    # What killed processes have left there is not this page's.
+    before = results_in_temporary_folders()
     client.predict(content=handle_file(photo), style=handle_file(painting), model="kbstyle.200k", api_name="/paint")
-    assert not list(Path(tempfile.gettempdir()).glob("styleplugin-*/photo-kbstyle*"))
+    assert results_in_temporary_folders() <= before
+
+
+def results_in_temporary_folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("styleplugin-*/photo-kbstyle*"))
 
 
 def test_G08_a_full_queue_is_answered_politely_and_the_page_goes_on(address: str, client: Client, photo, painting):
