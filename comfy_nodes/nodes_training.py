@@ -97,10 +97,11 @@ class StylePluginPrune(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "rule",
-                    options=["l1", "activation", "spp", "increg", "greg", "random"],
+                    options=["l1", "activation", "reconstruction", "spp", "increg", "greg", "random"],
                     default="increg",
-                    tooltip="l1, activation: the strongest; spp, increg, greg: what is left when filters are taken out "
-                    "while the teacher trains on; random: none.",
+                    tooltip="l1, activation: the strongest; reconstruction: those from which the others follow, solved "
+                    "for by least squares; spp, increg, greg: what is left when filters are taken out while the "
+                    "teacher trains on; random: none.",
                 )
             ],
             outputs=[StudentStart.Output("start", tooltip="For Distill WCT and Distill AdaIN.")],

@@ -242,7 +242,7 @@ def train_new(
     width: float | None = None,
     levels: tuple[int, ...] = (),
     backbone: Literal["vgg", "mobilenet"] = "vgg",
-    importance: Literal["l1", "activation", "random", "spp", "increg", "greg"] = "activation",
+    importance: Literal["l1", "activation", "reconstruction", "random", "spp", "increg", "greg"] = "activation",
     gpu: bool = False,
     crop: int = 0,
     batch: int = 0,

@@ -42,7 +42,7 @@ def test_every_card_leads_to_recognition_networks_and_open_pictures(name: str):
         return
     for card in parts_of(weights.metadata["card"]):
         assert set(card["teacher"]["sha256"]) <= TEACHERS
-        assert set(card["teacher"].get("painter", {})) <= PAINTERS
+        assert set(card["teacher"].get("painter", {})) | set(card["teacher"].get("decoder", {})) <= PAINTERS
         assert "open licenses" in card["data"]["name"]
         assert set(card["continues"]) <= MADE, "it goes on from a file that the queue has not made"
 

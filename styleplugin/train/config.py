@@ -15,7 +15,8 @@ from styleplugin.models.vgg import VGGSpec, student_spec
 
 PHASES = ("teacher_decoder", "student_encoder", "student_decoder", "student_pair")
 RULES = ("spp", "increg", "greg")
-IMPORTANCE = ("l1", "activation", "random", *RULES)
+RECONSTRUCTION = "reconstruction"
+IMPORTANCE = ("l1", "activation", RECONSTRUCTION, "random", *RULES)
 KB_PHASES = ("big", "small", "polish")
 PHOTO_PHASES = ("block1", "block2", "block3", "block4", "joint")
 Sources = str | tuple[str, ...]
@@ -280,7 +281,8 @@ class Recipe(RunRecipe):
     """Channels of the teacher's decoder, in encoder order; empty mirrors the teacher, less is for small machines."""
     importance: str = "l1"
     """Which filters of the teacher the student starts from: l1 (largest norm), activation (mean activation times the
-    norm of the outgoing filters), those that spp, increg or greg leave in the phase `pruning`, or random (none)."""
+    norm of the outgoing filters), reconstruction (those from which the others follow, and filters solved for by least
+    squares), those that spp, increg or greg leave in the phase `pruning`, or random (none)."""
     grow_from: str = ""
     """Recipe of a shallower pair, or of the same level, whose layers this one begins with: a path relative to this
     recipe, or the name of an earlier pair in the same bundle. It is trained first, into a folder beside this run's, if
@@ -322,6 +324,11 @@ class Recipe(RunRecipe):
         """The phases in their order."""
         pruning = ("pruning",) if self.importance in RULES else ()
         return (PHASES[0], *pruning, *PHASES[1:])
+
+    @property
+    def has_teacher_decoder(self) -> bool:
+        """Whether the full-width decoder is trained, or another run's, and not the random one it begins as."""
+        return self.teacher_decoder.steps > 0 or bool(self.teacher_decoder.init)
 
     @property
     def student(self) -> VGGSpec:

@@ -27,8 +27,6 @@ from styleplugin.train.setting import Setting
 from styleplugin.train.start import start_student_encoder
 from styleplugin.train.teachers import Judge, build_judge
 
-STARTING = 16
-"""Pictures for starting values."""
 METRIC_PICTURES = 200
 """Pictures of each kind for the metrics."""
 
@@ -82,7 +80,7 @@ class EncoderRun(PhasedRun):
 
     def begin(self, phase: str) -> EncoderTrainee:
         """Prune the teacher."""
-        encoder, self._keeps = start_student_encoder(self.recipe, self.judge, self.probes[:STARTING])
+        encoder, self._keeps = start_student_encoder(self.recipe, self.judge, self.probes)
         return EncoderTrainee(encoder)
 
     def task(self, trainee: EncoderTrainee, options: PhaseOptions) -> EmbeddingTask:

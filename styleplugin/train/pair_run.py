@@ -33,18 +33,21 @@ from styleplugin.train.parts import load_part, load_pruned, read_card, save_part
 from styleplugin.train.phases import SHEET, PhasedRun
 from styleplugin.train.prune import REVIVE_UNTIL, dead_fraction, revive
 from styleplugin.train.setting import Setting
-from styleplugin.train.start import start_pruning, start_student_decoder, start_student_encoder, start_teacher_decoder
+from styleplugin.train.start import (
+    start_pruning,
+    start_student_decoder,
+    start_student_encoder,
+    start_teacher_decoder,
+)
 from styleplugin.train.tasks import ReconstructionTask, StylizationTask
 from styleplugin.train.teachers import build_judge
-
-STARTING = 16
-"""Pictures for starting values."""
 
 
 class PairRun(PhasedRun):
     """A pair of Collaborative Distillation."""
 
     target = "pair.safetensors"
+    teaching = ("teacher_decoder",)
     recipe: Recipe
 
     def __init__(self, recipe: Recipe, out: Path, setting: Setting, *, start: Recipe) -> None:
@@ -82,12 +85,12 @@ class PairRun(PhasedRun):
     def begin(self, phase: str) -> Coder:
         """Build a phase from the files of the phases before it."""
         if phase == "teacher_decoder":
-            return TeacherDecoderCoder(start_teacher_decoder(self.start, self.judge, self.probes[:STARTING]))
+            return TeacherDecoderCoder(start_teacher_decoder(self.start, self.judge, self.probes))
         if phase == "pruning":
             return PruningCoder(start_pruning(self.recipe, self.judge, self._teacher_decoder()))
         if phase == "student_encoder":
-            images = self.probes[:STARTING]
-            encoder, self._keeps = start_student_encoder(self.start, self.judge, images, self._pruned()[0])
+            pruned, styles = self._pruned()[0], self._starting_styles()
+            encoder, self._keeps = start_student_encoder(self.start, self.judge, self.probes, styles, pruned)
             return StudentEncoderCoder(encoder, self._teacher_decoder())
         encoder, _ = load_part(self.result("student_encoder"), "student_encoder")
         assert isinstance(encoder, EmbeddedEncoder)
@@ -96,9 +99,19 @@ class PairRun(PhasedRun):
             assert isinstance(decoder, Decoder)
             return StudentPairCoder(encoder, decoder)
         decoder = start_student_decoder(
-            self.start, encoder, self._teacher_decoder, self.probes[:STARTING], self._pruned()[1]
+            self.start,
+            encoder,
+            self.judge,
+            self._teacher_decoder,
+            self.probes,
+            self._starting_styles(),
+            self._pruned()[1],
         )
         return StudentDecoderCoder(encoder.encoder, decoder)
+
+    def _starting_styles(self) -> Tensor | None:
+        """Return training styles, as many as there are probes at most, where the method has styles."""
+        return None if self.style is None else self.style.center_crops(self.recipe.data.crop, len(self.probes))
 
     def _teacher_decoder(self) -> Decoder:
         decoder, _ = load_part(self.result("teacher_decoder"), "teacher_decoder")
@@ -171,8 +184,10 @@ class PairRun(PhasedRun):
         return _join(encoder.encoder, decoder)
 
     def teacher_card(self) -> dict[str, Any]:
-        """Return what judged, for the card."""
-        return {"sha256": self.judge.sources}
+        """Return what judged, and whose decoder taught, for the card."""
+        decoder = self.recipe.teacher_decoder.init
+        known = {"decoder": {Path(decoder).stem: read_weights(decoder, limits=TEACHER).sha256}} if decoder else {}
+        return {"sha256": self.judge.sources} | known
 
 
 def _join(encoder: Encoder, decoder: Decoder) -> Pair:

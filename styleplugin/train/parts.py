@@ -69,7 +69,8 @@ Part = Decoder | Encoder | EmbeddedEncoder
 def load_part(path: str | Path, phase: str) -> tuple[Part, dict[str, Any]]:
     """Read the result of a phase, or the matching half of a result of "student_pair" or of a finished pair.
 
-    The half of a finished pair is an `Encoder`, without embeddings.
+    The half of a finished pair is an `Encoder`, without embeddings. Its decoder is a teacher's where its encoder is the
+    teacher, as in AdaIN's own pair.
 
     Returns:
         The part and its card.
@@ -87,7 +88,7 @@ def load_part(path: str | Path, phase: str) -> tuple[Part, dict[str, Any]]:
         prefix = f"{half}."
         tensors = {key.removeprefix(prefix): t for key, t in weights.tensors.items() if key.startswith(prefix)}
         return _build(replace(weights, tensors=tensors), phase), weights.card
-    if architecture == "vgg-pairs" and phase != "teacher_decoder":
+    if architecture == "vgg-pairs":
         model, _ = load_model(weights)
         assert isinstance(model, PairModel)
         pair = model.pair(model.levels[0])

@@ -72,6 +72,8 @@ class PhasedRun:
     """For methods that are trained with styles."""
     lessons: Lessons | None = None
     """For students that learn from pictures."""
+    teaching: tuple[str, ...] = ()
+    """Phases whose results teach the student and are no part of it."""
     style_probes: Tensor
     """Validation styles, as many as there are validation contents at most."""
 
@@ -166,7 +168,7 @@ class PhasedRun:
 
     def continued(self) -> list[str]:
         """Return the sha256 of the finished files that the run goes on from; none where it begins anew."""
-        inits = {self.recipe.phase(phase).init for phase in self.phases} - {""}
+        inits = {self.recipe.phase(phase).init for phase in self.phases if phase not in self.teaching} - {""}
         return sorted({read_weights(init, limits=TEACHER).sha256 for init in inits})
 
     def evaluated(self, metrics: dict[str, Any]) -> dict[str, Any]:

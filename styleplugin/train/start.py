@@ -12,7 +12,7 @@ from styleplugin.errors import UsageError
 from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
 from styleplugin.models.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.registry import load_tensors
-from styleplugin.train.config import EncoderRecipe, Recipe
+from styleplugin.train.config import RECONSTRUCTION, EncoderRecipe, Recipe
 from styleplugin.train.data import step_generator
 from styleplugin.train.parts import Part, check_spec, load_part
 from styleplugin.train.prune import (
@@ -24,7 +24,13 @@ from styleplugin.train.prune import (
     selection_embedding,
 )
 from styleplugin.train.pruned import PrunedCoder
+from styleplugin.train.reconstruct import reconstruct_decoder, reconstruct_encoder
 from styleplugin.train.teachers import Judge, teacher_encoder
+from styleplugin.transforms.adain import adain
+
+STARTING = 16
+"""Pictures that statistics and embeddings are measured on."""
+_AT_ONCE = 8
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -49,7 +55,7 @@ def start_teacher_decoder(recipe: Recipe, judge: Judge, images: Tensor) -> Decod
         images: (N, 3, H, W) in [0, 1]; statistics are measured on them, here and below.
     """
     spec = teacher_decoder_spec(recipe, judge)
-    decoder = draw_decoder(spec, judge(images), step_generator(recipe.seed, "start teacher_decoder", 0))
+    decoder = draw_decoder(spec, judge(images[:STARTING]), step_generator(recipe.seed, "start teacher_decoder", 0))
     return _grown(decoder, _earlier(recipe, "teacher_decoder", spec))
 
 
@@ -69,16 +75,21 @@ def start_pruning(recipe: Recipe, judge: Judge, teacher_decoder: Decoder) -> Pru
 
 @torch.no_grad()
 def start_student_encoder(
-    recipe: Recipe | EncoderRecipe, judge: Judge, images: Tensor, pruned: Encoder | None = None
+    recipe: Recipe | EncoderRecipe,
+    judge: Judge,
+    images: Tensor,
+    styles: Tensor | None = None,
+    pruned: Encoder | None = None,
 ) -> tuple[EmbeddedEncoder, Keeps]:
-    """Prune the teacher, and go on with the encoder of an earlier run as deep as it goes.
+    """Prune or reconstruct the teacher, and go on with the encoder of an earlier run as deep as it goes.
 
-    The embeddings follow from the keep lists; those that cannot are fitted.
+    The embeddings follow from the keep lists of a pruned encoder; others are fitted.
 
     Args:
         recipe: The run.
         judge: On the device of the images.
-        images: As above.
+        images: As above; the more, the better the reconstruction.
+        styles: (N, 3, H, W) in [0, 1], for AdaIN.
         pruned: The encoder that the phase "pruning" has left.
 
     Returns:
@@ -90,42 +101,65 @@ def start_student_encoder(
     if pruned:
         encoder, keeps = pruned.to(images.device), {}
     else:
-        layers = {} if recipe.importance == "random" else judge.layers
-        encoder, keeps = prune_encoder(layers, spec, recipe.importance, images, generator)
+        encoder, keeps = _chosen_encoder(recipe, judge, images, styles, generator)
     if earlier is not None:
         encoder = _grown(encoder, earlier.encoder if isinstance(earlier, EmbeddedEncoder) else earlier)
         keeps = {}
+    images = images[:STARTING]
     features = zip(encoder.features(images), judge.features(images), strict=True)
+    selected = {} if recipe.importance == RECONSTRUCTION else keeps
     embeddings = [
-        selection_embedding(keeps[f"{k}_1"], teacher.shape[1]) if f"{k}_1" in keeps else fit_embedding(student, teacher)
-        for k, (student, teacher) in enumerate(features, 1)
+        selection_embedding(selected[conv], teacher.shape[1]) if conv in selected else fit_embedding(student, teacher)
+        for conv, (student, teacher) in zip((f"{k}_1" for k in range(1, 6)), features, strict=False)
     ]
     embedded = EmbeddedEncoder(encoder, embeddings)
     return (_grown(embedded, earlier) if isinstance(earlier, EmbeddedEncoder) else embedded), keeps
+
+
+def _chosen_encoder(
+    recipe: Recipe | EncoderRecipe, judge: Judge, images: Tensor, styles: Tensor | None, generator: torch.Generator
+) -> tuple[Encoder, Keeps]:
+    if recipe.importance == RECONSTRUCTION:
+        images = images if styles is None else torch.cat([images, styles])[::2]
+        teacher = teacher_encoder(judge.layers, recipe.level).to(images.device)
+        return reconstruct_encoder(teacher, recipe.student, images, generator)
+    layers = {} if recipe.importance == "random" else judge.layers
+    return prune_encoder(layers, recipe.student, recipe.importance, images[:STARTING], generator)
 
 
 @torch.no_grad()
 def start_student_decoder(
     recipe: Recipe,
     encoder: EmbeddedEncoder,
+    judge: Judge,
     teacher_decoder: Callable[[], Decoder],
     images: Tensor,
+    styles: Tensor | None = None,
     pruned: Decoder | None = None,
 ) -> Decoder:
-    """Prune the full-width decoder behind the encoder's embedding, and go on with the decoder of an earlier run.
+    """Prune the full-width decoder behind the encoder's embedding, or reconstruct it, and go on with the decoder of
+    an earlier run.
 
     Args:
         recipe: The run.
         encoder: The student's, as trained.
+        judge: On the device of the images.
         teacher_decoder: Reads the full-width decoder.
         images: As above.
+        styles: As above.
         pruned: The decoder that the phase "pruning" has left.
     """
     spec = recipe.student
     encoder.to(images.device)
+    if recipe.importance == RECONSTRUCTION and recipe.has_teacher_decoder:
+        features, wide = (_to_decode(network, images, styles) for network in (encoder.encoder, judge))
+        generator = step_generator(recipe.seed, "start student_decoder", 0)
+        decoder = reconstruct_decoder(teacher_decoder().to(images.device), spec, features, wide, generator)
+        return _grown(decoder, _earlier(recipe, "student_decoder", spec))
+    images = images[:STARTING]
     if pruned:
         return _grown(pruned.to(images.device), _earlier(recipe, "student_decoder", spec))
-    if recipe.importance == "random":
+    if recipe.importance in ("random", RECONSTRUCTION):
         generator = step_generator(recipe.seed, "start student_decoder", 0)
         decoder = draw_decoder(spec, encoder.encoder(images), generator)
         return _grown(decoder, _earlier(recipe, "student_decoder", spec))
@@ -134,6 +168,18 @@ def start_student_decoder(
     teacher = teacher_decoder().to(images.device)
     decoder = prune_decoder(teacher, embedding, spec, recipe.importance, encoder.encoder(images))
     return _grown(decoder, _earlier(recipe, "student_decoder", spec))
+
+
+def _to_decode(encoder: Encoder | Judge, images: Tensor, styles: Tensor | None) -> Tensor:
+    """Return what a decoder meets: features of pictures, for AdaIN three of four with the statistics of styles."""
+    count = len(images) if styles is None else min(len(images), len(styles))
+    features, *of_styles = (
+        torch.cat([encoder(part) for part in pictures[:count].split(_AT_ONCE)])
+        for pictures in (images, styles)
+        if pictures is not None
+    )
+    own = count // 4
+    return torch.cat([features[:own], adain(features[own:], of_styles[0][own:])]) if of_styles else features
 
 
 def _earlier(recipe: Recipe | EncoderRecipe, phase: str, spec: VGGSpec) -> Part | None:

@@ -19,7 +19,7 @@ pytestmark = [
     # The page lists them below the picture.
     pytest.mark.filterwarnings("ignore::styleplugin.StylePluginWarning"),
 ]
-pytest.importorskip("playwright.sync_api", reason="needs playwright")
+expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
 
 
 @pytest.fixture
@@ -190,8 +190,8 @@ def test_a_recipe_can_be_copied_and_loaded(page: Any):
         text.input_value().replace('"strength": 1.0', '"strength": 0.35').replace('"strength": 1,', '"strength": 0.35,')
     )
     page.get_by_role("button", name="Load this recipe").filter(visible=True).click()
-    page.wait_for_timeout(1000)
-    assert page.get_by_role("spinbutton", name=re.compile("Strength")).filter(visible=True).input_value() == "0.35"
+    strength = page.get_by_role("spinbutton", name=re.compile("Strength")).filter(visible=True)
+    expect(strength).to_have_value("0.35", timeout=30_000)
     text.fill('{"strength": 7}')
     page.get_by_role("button", name="Load this recipe").filter(visible=True).click()
     assert "strength was 7" in toast(page)

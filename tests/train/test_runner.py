@@ -16,7 +16,7 @@ from styleplugin.errors import Cancelled, CheckpointError, StylePluginWarning, U
 from styleplugin.models.pairs import PairModel
 from styleplugin.registry import load_model
 from styleplugin.train import BundleRecipe, Recipe, bundle, run
-from styleplugin.train.config import PHASES, PhaseOptions, TeacherOptions
+from styleplugin.train.config import PHASES, RULES, PhaseOptions, TeacherOptions
 from styleplugin.train.data import load_pictures
 from styleplugin.train.evaluate import evaluate_pair, sample_psnr
 from styleplugin.train.pair_run import PairRun
@@ -256,14 +256,14 @@ def test_R03_a_damaged_checkpoint_costs_only_its_steps(finished, make_recipe, tm
     assert sha256(result) == sha256(out / "pair.safetensors")
 
 
-@pytest.mark.parametrize("rule", ["spp", "increg", "greg", "random"])
+@pytest.mark.parametrize("rule", ["spp", "increg", "greg", "random", "reconstruction"])
 def test_a_student_starts_from_what_pruning_leaves(rule: str, make_recipe, tmp_path: Path):
-    steps = PhaseOptions(steps=0 if rule == "random" else 8, batch=2, warmup=2)
+    steps = PhaseOptions(steps=8 if rule in RULES else 0, batch=2, warmup=2)
     recipe = make_recipe(importance=rule, pruning=steps)
     result = run(recipe, tmp_path / "whole", device="cpu")
     model, _ = load_model(read_weights(result))
     assert isinstance(model, PairModel) and model.pair(2).encoder.spec.widths == (4, 4, 4)
-    if rule == "random":
+    if rule not in RULES:
         return
     pruned = read_weights(tmp_path / "whole" / "pruning.safetensors")
     assert {len(keep) for keep in pruned.metadata["keeps"].values()} == {4}
