@@ -17,7 +17,7 @@ from common import ROOT, machine, table, write
 from evaluation import Evaluator, Pair, pairs, read
 
 import styleplugin
-from styleplugin.checkpoint import read_weights
+from styleplugin.tensorfile import read_weights
 from styleplugin.train import CascadeRecipe, read_recipe, run
 
 VARIANTS = {

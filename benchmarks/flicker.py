@@ -3,8 +3,8 @@
 python benchmarks/flicker.py [--frames 16] [--size 512x288] [--models cd-wct.x16 cd-adain.x16 pca-photo.vgg] [--grain 1]
 
 The clip: a camera that pans over a picture while a bright ball flies through it, with noise. Figures are those of
-`styleplugin.metrics.flicker`, relative to the clip's own; and how much neighbors differ when they are laid over each
-other along the camera's way, which shows what does not move with the scene.
+`styleplugin.transforms.metrics.flicker`, relative to the clip's own; and how much neighbors differ when they are laid
+over each other along the camera's way, which shows what does not move with the scene.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from common import SAMPLES, label, machine, picture, size_of, table, write
 from torch import Tensor
 
 import styleplugin
-from styleplugin.metrics import flicker
+from styleplugin.transforms.metrics import flicker
 
 WAYS = ("per frame", "whole batch", "one frame")
 STEP = 8

@@ -35,8 +35,8 @@ from evaluation import Evaluator
 from torch import Tensor
 
 from styleplugin import optimize
-from styleplugin.encoders import LoadedEncoder, load_encoder
-from styleplugin.models.vgg import Encoder, VGGSpec, convs_of_level, teacher_spec
+from styleplugin.loading.encoders import LoadedEncoder, load_encoder
+from styleplugin.networks.vgg import Encoder, VGGSpec, convs_of_level, teacher_spec
 from styleplugin.optimize import Optimization
 
 TEACHERS = ROOT.parent / "shared" / "data" / "teachers"

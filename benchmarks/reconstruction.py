@@ -3,8 +3,8 @@
 python benchmarks/reconstruction.py [--models cd-wct.x16 file:PATH ...] [--limit 30]
 
 Reconstruction is the PSNR of a pair's output without a style, over the photographs of the selection pairs. A channel
-counts as dead if no photograph wakes it. Checkerboard and cells are those of `styleplugin.metrics`, of the stylized
-pictures; the seam is the largest that tiles of 128 px leave in three of them.
+counts as dead if no photograph wakes it. Checkerboard and cells are those of `styleplugin.transforms.metrics`, of the
+stylized pictures; the seam is the largest that tiles of 128 px leave in three of them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from evaluation import Pair, pairs, photo_pairs, read
 from torch import Tensor
 
 import styleplugin
-from styleplugin import metrics
 from styleplugin.errors import StylePluginWarning
-from styleplugin.models.kbstyle import KBModel
-from styleplugin.models.photorealistic import PhotoModel
+from styleplugin.networks.kbstyle import KBModel
+from styleplugin.networks.photorealistic import PhotoModel
 from styleplugin.stylizer import Stylizer
 from styleplugin.train.prune import dead_fraction
+from styleplugin.transforms import metrics
 
 MODELS = ("cd-wct.x16", "cd-adain.x16", "kbstyle.200k", "pca-photo.vgg", "pca-photo.mobilenet")
 SEAM_TILE, SEAM_PAIRS = 128, 3

@@ -37,7 +37,7 @@ from common import (
 from rivals import imported_wct, released_wct
 from torch import Tensor
 
-from styleplugin import metrics
+from styleplugin.transforms import metrics
 
 OURS = ("ours", "compact")
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from common import SAMPLES, child, machine, memory_now, memory_peak, middle, picture, seconds, size_of, table, write
 
-from styleplugin import metrics
+from styleplugin.transforms import metrics
 
 BACKBONES = ("vgg", "mobilenet")
 RELEASED = Path(__file__).with_name("released_photo.py")
@@ -77,9 +77,9 @@ def main() -> None:
 
 
 def measure(clone: str, backbone: str, folder: str) -> dict:
-    from styleplugin.importers.pca_distillation import import_pca_distillation
+    from styleplugin.loading.build import describe
+    from styleplugin.loading.convert.pca_distillation import import_pca_distillation
     from styleplugin.options import EngineOptions
-    from styleplugin.registry import describe
     from styleplugin.stylizer import Stylizer
 
     model, _ = import_pca_distillation(clone, backbone)

@@ -32,7 +32,7 @@ from common import (
 from torch import Tensor, nn
 
 import styleplugin
-from styleplugin import zoo
+from styleplugin.loading import index
 from styleplugin.methods.palette import LEVELS, MODEL
 
 
@@ -103,7 +103,7 @@ def measure(model: str, size: str, tile: str, device: str, repeats: int) -> dict
     prepared = stylizer.prepare(style)
     times = seconds(lambda: stylizer(content, prepared, **options), repeats)
     peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else memory_peak()
-    shallow, _ = zoo.load(MODEL)
+    shallow, _ = index.load(MODEL)
     levels = [shallow.pair(level) for level in LEVELS.get(tried.report.settings["palette"], ())]
     billions = content.shape[2] * content.shape[3] / 1e9
     return {

@@ -13,14 +13,14 @@ from common import machine, table
 from evaluation import Evaluator, pairs, photo_pairs, read
 
 import styleplugin
-from styleplugin import zoo
+from styleplugin.loading import index
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=[entry.name for entry in zoo.list_models()])
+    parser.add_argument("--models", nargs="+", default=[entry.name for entry in index.list_models()])
     parser.add_argument("--pairs", type=int, default=4, help="how many")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -34,7 +34,7 @@ _QUICK_FIRST = ("not slow and not long", "slow")
 COVERED_BY = {
     "styleplugin/transforms": ("tests/transforms", "tests/test_formulas.py"),
     "styleplugin/engine": (
-        "tests/native/test_kernels.py",
+        "tests/kernels/test_kernels.py",
         "tests/engine",
         "tests/test_formulas.py",
         "tests/test_stylizer.py",
@@ -42,7 +42,11 @@ COVERED_BY = {
     "styleplugin/methods/run.py": ("tests/engine/test_stream.py", "tests/test_formulas.py", "tests/test_frames.py"),
     "styleplugin/stylizer.py": ("tests/test_stylizer.py", "tests/test_formulas.py", "tests/test_frames.py"),
     "styleplugin/finish.py": ("tests/test_formulas.py", "tests/test_stylizer.py", "tests/test_frames.py"),
-    "styleplugin/losses.py": ("tests/test_losses.py", "tests/train/test_tasks.py", "tests/train/test_faults.py"),
+    "styleplugin/transforms/losses.py": (
+        "tests/transforms/test_losses.py",
+        "tests/train/test_tasks.py",
+        "tests/train/test_faults.py",
+    ),
     "styleplugin/train/loop.py": ("tests/train/test_loop.py", "tests/train/test_faults.py"),
     "styleplugin/train/state.py": ("tests/train/test_state.py", "tests/train/test_loop.py"),
 }

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from styleplugin import errors, options
     from styleplugin.api import stylize
     from styleplugin.errors import StylePluginError, StylePluginWarning
-    from styleplugin.export import Look, fit_look
+    from styleplugin.export.look import Look, fit_look
+    from styleplugin.export.publish import export_student, publish
     from styleplugin.images.formats import picture_extensions
     from styleplugin.images.looks.read import read_lut
     from styleplugin.images.looks.table import LUT
     from styleplugin.images.picture import Picture, to_picture
     from styleplugin.images.small import picture_size, read_image
     from styleplugin.job import Result
+    from styleplugin.loading.index import DEFAULT_MODELS, list_models, pull, read_card
     from styleplugin.optimize import Optimization
     from styleplugin.options import EngineOptions, FrameOptions, OptimizeOptions, StyleWeight, StylizeOptions
-    from styleplugin.publishing import export_student, publish
     from styleplugin.report import Report
     from styleplugin.style import Style, mix_styles
     from styleplugin.stylizer import Stylizer, load
-    from styleplugin.zoo import DEFAULT_MODELS, list_models, pull, read_card
 
 __version__ = "0.1.0"
 
@@ -68,7 +68,8 @@ __all__ = [
 _ROOMS = {
     "api": ("stylize",),
     "errors": ("StylePluginError", "StylePluginWarning"),
-    "export": ("Look", "fit_look"),
+    "export.look": ("Look", "fit_look"),
+    "export.publish": ("export_student", "publish"),
     "images.formats": ("picture_extensions",),
     "images.looks.read": ("read_lut",),
     "images.looks.table": ("LUT",),
@@ -80,8 +81,7 @@ _ROOMS = {
     "style": ("Style", "mix_styles"),
     "job": ("Result",),
     "stylizer": ("Stylizer", "load"),
-    "publishing": ("export_student", "publish"),
-    "zoo": ("DEFAULT_MODELS", "list_models", "pull", "read_card"),
+    "loading.index": ("DEFAULT_MODELS", "list_models", "pull", "read_card"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -11,10 +11,10 @@ from styleplugin.errors import NumericalError
 from styleplugin.images.color import lab_to_rgb, rgb_to_lab, with_luminance_of
 from styleplugin.images.picture import Picture
 from styleplugin.images.smooth import guided_filter
-from styleplugin.metrics import flicker_of
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.adain import adain_map
 from styleplugin.transforms.affine import AffineMap
+from styleplugin.transforms.metrics import flicker_of
 from styleplugin.transforms.moments import Moments
 
 OnBand = Callable[[], None]

@@ -22,8 +22,6 @@ from PIL import Image
 from torch import Tensor
 
 from styleplugin import values
-from styleplugin.checkpoint import Limits, Weights, check_identity, parsing_metadata, read_weights, write_weights
-from styleplugin.encoders import load_encoder
 from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import extend
 from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
@@ -45,6 +43,7 @@ from styleplugin.job import (
     weighted,
 )
 from styleplugin.kinds import CHECKPOINT, OPTIMIZATION_STATE
+from styleplugin.loading.encoders import load_encoder
 from styleplugin.methods.descent import HISTORY, Descent, check_state
 from styleplugin.methods.optimization import (
     Losses,
@@ -60,6 +59,7 @@ from styleplugin.regions import refuse_regions
 from styleplugin.report import Report, noted_by, silent_reports
 from styleplugin.style import SUFFIX
 from styleplugin.stylizer import load
+from styleplugin.tensorfile import Limits, Weights, check_identity, parsing_metadata, read_weights, write_weights
 from styleplugin.transforms.moments import Moments, normalized_weights
 
 METHOD = "optimization"

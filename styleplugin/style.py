@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from styleplugin import kinds
-from styleplugin.checkpoint import STYLE, Weights, read_weights, shortened, write_weights
 from styleplugin.errors import UsageError, WeightsError
 from styleplugin.files import has_suffix
 from styleplugin.methods.base import StyleCode, mix_codes
 from styleplugin.methods.palette import Finish
+from styleplugin.tensorfile import STYLE, Weights, read_weights, shortened, write_weights
 from styleplugin.transforms.moments import Moments, mix_moments, normalized_weights
 
 SUFFIX = ".safetensors"

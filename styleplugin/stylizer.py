@@ -17,8 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleplugin import zoo
-from styleplugin.checkpoint import shortened
 from styleplugin.clip import check_reference, no_statistics, paired
 from styleplugin.engine.device import pick_device
 from styleplugin.engine.fields import Canvas, extend
@@ -42,6 +40,8 @@ from styleplugin.job import (
     settings_of,
     weighted,
 )
+from styleplugin.loading import index
+from styleplugin.loading.build import ModelInfo, StyleModel
 from styleplugin.methods.adain import AdaIN
 from styleplugin.methods.base import Method, StyleCode
 from styleplugin.methods.kbstyle import KBStyle
@@ -52,9 +52,9 @@ from styleplugin.methods.wct import WCT
 from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
 from styleplugin.paths import paths_among
 from styleplugin.regions import has_regions, refuse_regions, stylize_regions
-from styleplugin.registry import ModelInfo, StyleModel
 from styleplugin.report import Report, noted_by
 from styleplugin.style import SUFFIX, Style, code_shapes, mix_styles
+from styleplugin.tensorfile import shortened
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments
 
@@ -114,7 +114,7 @@ class Stylizer:
     """A loaded model, ready to stylize many pictures.
 
     Args:
-        model: From `zoo.load`; moved to the device.
+        model: From `index.load`; moved to the device.
         info: Its descriptor.
         options: Device, tiles and memory.
         dtype: torch.float32, or torch.float64 for reference runs.
@@ -560,9 +560,9 @@ def load(model: str, *, allow_unknown_model: bool = False, **options: Any) -> St
         WeightsError: SP3xx; HubError: SP4xx; UsageError: SP1xx; ResourceError: SP510, no such device.
     """
     engine_options = options_from(EngineOptions, options)
-    module, info = zoo.load(model, allow_unknown=allow_unknown_model)
+    module, info = index.load(model, allow_unknown=allow_unknown_model)
     assert isinstance(module, StyleModel)
-    return Stylizer(module, info, engine_options, source=zoo.absolute(model))
+    return Stylizer(module, info, engine_options, source=index.absolute(model))
 
 
 def _rebuilt(source: str | Path, sha256: str, options: EngineOptions, dtype: torch.dtype) -> Stylizer:
@@ -571,7 +571,7 @@ def _rebuilt(source: str | Path, sha256: str, options: EngineOptions, dtype: tor
     Raises:
         WeightsError: SP301, the file is gone; SP313, it is another one now.
     """
-    module, info = zoo.load(source, sha256=sha256)
+    module, info = index.load(source, sha256=sha256)
     assert isinstance(module, StyleModel)
     return Stylizer(module, info, options, dtype=dtype, source=source)
 
@@ -590,18 +590,18 @@ def choose_model(method: str | None, style: Any) -> str:
             if isinstance(given, Style):
                 return _embedded_model_of(given)
         method = "wct"
-    if method not in zoo.DEFAULT_MODELS:
+    if method not in index.DEFAULT_MODELS:
         raise UsageError(
             "SP102",
-            f"`method` was {method!r}; it must be one of {', '.join(zoo.DEFAULT_MODELS)}.",
+            f"`method` was {method!r}; it must be one of {', '.join(index.DEFAULT_MODELS)}.",
             "Use one of these.",
         )
-    return zoo.DEFAULT_MODELS[method]
+    return index.DEFAULT_MODELS[method]
 
 
 def _embedded_model_of(style: Style) -> str:
     """Return the model's name, which nobody typed: a file may not choose what is downloaded or opened."""
-    if not zoo.NAME.fullmatch(style.model) or style.model.endswith(SUFFIX):
+    if not index.NAME.fullmatch(style.model) or style.model.endswith(SUFFIX):
         raise UsageError(
             "SP110",
             f"The style {style.name or 'given'} was prepared with {shortened(style.model)}, no embedded model.",

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from styleplugin.models.kbstyle import KBModel, KBSpec
-from styleplugin.models.layers import Conv1x1, Conv3x3
-from styleplugin.models.pairs import Pair, PairModel, PairSpec
-from styleplugin.models.photorealistic import Backbone, PhotoModel, PhotoSpec
-from styleplugin.models.vgg import VGGSpec, convs_of_level
-from styleplugin.registry import save_model
+from styleplugin.loading.build import save_model
+from styleplugin.networks.kbstyle import KBModel, KBSpec
+from styleplugin.networks.layers import Conv1x1, Conv3x3
+from styleplugin.networks.pairs import Pair, PairModel, PairSpec
+from styleplugin.networks.photorealistic import Backbone, PhotoModel, PhotoSpec
+from styleplugin.networks.vgg import VGGSpec, convs_of_level
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"

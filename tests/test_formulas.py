@@ -14,14 +14,14 @@ from torch import Tensor
 from styleplugin.errors import StylePluginWarning
 from styleplugin.finish import blended, steady
 from styleplugin.images.picture import Picture, to_pil
-from styleplugin.metrics import flicker_of
-from styleplugin.models.kbstyle import KBModel
-from styleplugin.models.pairs import PairModel
-from styleplugin.models.photorealistic import PhotoModel
+from styleplugin.loading.build import describe
+from styleplugin.networks.kbstyle import KBModel
+from styleplugin.networks.pairs import PairModel
+from styleplugin.networks.photorealistic import PhotoModel
 from styleplugin.options import EngineOptions, StylizeOptions
-from styleplugin.registry import describe
 from styleplugin.stylizer import Stylizer
 from styleplugin.transforms.adain import adain_map
+from styleplugin.transforms.metrics import flicker_of
 from styleplugin.transforms.moments import Moments
 from styleplugin.transforms.statistics import EPSILON
 from styleplugin.transforms.wct import wct_map, zca_map

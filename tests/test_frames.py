@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import styleplugin
-from styleplugin import metrics
 from styleplugin.errors import Cancelled, MaskError, StylePluginWarning, UsageError
-from styleplugin.models.pairs import PairModel
+from styleplugin.loading.build import describe
+from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions
-from styleplugin.registry import describe
 from styleplugin.stylizer import Stylizer
+from styleplugin.transforms import metrics
 
 STYLE = torch.rand(3, 40, 48, generator=torch.Generator().manual_seed(9))
 

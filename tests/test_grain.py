@@ -10,19 +10,20 @@ from PIL import Image
 
 import styleplugin
 from benchmarks.evaluation.weave import weave
-from styleplugin import native, zoo
+from styleplugin import kernels
 from styleplugin.images.grain import with_grain
 from styleplugin.images.picture import Picture
+from styleplugin.loading import index
+from styleplugin.loading.build import StyleModel, describe
 from styleplugin.methods import wct
-from styleplugin.models.pairs import PairModel
+from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions
-from styleplugin.registry import StyleModel, describe
 from styleplugin.stylizer import Stylizer
 
 LEVELS = {"levels": (3, 2, 1)}
 STYLE = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(9))
 SWIRLS = Path(styleplugin.__file__).parent / "samples" / "swirls.jpg"
-needs_weights = pytest.mark.skipif(not zoo.list_models(), reason="needs the embedded weights")
+needs_weights = pytest.mark.skipif(not index.list_models(), reason="needs the embedded weights")
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +100,8 @@ def test_tiles_and_torch_give_the_picture_of_the_whole(monkeypatch):
     content = sky(230, 330)
     whole, tiled = (styleplugin.load("cd-wct.x16", device="cpu", tile=tile) for tile in ("whole", 64))
     expected = whole(content, SWIRLS).tensor
-    assert native.target() is None or torch.equal(tiled(content, SWIRLS).tensor, expected)
-    monkeypatch.setattr(native, "target", lambda: None)
+    assert kernels.target() is None or torch.equal(tiled(content, SWIRLS).tensor, expected)
+    monkeypatch.setattr(kernels, "target", lambda: None)
     by_torch = styleplugin.load("cd-wct.x16", device="cpu")(content, SWIRLS).tensor
     torch.testing.assert_close(by_torch, expected, rtol=0, atol=5e-3)
 

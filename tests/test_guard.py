@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import styleplugin
-from styleplugin import native
+from styleplugin import kernels
 from styleplugin.errors import ResourceError
 from styleplugin.guard import guarded, guarded_steps
 
@@ -75,9 +75,9 @@ def loaded(name: str) -> Callable[[], torch.Tensor]:
 
 
 @pytest.fixture(params=["compiled", "by torch"])
-def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def computed_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "by torch":
-        monkeypatch.setattr(native, "target", lambda: None)
+        monkeypatch.setattr(kernels, "target", lambda: None)
     return request.param
 
 
@@ -85,7 +85,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.weights
 @pytest.mark.filterwarnings("ignore::styleplugin.errors.StylePluginWarning")
 @pytest.mark.parametrize("name", MODELS)
-def test_no_mode_of_torch_changes_a_picture(name: str, kernels: str):
+def test_no_mode_of_torch_changes_a_picture(name: str, computed_by: str):
     run = loaded(name)
     expected = run()
     for state, enter in STATES.items():

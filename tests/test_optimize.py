@@ -11,8 +11,8 @@ from PIL import Image
 
 import styleplugin
 from styleplugin.cli import run as cli
-from styleplugin.encoders import load_encoder
 from styleplugin.errors import Cancelled, CheckpointError, ResourceError, UsageError, WeightsError
+from styleplugin.loading.encoders import load_encoder
 from styleplugin.optimize import Optimization
 from styleplugin.options import StyleWeight
 

@@ -9,8 +9,8 @@ import pytest
 
 from scripts.training_queue.jobs import JOBS, PAINTER_SOURCE, WEIGHTS
 from scripts.training_queue.log import Log
-from styleplugin import zoo
-from styleplugin.checkpoint import read_weights
+from styleplugin.loading import index
+from styleplugin.tensorfile import read_weights
 from styleplugin.train.config import TeacherOptions
 
 TEACHERS = {TeacherOptions().vgg, TeacherOptions().mobilenet}
@@ -24,7 +24,7 @@ EARLIER = {
     "e04d6a467fde07596c35e99dfebbbf49d5065e915fba7a4a56e3741451337762",  # eb092bb3d986dc0a.metrics
 }
 """sha256 of the files from before the queue, which its first complete students replace; at the end none."""
-NAMES = [entry.name for entry in zoo.list_models()]
+NAMES = [entry.name for entry in index.list_models()]
 LOG = Log(WEIGHTS / "training-log.csv")
 TAKEN = {row["sha256"] for row in LOG.rows() if row["event"] == "taken"}
 MADE = {row["sha256"] for row in LOG.rows() if row["event"] in ("taken", "kept")}
@@ -49,12 +49,12 @@ def test_every_card_leads_to_recognition_networks_and_open_pictures(name: str):
 
 def test_files_of_the_queue_are_in_its_log():
     names = {job.name for job in JOBS}
-    for entry in zoo.list_models():
+    for entry in index.list_models():
         assert entry.sha256 in EARLIER | TAKEN or entry.name.removesuffix("-fp16") in names - {entry.name}
 
 
 def test_no_earlier_file_is_listed_that_is_not_there_any_more():
-    there = {entry.sha256 for entry in [*zoo.list_models(), *zoo.list_metrics()]}
+    there = {entry.sha256 for entry in [*index.list_models(), *index.list_metrics()]}
     assert there >= EARLIER
 
 

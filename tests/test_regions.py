@@ -9,9 +9,9 @@ import styleplugin
 from styleplugin.cli import run as cli
 from styleplugin.errors import UsageError
 from styleplugin.images.picture import Picture, to_pil
+from styleplugin.loading.index import load as load_model
 from styleplugin.options import EngineOptions, StyleWeight
 from styleplugin.stylizer import Stylizer
-from styleplugin.zoo import load as load_model
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from styleplugin.checkpoint import STYLE, write_weights
 from styleplugin.errors import StylePluginError, UsageError, WeightsError
 from styleplugin.style import Style, code_shapes
 from styleplugin.stylizer import choose_model
+from styleplugin.tensorfile import STYLE, write_weights
 from styleplugin.transforms.moments import Moments
 
 SHAPES = code_shapes([[3], [2]], diagonal=False)

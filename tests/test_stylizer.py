@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import styleplugin
-from styleplugin import zoo
 from styleplugin.engine.fields import extend
 from styleplugin.engine.stream import Engine
 from styleplugin.errors import (
@@ -26,9 +25,10 @@ from styleplugin.errors import (
 from styleplugin.images.color import rgb_to_lab
 from styleplugin.images.picture import to_picture
 from styleplugin.images.smooth import guided_filter
-from styleplugin.models.pairs import PairModel
+from styleplugin.loading import index
+from styleplugin.loading.build import describe
+from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions, StyleWeight
-from styleplugin.registry import describe
 from styleplugin.style import Style, mix_styles
 from styleplugin.stylizer import Stylizer, choose_model
 
@@ -419,7 +419,7 @@ def test_stylize_and_load_find_models(tiny_weights):
         styleplugin.stylize(CONTENT, STYLE, method="gatys")
     with pytest.raises(UsageError, match="no option"):
         styleplugin.load("cd-wct.x16", tyle=64)
-    assert choose_model(None, STYLE) == zoo.DEFAULT_MODELS["wct"]
+    assert choose_model(None, STYLE) == index.DEFAULT_MODELS["wct"]
 
 
 def test_keep_luminance_changes_colors_alone(wct):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import styleplugin
-from styleplugin import native
-from styleplugin.images import lut_fit
+from styleplugin import kernels
+from styleplugin.export import lut_fit
 from styleplugin.images.sums import total
-from styleplugin.native.mkl import one_thread
+from styleplugin.kernels.mkl import one_thread
 from styleplugin.transforms.eigen import eigh
 from styleplugin.transforms.moments import Moments
 
@@ -38,7 +38,7 @@ def _keep_number() -> Iterator[None]:
     ("name", "height", "width"), [*((name, 150, 200) for name in MODELS), ("cd-wct.x16", 240, 320)]
 )
 def test_every_number_of_threads_gives_the_same_bits(name: str, height: int, width: int):
-    if native.target() is None:
+    if kernels.target() is None:
         pytest.skip("code is not compiled here")
     stylizer = styleplugin.load(name, device="cpu")
     content, style = picture(height, width, 0), picture(131, 177, 1)

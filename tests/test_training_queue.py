@@ -13,8 +13,8 @@ import torch
 from scripts import train_weights
 from scripts.training_queue import jobs, rounds, taking
 from scripts.training_queue.log import FIELDS, Log, figures_of
-from styleplugin.checkpoint import check_identity
 from styleplugin.errors import CheckpointError, UsageError
+from styleplugin.tensorfile import check_identity
 from styleplugin.train import KBRecipe, Recipe
 from styleplugin.train.config import BundleRecipe, CascadeRecipe, PhotoRecipe
 from styleplugin.train.lock import locked

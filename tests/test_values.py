@@ -18,8 +18,8 @@ import styleplugin
 from styleplugin import cli
 from styleplugin.errors import OutputError, StylePluginError, StylePluginWarning, UsageError, WeightsError
 from styleplugin.images.picture import to_pil
+from styleplugin.loading.build import save_model
 from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions
-from styleplugin.registry import save_model
 from styleplugin.style import mix_styles
 from styleplugin.train import new_recipe, read_recipe, recipe_text
 

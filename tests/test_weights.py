@@ -10,11 +10,13 @@ import torch
 from PIL import Image
 
 import styleplugin
-from styleplugin import metrics, native, zoo
+from styleplugin import kernels
 from styleplugin.engine.fields import extend
+from styleplugin.loading import index
+from styleplugin.transforms import metrics
 
 SAMPLES = Path(styleplugin.__file__).parent / "samples"
-NAMES = [entry.name for entry in zoo.list_models()]
+NAMES = [entry.name for entry in index.list_models()]
 
 pytestmark = [
     pytest.mark.weights,
@@ -34,9 +36,9 @@ def stylizer(request) -> styleplugin.Stylizer:
 
 
 def test_all_methods_have_their_default_model():
-    assert set(zoo.DEFAULT_MODELS.values()) <= set(NAMES)
+    assert set(index.DEFAULT_MODELS.values()) <= set(NAMES)
     for name in NAMES:
-        assert zoo.verify(name).sha256
+        assert index.verify(name).sha256
 
 
 def test_a_stylization_takes_the_colors_of_the_style_and_keeps_the_outlines(stylizer):
@@ -95,7 +97,7 @@ def test_no_method_leaves_a_grid_or_a_border(stylizer):
 
 def test_the_file_in_half_precision_gives_the_same_picture():
     whole, half = (styleplugin.load(f"kbstyle.200k{end}", device="cpu") for end in ("", "-fp16"))
-    sizes = [(zoo.weights_folder() / f"{s.info.name}.safetensors").stat().st_size for s in (whole, half)]
+    sizes = [(index.weights_folder() / f"{s.info.name}.safetensors").stat().st_size for s in (whole, half)]
     assert sizes[0] <= 200_000 and sizes[1] <= 100_000
     for style in ("swirls", "dots", "waves"):
         code = whole.prepare(sample(style))
@@ -112,7 +114,7 @@ def test_M01_tiles_give_the_8_bit_file_of_the_whole_picture(stylizer, tile):
     assert (np.asarray(whole.image) == np.asarray(tiled.image)).mean() >= 0.9999
     torch.testing.assert_close(tiled.tensor, whole.tensor, rtol=0, atol=2e-3)
     # Torch may choose other code for another size; ours computes each cell in one way.
-    assert native.target() is None or torch.equal(tiled.tensor, whole.tensor)
+    assert kernels.target() is None or torch.equal(tiled.tensor, whole.tensor)
 
 
 def test_V04_a_whole_batch_flickers_no_more_than_the_clip(stylizer):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from styleplugin import metrics
+from styleplugin.transforms import metrics
 
 from .distances import Statistics, content_distance, shapes, style_distance
 from .networks import TEACHERS, read_networks

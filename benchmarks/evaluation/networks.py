@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.checkpoint import TEACHER, read_weights
+from styleplugin.tensorfile import TEACHER, read_weights
 
 TEACHERS = Path(__file__).parents[3] / "shared" / "data" / "teachers"
 MOBILENET_FILE = "mobilenet_v2_100_imagenet.safetensors"

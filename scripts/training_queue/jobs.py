@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.draw_patterns import draw_patterns
-from styleplugin.importers.adain import import_adain
-from styleplugin.models.pairs import PairModel
-from styleplugin.registry import save_model
+from styleplugin.loading.build import save_model
+from styleplugin.loading.convert.adain import import_adain
+from styleplugin.networks.pairs import PairModel
 from styleplugin.train import read_recipe
 from styleplugin.train.config import (
     AnyRecipe,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.evaluation.intervals import interval
-from styleplugin import zoo
+from styleplugin.loading import index
 from styleplugin.train.bundles import bundle
 from styleplugin.train.phases import LATEST
 
@@ -90,11 +90,11 @@ def embed(job: Job, latest: Path) -> Path:
     """Copy a student into the weights folder, in the form in which models of its kind are distributed."""
     finished = latest.with_name(f"{job.name}.safetensors")
     if job.name.startswith("cd-adain"):
-        bundle([latest], finished, zoo.read_card(f"file:{latest}")["license"], name=job.name)
+        bundle([latest], finished, index.read_card(f"file:{latest}")["license"], name=job.name)
     else:
         shutil.copyfile(latest, finished)
-    zoo.add_to_index(finished, job.name, description=job.description, folder=WEIGHTS)
+    index.add_to_index(finished, job.name, description=job.description, folder=WEIGHTS)
     half = latest.with_stem(f"{Path(LATEST).stem}-fp16")
     if half.exists() and job.name == "kbstyle.200k":
-        zoo.add_to_index(half, f"{job.name}-fp16", description="the same in half precision, 96 kB", folder=WEIGHTS)
+        index.add_to_index(half, f"{job.name}-fp16", description="the same in half precision, 96 kB", folder=WEIGHTS)
     return WEIGHTS / f"{job.name}.safetensors"

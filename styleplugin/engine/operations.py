@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styleplugin.engine.last_layer import LastLayerKernel
 from styleplugin.engine.region import Region, Span
-from styleplugin.engine.winograd import STEP, WinogradKernel
-from styleplugin.models.layers import BilinearUpsample2x, Conv1x1, Conv3x3, MaxPool2x2, ResidualBlock, Upsample2x
-from styleplugin.models.vgg import Preprocess
+from styleplugin.kernels.last_layer import LastLayerKernel
+from styleplugin.kernels.winograd import STEP, WinogradKernel
+from styleplugin.networks.layers import BilinearUpsample2x, Conv1x1, Conv3x3, MaxPool2x2, ResidualBlock, Upsample2x
+from styleplugin.networks.vgg import Preprocess
 from styleplugin.transforms.affine import AffineMap
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from styleplugin.engine.fields import Field, through
 from styleplugin.engine.operations import Operation, compile_layers
 from styleplugin.engine.stream import Stage
-from styleplugin.models.pairs import Pair
+from styleplugin.networks.pairs import Pair
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments, mix_moments

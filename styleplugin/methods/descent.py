@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleplugin.checkpoint import parsing_metadata
 from styleplugin.errors import NumericalError
+from styleplugin.loading.build import check_shapes
 from styleplugin.methods.optimization import Losses
 from styleplugin.options import Optimizer
-from styleplugin.registry import check_shapes
+from styleplugin.tensorfile import parsing_metadata
 
 HISTORY: dict[Optimizer, tuple[int, int]] = {"lbfgs": (2, 10), "adam": (2, 2)}
 """What an optimizer remembers at least and at most, each as large as a picture: steps with the changes of the gradient

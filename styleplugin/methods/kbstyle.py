@@ -1,4 +1,4 @@
-"""KBStyle: AdaIN with modulators at two depths of one small network; see `styleplugin.models.kbstyle`."""
+"""KBStyle: AdaIN with modulators at two depths of one small network; see `styleplugin.networks.kbstyle`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from styleplugin.engine.fields import Field, through
 from styleplugin.engine.operations import compile_layers
 from styleplugin.methods.base import Method, macs_per_pixel
-from styleplugin.models.kbstyle import KBModel
+from styleplugin.networks.kbstyle import KBModel
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments

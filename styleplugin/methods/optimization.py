@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleplugin.engine.region import Region, Span, tiles
-from styleplugin.models.frozen import freeze
-from styleplugin.models.vgg import Encoder, convs_of_level, stride_of_level
+from styleplugin.networks.frozen import freeze
+from styleplugin.networks.vgg import Encoder, convs_of_level, stride_of_level
 from styleplugin.options import StyleLoss
 from styleplugin.transforms.eigen import eigh, spectral_function, square_root
 from styleplugin.transforms.moments import Moments

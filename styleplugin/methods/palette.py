@@ -16,16 +16,16 @@ from functools import cache
 
 from torch import Tensor
 
-from styleplugin import zoo
 from styleplugin.engine.fields import Canvas, Field, through
 from styleplugin.engine.operations import Mapped
 from styleplugin.engine.stream import Engine
+from styleplugin.loading import index
+from styleplugin.loading.build import ModelInfo
 from styleplugin.methods.base import Method
 from styleplugin.methods.run import measure_style
 from styleplugin.methods.wct import WCT
-from styleplugin.models.pairs import PairModel
+from styleplugin.networks.pairs import PairModel
 from styleplugin.options import StylizeOptions
-from styleplugin.registry import ModelInfo
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.colors import color_map
 from styleplugin.transforms.moments import Moments
@@ -112,6 +112,6 @@ def finish_of(palette: str, like: Tensor) -> Finish:
 
 @cache
 def _model() -> tuple[PairModel, ModelInfo]:
-    model, info = zoo.load(f"builtin:{MODEL}")
+    model, info = index.load(f"builtin:{MODEL}")
     assert isinstance(model, PairModel)
     return model, info

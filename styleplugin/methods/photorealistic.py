@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from styleplugin.engine.fields import Field, Joined, through
 from styleplugin.engine.operations import HighFrequencies, compile_layers
 from styleplugin.methods.base import Method, macs_per_pixel
-from styleplugin.models.layers import Conv3x3, Join
-from styleplugin.models.photorealistic import PhotoDecoderBlock, PhotoModel
+from styleplugin.networks.layers import Conv3x3, Join
+from styleplugin.networks.photorealistic import PhotoDecoderBlock, PhotoModel
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments

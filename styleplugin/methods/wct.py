@@ -11,7 +11,7 @@ from styleplugin.engine.stream import Stage
 from styleplugin.errors import UsageError
 from styleplugin.images.grain import with_grain
 from styleplugin.methods.base import EncoderDecoderStage, Method
-from styleplugin.models.pairs import PairModel
+from styleplugin.networks.pairs import PairModel
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments

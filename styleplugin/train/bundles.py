@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from styleplugin.checkpoint import Weights, parsing_metadata, read_weights, write_weights
 from styleplugin.errors import UsageError
 from styleplugin.kinds import WEIGHTS
 from styleplugin.paths import Written, check_paths
+from styleplugin.tensorfile import Weights, parsing_metadata, read_weights, write_weights
 from styleplugin.values import several
 
 

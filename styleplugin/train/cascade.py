@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import content_error, mse, picture_errors, statistics_error, statistics_of, weigh
-from styleplugin.models.pairs import Pair, PairModel
+from styleplugin.networks.pairs import Pair, PairModel
 from styleplugin.train.coders import open_end
 from styleplugin.train.teachers import Judge, wanted_statistics
 from styleplugin.train.weave import weave_error
+from styleplugin.transforms.losses import content_error, mse, picture_errors, statistics_error, statistics_of, weigh
 from styleplugin.transforms.wct import wct
 
 CONTENT_LEVEL = 4

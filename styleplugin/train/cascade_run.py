@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleplugin import zoo
-from styleplugin.checkpoint import read_weights
 from styleplugin.errors import UsageError
-from styleplugin.models.padding import pad_in_channels_last
-from styleplugin.models.pairs import PairModel, PairSpec, pairing_id
-from styleplugin.registry import StyleModel, blank_pairs, load_model, load_tensors, save_model
+from styleplugin.loading import index
+from styleplugin.loading.build import StyleModel, blank_pairs, load_model, load_tensors, save_model
+from styleplugin.networks.padding import pad_in_channels_last
+from styleplugin.networks.pairs import PairModel, PairSpec, pairing_id
+from styleplugin.tensorfile import read_weights
 from styleplugin.train.bundles import bundle, join_gates
 from styleplugin.train.cascade import WEIGHTS, CascadeTask, CascadeTrainee
 from styleplugin.train.config import CascadeRecipe, PhaseOptions, Recipe
@@ -162,7 +162,7 @@ def _read_start(source: str) -> tuple[PairModel, dict[int, dict[str, Any]], str]
     if not source:
         raise UsageError("SP121", "The recipe of a cascade names no start.", 'Write start = "cd-wct.x16" or file:PATH.')
     # Whoever writes a recipe knows the model in it.
-    weights = zoo.admit(zoo.resolve(source), allow_unknown=True)
+    weights = index.admit(index.resolve(source), allow_unknown=True)
     model, _ = load_model(weights)
     if not isinstance(model, PairModel) or model.method != "wct":
         raise UsageError("SP121", f"The start was {source!r}, which is not a WCT model.", "Start from pairs of WCT.")

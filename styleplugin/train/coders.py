@@ -11,12 +11,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
-from styleplugin.losses import feature_distance, weigh
-from styleplugin.models.layers import Conv3x3
-from styleplugin.models.vgg import Decoder, Encoder
+from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
+from styleplugin.networks.layers import Conv3x3
+from styleplugin.networks.vgg import Decoder, Encoder
 from styleplugin.train.pruned import PrunedCoder
 from styleplugin.train.teachers import Judge
+from styleplugin.transforms.losses import feature_distance, weigh
 
 WEIGHTS = ("pixel", "perceptual", "embedding", "content", "style", "weave", "taught", "picture")
 """Parts of the loss of a pair, names of fields of `PhaseOptions`."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from styleplugin.errors import UsageError
-from styleplugin.models.kbstyle import KBSpec
-from styleplugin.models.photorealistic import PhotoSpec
-from styleplugin.models.vgg import VGGSpec, student_spec
+from styleplugin.networks.kbstyle import KBSpec
+from styleplugin.networks.photorealistic import PhotoSpec
+from styleplugin.networks.vgg import VGGSpec, student_spec
 
 PHASES = ("teacher_decoder", "student_encoder", "student_decoder", "student_pair")
 RULES = ("spp", "increg", "greg")

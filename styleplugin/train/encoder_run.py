@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
-from styleplugin.losses import feature_distance
-from styleplugin.models.padding import pad_in_channels_last
-from styleplugin.registry import save_encoder
+from styleplugin.loading.build import save_encoder
+from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
+from styleplugin.networks.padding import pad_in_channels_last
 from styleplugin.train.config import EncoderRecipe, PhaseOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.logbook import Row
@@ -26,6 +25,7 @@ from styleplugin.train.prune import dead_fraction
 from styleplugin.train.setting import Setting
 from styleplugin.train.start import start_student_encoder
 from styleplugin.train.teachers import Judge, build_judge
+from styleplugin.transforms.losses import feature_distance
 
 METRIC_PICTURES = 200
 """Pictures of each kind for the metrics."""

@@ -11,11 +11,11 @@ from torch import Tensor
 from styleplugin.errors import UsageError
 from styleplugin.images.formats import is_picture_name
 from styleplugin.images.small import read_image
-from styleplugin.losses import psnr, statistics_error
-from styleplugin.metrics import ssim
-from styleplugin.models.pairs import Pair
+from styleplugin.networks.pairs import Pair
 from styleplugin.train.prune import dead_fraction
 from styleplugin.train.teachers import Judge
+from styleplugin.transforms.losses import psnr, statistics_error
+from styleplugin.transforms.metrics import ssim
 from styleplugin.transforms.statistics import mean_and_deviation
 
 BATCH = 8

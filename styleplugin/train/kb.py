@@ -1,7 +1,7 @@
 """What a KBStyle model is trained for: strokes and palette of the style on the content's shapes; and what its student
 learns from its teacher, symmetrically.
 
-The paper's own losses and weights could not be read (see `styleplugin.models.kbstyle`); these are ours. Content loss
+The paper's own losses and weights could not be read (see `styleplugin.networks.kbstyle`); these are ours. Content loss
 after Huang and Belongie 2017 on normalized features, so that colors are free; style loss as theirs, relative and
 weighted by level; identity loss after Park and Lee 2019.
 """
@@ -13,7 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import (
+from styleplugin.networks.kbstyle import KBModel, KBTrace, statistics
+from styleplugin.networks.layers import Pointwise
+from styleplugin.train.teachers import Judge, wanted_statistics
+from styleplugin.train.weave import weave_error
+from styleplugin.transforms.losses import (
     content_error,
     grid_error,
     mse,
@@ -23,10 +27,6 @@ from styleplugin.losses import (
     statistics_of,
     weigh,
 )
-from styleplugin.models.kbstyle import KBModel, KBTrace, statistics
-from styleplugin.models.layers import Pointwise
-from styleplugin.train.teachers import Judge, wanted_statistics
-from styleplugin.train.weave import weave_error
 
 DISTILLED = ("encoder", "decoder", "code", "output")
 WEIGHTS = ("content", "style", "pixel", "grid", "weave", "taught", "picture", *DISTILLED)

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from styleplugin.checkpoint import TEACHER, read_weights, write_weights
-from styleplugin.models.kbstyle import KBModel
-from styleplugin.models.layers import drawn_from
-from styleplugin.models.padding import pad_in_channels_last
-from styleplugin.registry import StyleModel, load_tensors, save_model
+from styleplugin.loading.build import StyleModel, load_tensors, save_model
+from styleplugin.networks.kbstyle import KBModel
+from styleplugin.networks.layers import drawn_from
+from styleplugin.networks.padding import pad_in_channels_last
+from styleplugin.tensorfile import TEACHER, read_weights, write_weights
 from styleplugin.train.config import KBRecipe, PhaseOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.evaluate import evaluate_stylization, reconstruction_psnr

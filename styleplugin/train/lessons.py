@@ -16,18 +16,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from styleplugin import zoo
-from styleplugin.checkpoint import TEACHER, read_weights, write_weights
 from styleplugin.errors import UsageError
-from styleplugin.losses import joined, statistics_of
-from styleplugin.models.kbstyle import KBModel
-from styleplugin.models.padding import pad_in_channels_last
-from styleplugin.models.pairs import PairModel
+from styleplugin.loading import index
+from styleplugin.networks.kbstyle import KBModel
+from styleplugin.networks.padding import pad_in_channels_last
+from styleplugin.networks.pairs import PairModel
+from styleplugin.tensorfile import TEACHER, read_weights, write_weights
 from styleplugin.train.augment import random_crops
 from styleplugin.train.config import RunRecipe
 from styleplugin.train.data import Pictures, step_generator
 from styleplugin.train.teachers import Judge
 from styleplugin.transforms.adain import adain
+from styleplugin.transforms.losses import joined, statistics_of
 from styleplugin.transforms.wct import wct
 
 CHUNK = 64
@@ -52,7 +52,7 @@ class Lessons:
     def __init__(self, recipe: RunRecipe, judge: Judge, contents: Pictures, styles: Pictures, folder: Path) -> None:
         self.recipe, self.judge, self.contents, self.styles = recipe, judge, contents, styles
         self.device = contents.pixels.device
-        model, info = zoo.load(recipe.teacher.painter, allow_unknown=True)
+        model, info = index.load(recipe.teacher.painter, allow_unknown=True)
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         pad_in_channels_last(model)
         self.paint = painter_of(model)

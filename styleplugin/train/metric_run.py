@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleplugin.checkpoint import write_weights
-from styleplugin.encoders import load_encoder
 from styleplugin.engine.device import pick_device
-from styleplugin.models.pairs import pairing_id
-from styleplugin.models.vgg import Encoder
-from styleplugin.registry import METRICS
+from styleplugin.loading.build import METRICS
+from styleplugin.loading.encoders import load_encoder
+from styleplugin.networks.pairs import pairing_id
+from styleplugin.networks.vgg import Encoder
+from styleplugin.tensorfile import write_weights
 from styleplugin.train.config import MetricRecipe
 from styleplugin.train.data import Pictures, load_set
 from styleplugin.train.logbook import Logbook

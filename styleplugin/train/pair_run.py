@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleplugin.checkpoint import TEACHER, read_weights
-from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
-from styleplugin.models.padding import pad_in_channels_last
-from styleplugin.models.pairs import Pair, PairModel, PairSpec
-from styleplugin.models.vgg import Decoder, Encoder
-from styleplugin.registry import load_tensors, save_model
+from styleplugin.loading.build import load_tensors, save_model
+from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
+from styleplugin.networks.padding import pad_in_channels_last
+from styleplugin.networks.pairs import Pair, PairModel, PairSpec
+from styleplugin.networks.vgg import Decoder, Encoder
+from styleplugin.tensorfile import TEACHER, read_weights
 from styleplugin.train.coders import (
     WEIGHTS,
     Coder,

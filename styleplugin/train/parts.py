@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from styleplugin.checkpoint import TEACHER, Weights, parsing_metadata, read_weights, write_weights
 from styleplugin.errors import CheckpointError, UsageError
-from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
-from styleplugin.models.layers import Pointwise
-from styleplugin.models.pairs import PairModel
-from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
-from styleplugin.registry import load_model, load_tensors
+from styleplugin.loading.build import load_model, load_tensors
+from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
+from styleplugin.networks.layers import Pointwise
+from styleplugin.networks.pairs import PairModel
+from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec
+from styleplugin.tensorfile import TEACHER, Weights, parsing_metadata, read_weights, write_weights
 from styleplugin.train.pruned import PrunedCoder
 
 DTYPES = {"teacher_decoder": torch.float16}

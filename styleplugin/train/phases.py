@@ -15,9 +15,9 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from styleplugin.checkpoint import TEACHER, read_weights
 from styleplugin.errors import WeightsError
-from styleplugin.registry import StyleModel, load_tensors, save_model
+from styleplugin.loading.build import StyleModel, load_tensors, save_model
+from styleplugin.tensorfile import TEACHER, read_weights
 from styleplugin.train.augment import random_crops
 from styleplugin.train.config import PhaseOptions, RunRecipe
 from styleplugin.train.data import Pictures, step_generator

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.losses import feature_distance, mse, weigh
-from styleplugin.models.photorealistic import PhotoModel
+from styleplugin.networks.photorealistic import PhotoModel
+from styleplugin.transforms.losses import feature_distance, mse, weigh
 
 
 class PhotoTrainee:

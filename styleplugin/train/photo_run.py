@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from styleplugin.checkpoint import TEACHER, read_weights, write_weights
 from styleplugin.errors import UsageError
-from styleplugin.models.mobilenet import MobileNet
-from styleplugin.models.padding import pad_in_channels_last
-from styleplugin.models.photorealistic import PhotoModel
-from styleplugin.registry import StyleModel, load_tensors, save_model
+from styleplugin.loading.build import StyleModel, load_tensors, save_model
+from styleplugin.loading.index import architecture_of, load, resolve_teacher
+from styleplugin.networks.mobilenet import MobileNet
+from styleplugin.networks.padding import pad_in_channels_last
+from styleplugin.networks.photorealistic import PhotoModel
+from styleplugin.tensorfile import TEACHER, read_weights, write_weights
 from styleplugin.train.config import PHOTO_PHASES, PhaseOptions, PhotoRecipe, TeacherOptions
 from styleplugin.train.data import step_generator
 from styleplugin.train.eigenbasis import Eigenbasis, global_eigenbasis
@@ -25,7 +26,6 @@ from styleplugin.train.photo_start import start_block
 from styleplugin.train.setting import Setting
 from styleplugin.train.teachers import build_judge, label_of, read_pinned
 from styleplugin.transforms.moments import Moments
-from styleplugin.zoo import architecture_of, load, resolve_teacher
 
 STARTING = 32
 """Pictures for starting values."""

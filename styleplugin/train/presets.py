@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from styleplugin.errors import UsageError
-from styleplugin.models.kbstyle import KBSpec
-from styleplugin.models.photorealistic import PhotoSpec
-from styleplugin.models.vgg import TEACHER_WIDTHS, convs_of_level
+from styleplugin.loading.index import NAME
+from styleplugin.networks.kbstyle import KBSpec
+from styleplugin.networks.photorealistic import PhotoSpec
+from styleplugin.networks.vgg import TEACHER_WIDTHS, convs_of_level
 from styleplugin.train.config import (
     RULES,
     AnyRecipe,
@@ -25,7 +26,6 @@ from styleplugin.train.config import (
     TeacherOptions,
 )
 from styleplugin.values import integers
-from styleplugin.zoo import NAME
 
 TrainMethod = Literal["wct", "adain", "photorealistic", "kbstyle", "encoder"]
 Backbone = Literal["vgg", "mobilenet"]

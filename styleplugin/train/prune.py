@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styleplugin.models.layers import Conv1x1, Conv3x3, Pointwise
-from styleplugin.models.vgg import Decoder, Encoder, VGGSpec, convs_of_level
+from styleplugin.networks.layers import Conv1x1, Conv3x3, Pointwise
+from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec, convs_of_level
 
 Keeps = dict[str, list[int]]
 """Channels of the teacher that a student's layer keeps, by convolution "1_1" ..., in ascending order."""

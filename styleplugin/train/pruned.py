@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from styleplugin.models.layers import Conv3x3
-from styleplugin.models.vgg import Decoder, Encoder
+from styleplugin.networks.layers import Conv3x3
+from styleplugin.networks.vgg import Decoder, Encoder
 from styleplugin.train.sparsity import RULES
 
 Keeps = dict[str, list[int]]

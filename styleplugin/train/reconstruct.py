@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styleplugin.models.layers import Conv3x3
-from styleplugin.models.vgg import Decoder, Encoder, VGGSpec, convs_of_level
+from styleplugin.networks.layers import Conv3x3
+from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.train.prune import Keeps, linear_part
 
 POSITIONS = 24_000

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from styleplugin.models.layers import Conv3x3
+from styleplugin.networks.layers import Conv3x3
 from styleplugin.train.data import step_generator
 
 SHARE_AT_CENTER = 0.25

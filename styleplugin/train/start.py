@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import UsageError
-from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
-from styleplugin.models.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
-from styleplugin.registry import load_tensors
+from styleplugin.loading.build import load_tensors
+from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
+from styleplugin.networks.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.train.config import RECONSTRUCTION, EncoderRecipe, Recipe
 from styleplugin.train.data import step_generator
 from styleplugin.train.parts import Part, check_spec, load_part

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from styleplugin.checkpoint import (
+from styleplugin.errors import CheckpointError, OutputError, StylePluginWarning, WeightsError
+from styleplugin.loading.build import check_shapes
+from styleplugin.tensorfile import (
     TEACHER,
     Weights,
     check_identity,
@@ -24,8 +26,6 @@ from styleplugin.checkpoint import (
     shortened,
     write_weights,
 )
-from styleplugin.errors import CheckpointError, OutputError, StylePluginWarning, WeightsError
-from styleplugin.registry import check_shapes
 from styleplugin.train.average import Average
 from styleplugin.train.muon import Muon
 

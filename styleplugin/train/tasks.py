@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from styleplugin.losses import feature_distance, mse, picture_errors, statistics_of, style_distance
 from styleplugin.train.coders import DistillTask
 from styleplugin.train.teachers import wanted_statistics
 from styleplugin.train.weave import weave_error
 from styleplugin.transforms.adain import adain
+from styleplugin.transforms.losses import feature_distance, mse, picture_errors, statistics_of, style_distance
 
 
 class ReconstructionTask(DistillTask):

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from styleplugin.checkpoint import TEACHER, read_weights
-from styleplugin.encoders import load_encoder
 from styleplugin.errors import WeightsError
-from styleplugin.losses import Statistics, parted, statistics_of
-from styleplugin.models.vgg import CONVS, Encoder, VGGSpec, convs_of_level
-from styleplugin.registry import load_tensors
+from styleplugin.loading.build import load_tensors
+from styleplugin.loading.encoders import load_encoder
+from styleplugin.networks.vgg import CONVS, Encoder, VGGSpec, convs_of_level
+from styleplugin.tensorfile import TEACHER, read_weights
 from styleplugin.train.config import TeacherOptions
+from styleplugin.transforms.losses import Statistics, parted, statistics_of
 
 RARE = 0.25
 """Channels with a smaller share of their layer's mean activation are scaled as if they had that much: on the few

@@ -12,10 +12,10 @@ from textwrap import wrap
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from styleplugin.checkpoint import shortened
 from styleplugin.errors import UsageError
 from styleplugin.files import check_regular_file
 from styleplugin.options import help_of
+from styleplugin.tensorfile import shortened
 from styleplugin.train.config import (
     AnyRecipe,
     BundleRecipe,

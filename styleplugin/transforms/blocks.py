@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.native.mkl import one_thread
-from styleplugin.transforms import scatter
-from styleplugin.transforms.double_double import DoubleDouble
+from styleplugin.kernels import scatter
+from styleplugin.kernels.double_double import DoubleDouble
+from styleplugin.kernels.mkl import one_thread
 
 BLOCK = 16
 """Side of a block in cells."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from styleplugin.errors import NumericalError
-from styleplugin.native.mkl import one_thread
+from styleplugin.kernels.mkl import one_thread
 from styleplugin.report import note
 
 _SHRINKAGE = 1e-6

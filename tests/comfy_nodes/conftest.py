@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from comfy_nodes import logic
-from styleplugin.models.pairs import PairModel
-from styleplugin.registry import describe
+from styleplugin.loading.build import describe
+from styleplugin.networks.pairs import PairModel
 
 
 class Interrupted(BaseException):

@@ -162,10 +162,10 @@ def test_a_student_is_saved_where_the_loader_finds_it(
 
 def test_a_model_of_the_hub_comes_into_the_model_folder(host: PlainHost, monkeypatch, tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub", reason="needs the extra styleplugin[hub]")
-    from styleplugin import hub
+    from styleplugin.loading import hub
 
     original = hub.download
-    data = Path(styleplugin.zoo.weights_folder() / "kbstyle.200k.safetensors").read_bytes()
+    data = Path(styleplugin.loading.index.weights_folder() / "kbstyle.200k.safetensors").read_bytes()
     with running(data) as server:
         place = {"endpoint": server.url, "cache_dir": tmp_path / "cache"}
         monkeypatch.setattr(hub, "download", lambda source, **options: original(source, **options, **place))

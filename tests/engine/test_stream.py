@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from styleplugin import native
+from styleplugin import kernels
 from styleplugin.engine.fields import Canvas, Computed, extend, through
 from styleplugin.engine.memory import Arena
 from styleplugin.engine.operations import compile_layers
@@ -23,8 +23,8 @@ from styleplugin.methods.kbstyle import KBStyle
 from styleplugin.methods.photorealistic import Photorealistic
 from styleplugin.methods.run import measure_style, run_stages
 from styleplugin.methods.wct import WCT
-from styleplugin.models.pairs import PairModel
-from styleplugin.models.vgg import Encoder, student_spec
+from styleplugin.networks.pairs import PairModel
+from styleplugin.networks.vgg import Encoder, student_spec
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.moments import Moments
 from styleplugin.transforms.wct import zca_map
@@ -112,7 +112,7 @@ def test_M04_nothing_shows_where_tiles_meet(models, name):
 def test_compiled_code_and_torch_make_the_same_picture(models, name, monkeypatch):
     content, style = picture(208, 272, dtype=torch.float32), picture(96, 64, seed=1, dtype=torch.float32)
     compiled = stylized(METHODS[name](models[name], torch.empty(0)), content, style, 128)
-    monkeypatch.setattr(native, "target", lambda: None)
+    monkeypatch.setattr(kernels, "target", lambda: None)
     method = METHODS[name](models[name], torch.empty(0))
     assert_close(stylized(method, content, style, 128), compiled, rtol=0, atol=2e-3)
     assert_close(stylized(method, content, style, WHOLE), compiled, rtol=0, atol=2e-3)

@@ -11,7 +11,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from styleplugin.checkpoint import METADATA_KEY
+from styleplugin.tensorfile import METADATA_KEY
 
 Forgery = Callable[[dict[str, Any], dict[str, torch.Tensor]], None]
 """Changes metadata and tensors."""

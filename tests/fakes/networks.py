@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import torch
 
-from styleplugin.models.layers import drawn_from
+from styleplugin.networks.layers import drawn_from
 
 N = TypeVar("N")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from styleplugin.importers.tensorflow import masked_crc32c
+from styleplugin.loading.convert.tensorflow import masked_crc32c
 
 HEADER = (b"", b"\x08\x01")
 """One data file."""

@@ -24,22 +24,22 @@ from fakes.tiff import CIELAB, CMYK, DEFLATE, LZW, WHITE_IS_ZERO, tiff
 from PIL import Image, PngImagePlugin
 from torch import nn
 
-from styleplugin.checkpoint import STYLE, read_weights, write_weights
 from styleplugin.images import jxl
 from styleplugin.images.looks.read import read_lut
 from styleplugin.images.looks.table import LUT
 from styleplugin.images.picture import Picture, from_channels
 from styleplugin.images.profile import SRGB_PROFILE
 from styleplugin.images.small import image_bytes, picture_size, read_image
-from styleplugin.importers import adain, pca_distillation, tensorflow
-from styleplugin.importers.collaborative_distillation import import_collaborative_distillation
-from styleplugin.importers.vgg import import_vgg
-from styleplugin.models.kbstyle import KBModel, KBSpec
-from styleplugin.models.pairs import Pair, PairModel, PairSpec
-from styleplugin.models.photorealistic import PhotoModel, PhotoSpec
-from styleplugin.models.vgg import Encoder, VGGSpec, convs_of_level
-from styleplugin.registry import load_model, load_saved_encoder, save_encoder, save_model
+from styleplugin.loading.build import load_model, load_saved_encoder, save_encoder, save_model
+from styleplugin.loading.convert import adain, pca_distillation, tensorflow
+from styleplugin.loading.convert.collaborative_distillation import import_collaborative_distillation
+from styleplugin.loading.convert.vgg import import_vgg
+from styleplugin.networks.kbstyle import KBModel, KBSpec
+from styleplugin.networks.pairs import Pair, PairModel, PairSpec
+from styleplugin.networks.photorealistic import PhotoModel, PhotoSpec
+from styleplugin.networks.vgg import Encoder, VGGSpec, convs_of_level
 from styleplugin.style import Style
+from styleplugin.tensorfile import STYLE, read_weights, write_weights
 from styleplugin.train import new_recipe, read_recipe, recipe_text
 from styleplugin.transforms.moments import Moments
 

@@ -9,7 +9,7 @@ import pytest
 
 from gradio_app import models
 from styleplugin.errors import HubError, StylePluginError, UsageError, WeightsError
-from styleplugin.zoo import weights_folder
+from styleplugin.loading.index import weights_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::styleplugin.StylePluginWarning")
 

@@ -12,7 +12,7 @@ from styleplugin.methods.optimization import (
     StyleTarget,
     measure,
 )
-from styleplugin.models.vgg import Encoder, VGGSpec
+from styleplugin.networks.vgg import Encoder, VGGSpec
 from styleplugin.transforms.eigen import square_root
 
 WIDTHS = (4, 4, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7, 8)

@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import styleplugin
-from styleplugin import native, zoo
+from styleplugin import kernels
 from styleplugin.errors import UsageError, WeightsError
 from styleplugin.images.picture import Picture
+from styleplugin.loading import index
+from styleplugin.loading.build import describe
 from styleplugin.methods.palette import LEVELS
-from styleplugin.models.pairs import PairModel
+from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions, StyleWeight, StylizeOptions, choices_of
-from styleplugin.registry import describe
 from styleplugin.style import Style, mix_styles
 from styleplugin.stylizer import Stylizer
 from styleplugin.transforms.moments import Moments, mix_moments
@@ -58,7 +59,7 @@ def adain(models) -> Stylizer:
 
 @pytest.fixture(scope="module")
 def shallow() -> PairModel:
-    model, _ = zoo.load("cd-wct.x16")
+    model, _ = index.load("cd-wct.x16")
     assert isinstance(model, PairModel)
     return copy.deepcopy(model).double()
 
@@ -119,7 +120,7 @@ def test_tiles_give_the_whole_picture(models, name: str, palette: str):
     whole = stylizer_of(models[name], tile="whole")(content, STYLE, palette=palette).tensor
     for tile in (64, 128):
         tiled = stylizer_of(models[name], tile=tile)(content, STYLE, palette=palette).tensor
-        assert torch.equal(tiled, whole) if native.target() else bool((tiled - whole).abs().max() < 2e-3)
+        assert torch.equal(tiled, whole) if kernels.target() else bool((tiled - whole).abs().max() < 2e-3)
 
 
 @pytest.mark.parametrize("palette", PALETTES)
@@ -191,8 +192,8 @@ def test_statistics_of_other_channels_are_refused(adain):
 
 
 def test_a_picture_is_measured_for_the_palette_of_the_run_alone(models, monkeypatch):
-    monkeypatch.setattr(zoo, "load", lambda *_: pytest.fail("no model is needed"))
-    monkeypatch.setattr("styleplugin.methods.palette._model", zoo.load)
+    monkeypatch.setattr(index, "load", lambda *_: pytest.fail("no model is needed"))
+    monkeypatch.setattr("styleplugin.methods.palette._model", index.load)
     for name in models:
         for palette in ("off", "map"):
             assert stylizer_of(models[name])(CONTENT, STYLE, palette=palette).report.palette_sha256 == ""
@@ -262,7 +263,7 @@ def test_every_method_has_a_palette_of_its_own(models):
 
 
 def test_the_report_names_the_palette_and_its_weights(adain):
-    (sha256,) = (entry.sha256 for entry in zoo.list_models() if entry.name == "cd-wct.x16")
+    (sha256,) = (entry.sha256 for entry in index.list_models() if entry.name == "cd-wct.x16")
     account = json.loads(adain(CONTENT, STYLE, palette="level1").report.to_json())
     assert account["settings"]["palette"] == "level1"
     assert account["palette_sha256"] == sha256

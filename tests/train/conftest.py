@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from styleplugin.models.vgg import convs_of_level
+from styleplugin.networks.vgg import convs_of_level
 from styleplugin.train.config import PHASES, DataOptions, PhaseOptions, Recipe, TeacherOptions
 
 

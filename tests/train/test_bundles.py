@@ -7,8 +7,8 @@ import pytest
 import torch
 from fakes.forgery import Forgery, forge, saying, without
 
-from styleplugin.checkpoint import write_weights
 from styleplugin.errors import WeightsError
+from styleplugin.tensorfile import write_weights
 from styleplugin.train.bundles import bundle
 from styleplugin.train.parts import load_part, load_pruned
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 import styleplugin
-from styleplugin.checkpoint import read_weights
 from styleplugin.errors import Cancelled, CheckpointError, UsageError
-from styleplugin.losses import joined, statistics_error, statistics_of
-from styleplugin.models.pairs import PairModel, pairing_id
-from styleplugin.registry import load_model, save_model
+from styleplugin.loading.build import load_model, save_model
+from styleplugin.networks.pairs import PairModel, pairing_id
+from styleplugin.tensorfile import read_weights
 from styleplugin.train import BundleRecipe, CascadeRecipe, read_recipe, recipe_text, run
 from styleplugin.train.cascade import CascadeTask, CascadeTrainee
 from styleplugin.train.config import PhaseOptions, TeacherOptions
+from styleplugin.transforms.losses import joined, statistics_error, statistics_of
 
 from .conftest import stop_at
 

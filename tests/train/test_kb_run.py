@@ -4,10 +4,10 @@ import pytest
 import torch
 from fakes.networks import drawn
 
-from styleplugin.checkpoint import read_weights
 from styleplugin.errors import Cancelled, UsageError, WeightsError
-from styleplugin.models.kbstyle import KBModel, KBSpec
-from styleplugin.registry import load_model
+from styleplugin.loading.build import load_model
+from styleplugin.networks.kbstyle import KBModel, KBSpec
+from styleplugin.tensorfile import read_weights
 from styleplugin.train import KBRecipe, read_recipe, run
 from styleplugin.train.config import KB_PHASES, PhaseOptions, TeacherOptions
 from styleplugin.train.kb import DISTILLED, WEIGHTS, KBTask, KBTrainee

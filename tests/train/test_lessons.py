@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from styleplugin.errors import StylePluginWarning, UsageError
-from styleplugin.losses import parted, statistics_of
-from styleplugin.models.kbstyle import KBModel
-from styleplugin.models.pairs import PairModel
-from styleplugin.registry import save_model
+from styleplugin.loading.build import save_model
+from styleplugin.networks.kbstyle import KBModel
+from styleplugin.networks.pairs import PairModel
 from styleplugin.train import KBRecipe, run
 from styleplugin.train.config import DataOptions, PhaseOptions, TeacherOptions
 from styleplugin.train.data import load_set, step_generator
 from styleplugin.train.lessons import CHUNK, Lessons, painter_of
 from styleplugin.train.teachers import build_judge
+from styleplugin.transforms.losses import parted, statistics_of
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{StylePluginWarning.__module__}.StylePluginWarning")
 
@@ -99,9 +99,9 @@ def test_pairs_paint_by_their_method_level_by_level(make_pair: Callable):
 
 @pytest.mark.slow
 def test_a_student_learns_from_them_and_leaves_what_it_is_when_it_is_stopped(recipe: KBRecipe, tmp_path: Path):
-    from styleplugin.checkpoint import read_weights
     from styleplugin.errors import Cancelled
-    from styleplugin.registry import load_model
+    from styleplugin.loading.build import load_model
+    from styleplugin.tensorfile import read_weights
     from styleplugin.train.phases import LATEST
 
     averaged = replace(recipe, small=replace(recipe.small, steps=50, average=0.5))

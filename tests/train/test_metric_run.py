@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from styleplugin import zoo
-from styleplugin.checkpoint import read_weights
-from styleplugin.encoders import load_encoder
 from styleplugin.errors import UsageError, WeightsError
-from styleplugin.models.pairs import pairing_id
-from styleplugin.models.vgg import Encoder, VGGSpec
+from styleplugin.loading import index
+from styleplugin.loading.encoders import load_encoder
+from styleplugin.networks.pairs import pairing_id
+from styleplugin.networks.vgg import Encoder, VGGSpec
+from styleplugin.tensorfile import read_weights
 from styleplugin.train import run
 from styleplugin.train.config import MetricRecipe, TeacherOptions
 from styleplugin.train.data import load_pictures
@@ -54,32 +54,32 @@ def test_metrics_are_listed_and_found_by_their_encoder(recipe, tmp_path, monkeyp
     folder = tmp_path / "weights"
     folder.mkdir()
     (folder / "index.json").write_text('{"models": []}')
-    monkeypatch.setattr(zoo, "weights_folder", lambda: folder)
+    monkeypatch.setattr(index, "weights_folder", lambda: folder)
     found = run(recipe, tmp_path / "run", device="cpu")
     encoder = load_encoder(recipe.encoder).encoder
-    assert zoo.metrics_of(encoder) is None
-    entry = zoo.add_to_index(found, "tiny")
+    assert index.metrics_of(encoder) is None
+    entry = index.add_to_index(found, "tiny")
     assert entry.encoder == pairing_id(encoder) and entry.file == "tiny.metrics.safetensors"
-    assert zoo.list_models() == []
-    metrics = zoo.metrics_of(encoder)
+    assert index.list_models() == []
+    metrics = index.metrics_of(encoder)
     assert metrics is not None and torch.equal(metrics["level2.root"], read_weights(found).tensors["level2.root"])
-    assert zoo.metrics_of(Encoder(VGGSpec(level=1, widths=(8,)))) is None
+    assert index.metrics_of(Encoder(VGGSpec(level=1, widths=(8,)))) is None
     listed = json.loads((folder / "index.json").read_text())
-    zoo.add_to_index(found, "tiny")
+    index.add_to_index(found, "tiny")
     assert json.loads((folder / "index.json").read_text()) == listed
     # Those of an encoder that was there before had the same file.
     (folder / "index.json").write_text(json.dumps(listed).replace(entry.encoder, "0" * 16))
-    zoo.add_to_index(found, "tiny")
+    index.add_to_index(found, "tiny")
     assert json.loads((folder / "index.json").read_text()) == listed
     data = bytearray((folder / entry.file).read_bytes())
     data[-1] ^= 1
     (folder / entry.file).write_bytes(data)
     with pytest.raises(WeightsError) as raised:
-        zoo.metrics_of(encoder)
+        index.metrics_of(encoder)
     assert raised.value.code == "SP313"
     (folder / entry.file).unlink()
     with pytest.raises(WeightsError) as raised:
-        zoo.metrics_of(encoder)
+        index.metrics_of(encoder)
     assert raised.value.code == "SP316"
 
 

@@ -9,11 +9,11 @@ from fakes.networks import drawn
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from styleplugin.checkpoint import read_weights
 from styleplugin.errors import Cancelled, UsageError
-from styleplugin.models.mobilenet import MobileNet
-from styleplugin.models.photorealistic import PhotoModel, PhotoSpec
-from styleplugin.registry import load_model
+from styleplugin.loading.build import load_model
+from styleplugin.networks.mobilenet import MobileNet
+from styleplugin.networks.photorealistic import PhotoModel, PhotoSpec
+from styleplugin.tensorfile import read_weights
 from styleplugin.train import PhotoRecipe, run
 from styleplugin.train.config import PHOTO_PHASES, PhaseOptions, TeacherOptions
 from styleplugin.train.eigenbasis import global_eigenbasis

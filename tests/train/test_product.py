@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import styleplugin
-from styleplugin.checkpoint import read_weights
-from styleplugin.encoders import load_encoder
 from styleplugin.errors import Cancelled, OutputError, ResourceError, UsageError, WeightsError
-from styleplugin.registry import load_model, save_model
+from styleplugin.loading.build import load_model, save_model
+from styleplugin.loading.encoders import load_encoder
+from styleplugin.tensorfile import read_weights
 from styleplugin.train import BEST, BundleRecipe, EncoderRecipe, Plan, read_log, run
 from styleplugin.train.config import DataOptions, GateOptions, PhaseOptions, TeacherOptions
 
@@ -164,7 +164,7 @@ def _warns() -> None:
 
 
 def test_any_of_our_encoders_can_teach(make_pair: Callable, make_recipe, tmp_path: Path):
-    from styleplugin.models.pairs import PairModel
+    from styleplugin.networks.pairs import PairModel
 
     path = tmp_path / "teacher.safetensors"
     save_model(path, PairModel("wct", [make_pair(2)]), license="MIT")

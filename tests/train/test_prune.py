@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from styleplugin.models.vgg import Decoder, Encoder, VGGSpec, convs_of_level, student_spec, teacher_spec
+from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec, convs_of_level, student_spec, teacher_spec
 from styleplugin.train.data import step_generator
 from styleplugin.train.prune import (
     dead_fraction,

@@ -2,7 +2,7 @@
 
 import torch
 
-from styleplugin.models.vgg import Encoder, VGGSpec, convs_of_level
+from styleplugin.networks.vgg import Encoder, VGGSpec, convs_of_level
 from styleplugin.train.data import step_generator
 from styleplugin.train.prune import dead_fraction, draw_decoder, fit_embedding, prune_encoder
 from styleplugin.train.reconstruct import choose_channels, reconstruct_decoder, reconstruct_encoder, solve_filters

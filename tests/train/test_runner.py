@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from styleplugin.checkpoint import read_weights
 from styleplugin.errors import Cancelled, CheckpointError, StylePluginWarning, UsageError, WeightsError
-from styleplugin.models.pairs import PairModel
-from styleplugin.registry import load_model
+from styleplugin.loading.build import load_model
+from styleplugin.networks.pairs import PairModel
+from styleplugin.tensorfile import read_weights
 from styleplugin.train import BundleRecipe, Recipe, bundle, run
 from styleplugin.train.config import PHASES, RULES, PhaseOptions, TeacherOptions
 from styleplugin.train.data import load_pictures

@@ -2,8 +2,8 @@ import pytest
 import torch
 from fakes.networks import drawn
 
-from styleplugin.models.layers import Conv3x3
-from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
+from styleplugin.networks.layers import Conv3x3
+from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec
 from styleplugin.train.config import RULES as NAMES
 from styleplugin.train.pruned import PrunedCoder
 from styleplugin.train.sparsity import DECAY, LIMIT, RULES, SPP, GReg, IncReg, Pruner, ranking_function

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from styleplugin.importers.collaborative_distillation import EmbeddedEncoder
-from styleplugin.models.vgg import Decoder, Encoder, VGGSpec
+from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
+from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec
 from styleplugin.train.coders import (
     WEIGHTS,
     Coder,

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from styleplugin.errors import WeightsError
-from styleplugin.importers.vgg import import_vgg
-from styleplugin.models.vgg import Encoder, VGGSpec
+from styleplugin.loading.convert.vgg import import_vgg
+from styleplugin.networks.vgg import Encoder, VGGSpec
 from styleplugin.train.config import TeacherOptions
 from styleplugin.train.data import load_pictures
 from styleplugin.train.teachers import build_judge, measure_means, normalize_layers

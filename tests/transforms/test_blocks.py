@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from styleplugin import native
+from styleplugin import kernels
 from styleplugin.engine.region import tiles
 from styleplugin.transforms.blocks import BLOCK, Blocks
 
@@ -26,7 +26,7 @@ def test_M01_tiles_of_any_size_in_any_order_have_the_bits_of_the_whole(
     dtype, compiled, weighted, diagonal, monkeypatch
 ):
     if not compiled:
-        monkeypatch.setattr(native, "target", lambda: None)
+        monkeypatch.setattr(kernels, "target", lambda: None)
     x = features(24, dtype)
     weights = torch.rand(1, 1, *SIZE, generator=torch.Generator().manual_seed(1)) if weighted else None
 

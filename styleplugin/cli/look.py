@@ -1,0 +1,168 @@
+"""`look export` and `look apply`."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+from tyro.extras import SubcommandApp
+
+from styleplugin.cli.output import progress, say_unless
+from styleplugin.cli.parser import command
+from styleplugin.cli.paths import (
+    Input,
+    ModelSource,
+    OtherPicture,
+    OutputPicture,
+    ReportFile,
+)
+from styleplugin.cli.values import fields_of
+from styleplugin.errors import StylePluginWarning, UsageError
+from styleplugin.kinds import TABLE
+from styleplugin.options import EngineOptions, Method, StylizeOptions
+from styleplugin.paths import Writes
+
+if TYPE_CHECKING:
+    pass
+
+
+_STYLIZE, _ENGINE = StylizeOptions(), EngineOptions()
+
+look_app = SubcommandApp()
+look_app.__doc__ = "Looks: color tables for other programs."
+
+
+@command(look_app, "export")
+def look_export(
+    content: Positional[Input],
+    style_picture: Positional[Input],
+    /,
+    *,
+    output: Annotated[str, arg(aliases=["-o"]), Writes(TABLE)],
+    size: int = 33,
+    hald: OtherPicture | None = None,
+    method: Method | None = None,
+    model: ModelSource | None = None,
+    allow_unknown_model: bool = False,
+    mask: Input | None = None,
+    mask_label: int | None = None,
+    picture: StylizeOptions = _STYLIZE,
+    engine: EngineOptions = _ENGINE,
+    report: ReportFile | None = None,
+    error_map: OtherPicture | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Stylize a picture and save the change of its colors as a look for Resolve, Premiere, OBS, ffmpeg.
+
+    Args:
+        content: A typical picture of what the look is for.
+        style_picture: A picture with the look, or a style file.
+        output: Name of the color table, ending in .cube.
+        size: Table size: nodes of an axis, usually 17, 33 or 65.
+        hald: HALD picture of the look (.png), for photo programs.
+        method: Method: photorealistic (the default), kbstyle, adain or wct.
+        model: Model: name or source.
+        allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
+        mask: Mask: a picture that says what is stylized and what the look is fitted to: white counts, black does not.
+        mask_label: Label: the value of the mask that counts, where it is a picture of labels.
+        report: Report: how far the look is from the stylization, as a JSON file.
+        error_map: Error map: where it differs, as a picture; white is a color difference of 10.
+        overwrite: Replace existing files.
+        quiet: Show neither progress nor result.
+    """
+    from styleplugin.api import stylize
+    from styleplugin.export.look import fit_look
+    from styleplugin.files import atomic_write, has_suffix
+    from styleplugin.images.looks.read import CUBE_SUFFIX
+    from styleplugin.images.looks.table import check_size
+    from styleplugin.images.small import check_output, read_image
+
+    if not has_suffix(output, CUBE_SUFFIX):
+        raise UsageError("SP111", f"A look's name ends in .cube; the name was {output!r}.", "Change the name.")
+    check_size(size)
+    for other in (hald, error_map):
+        if other:
+            check_output(other, overwrite=overwrite)
+    photo = read_image(content, max_megapixels=engine.max_megapixels)
+    with progress(quiet) as on_step:
+        result = stylize(
+            photo,
+            style_picture,
+            mask=mask,
+            label=mask_label,
+            method=method or (None if model else "photorealistic"),
+            model=model,
+            allow_unknown_model=allow_unknown_model,
+            on_step=on_step,
+            **fields_of(picture),
+            **fields_of(engine),
+        )
+    title = Path(style_picture).stem
+    look = fit_look(photo, result.picture, mask=mask, label=mask_label, size=size, title=title)
+    look.save(output, overwrite=overwrite)
+    if hald:
+        look.save(hald, overwrite=overwrite)
+    if error_map:
+        look.save_error_map(error_map, overwrite=overwrite)
+    if report:
+        with atomic_write(report) as file:
+            file.write(look.report.to_json().encode())
+    say_unless(f"{output}  {look.report}", quiet)
+
+
+@command(look_app, "apply")
+def look_apply(
+    content: Positional[Input],
+    look: Positional[Input],
+    /,
+    *,
+    output: OutputPicture,
+    strength: float = 1.0,
+    overwrite: bool = False,
+    quality: int = 95,
+    max_megapixels: float = _ENGINE.max_megapixels,
+    metadata: bool = True,
+    keep_location: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Give a picture the colors of a look: a .cube file, a HALD picture, or 8 x 8 squares of 64 x 64.
+
+    Args:
+        content: The picture.
+        look: The look.
+        output: Where the result goes; the extension decides the format.
+        strength: Look strength: 0 keeps the picture, 1 is the full look.
+        overwrite: Replace an existing output.
+        quality: Quality of JPEG, WebP, AVIF and JPEG XL, 1 to 100.
+        max_megapixels: Pixel limit: most million pixels of the picture; a larger one is refused.
+        metadata: Metadata: keep the content's EXIF and XMP, without location, serial numbers and thumbnail.
+        keep_location: Keep in them where the content was taken.
+        quiet: Do not show the result.
+    """
+    import torch
+
+    from styleplugin.images.looks.read import read_lut
+    from styleplugin.images.small import check_output, check_quality, read_image, write_image
+
+    StylizeOptions(strength=strength)
+    check_quality(quality)
+    EngineOptions(max_megapixels=max_megapixels)
+    check_output(output, overwrite=overwrite)
+    lut, picture = read_lut(look), read_image(content, max_megapixels=max_megapixels)
+    for name, notes in (("content", picture.warnings), ("look", lut.warnings)):
+        for note in notes:
+            warnings.warn(f"{name}: {note}", StylePluginWarning, stacklevel=1)
+    rgb = torch.lerp(picture.rgb, lut.apply(picture.rgb), strength)
+    write_image(
+        dataclasses.replace(picture, rgb=rgb),
+        output,
+        overwrite=overwrite,
+        quality=quality,
+        metadata=metadata,
+        keep_location=keep_location,
+    )
+    say_unless(f"{output}  {picture.width} x {picture.height}", quiet)

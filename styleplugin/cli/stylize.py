@@ -1,0 +1,245 @@
+"""`stylize`, and `style save`."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, UseAppendAction, arg
+from tyro.extras import SubcommandApp
+
+from styleplugin.cli.output import progress, say_unless
+from styleplugin.cli.parser import command
+from styleplugin.cli.paths import (
+    Input,
+    ModelSource,
+    OutputPicture,
+    Region,
+    ReportFile,
+    Values,
+    WeightedStyle,
+)
+from styleplugin.cli.values import fields_of
+from styleplugin.errors import Cancelled, StylePluginWarning, UsageError
+from styleplugin.kinds import CHECKPOINT, PICTURE, STYLE
+from styleplugin.options import EngineOptions, Method, OptimizeOptions, StyleWeight, StylizeOptions, parse_style_weight
+from styleplugin.paths import Writes, Written
+
+if TYPE_CHECKING:
+    from styleplugin.engine.stream import OnStep
+    from styleplugin.images.picture import Picture
+    from styleplugin.job import Result
+
+
+style_app = SubcommandApp()
+style_app.__doc__ = "Styles as small files."
+
+
+_STYLIZE, _ENGINE, _OPTIMIZE = StylizeOptions(), EngineOptions(), OptimizeOptions()
+
+
+def _preview(output: str) -> Path:
+    """Return where previews of a picture go: beside it."""
+    path = Path(output)
+    return path.with_suffix(f".preview{path.suffix}")
+
+
+def preview_written(values: Values) -> list[Written]:
+    """Return what `stylize` writes beside the files that its options name."""
+    if values["preview_every"] is None:
+        return []
+    return [Written(_preview(values["output"]), PICTURE, values["overwrite"])]
+
+
+def stylize_command(
+    content: Positional[Input],
+    style_picture: Positional[WeightedStyle | None] = None,
+    /,
+    *,
+    output: OutputPicture,
+    style: UseAppendAction[tuple[WeightedStyle, ...]] = (),
+    region: UseAppendAction[tuple[Region, ...]] = (),
+    style_mask: UseAppendAction[tuple[Region, ...]] = (),
+    method: Method | None = None,
+    model: ModelSource | None = None,
+    allow_unknown_model: bool = False,
+    mask: Input | None = None,
+    mask_label: int | None = None,
+    picture: StylizeOptions = _STYLIZE,
+    optimization: OptimizeOptions = _OPTIMIZE,
+    preview_every: int | None = None,
+    checkpoint: Annotated[str, Writes(CHECKPOINT, unless="resume")] | None = None,
+    resume: bool = False,
+    engine: EngineOptions = _ENGINE,
+    report: ReportFile | None = None,
+    overwrite: bool = False,
+    quality: int = 95,
+    metadata: bool = True,
+    keep_location: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Stylize a picture: CONTENT in the style of one or several pictures or style files.
+
+    Args:
+        content: The picture to stylize.
+        style_picture: The style: a picture, or a style file made by `style save`.
+        output: Where the result goes; the extension decides the format (.png, .jpg, .webp, .tif, .bmp, .avif, .jxl).
+        style: Style with its mixing weight, PATH:WEIGHT; give it several times to mix styles.
+        region: Region mask: a picture that says where the first style goes; give it again for the second, and so on,
+            and `-` for a style without a region: these are mixed everywhere else.
+        style_mask: Style mask: a picture that says which part of the first style picture counts: white does, black
+            (bars, frames, captions) does not; give it again for the second, and so on, and `-` for none.
+        method: Method: wct (the default), adain, kbstyle, photorealistic or optimization.
+        model: Model: name or source, cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION/FILE.
+        allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
+        mask: Mask: a picture that says where the style applies: white is stylized, black stays exactly as it is.
+        mask_label: Label: the value of the mask that is stylized, where it is a picture of labels.
+        preview_every: Preview interval of the optimization: a preview is written beside the output after so many steps.
+        checkpoint: Checkpoint of the optimization: a file that holds all that is needed to go on.
+        resume: Resume the optimization from the checkpoint.
+        report: Report: what the run did (settings, sizes, warnings), as a JSON file.
+        overwrite: Replace what exists, each file by one of its kind; a checkpoint only if it is of this very run.
+        quality: Quality of JPEG, WebP, AVIF and JPEG XL, 1 to 100.
+        metadata: Metadata: keep the content's EXIF and XMP, without location, serial numbers and thumbnail.
+        keep_location: Keep in them where the content was taken.
+        quiet: Show neither progress nor result.
+    """
+    from styleplugin.api import stylize
+    from styleplugin.files import atomic_write
+    from styleplugin.images.small import check_output, check_quality, check_size, read_image
+
+    check_quality(quality)
+    parts = [parse_style_weight(text) for text in [*([style_picture] if style_picture else []), *style]]
+    if not parts:
+        raise UsageError("SP109", "No style was given; one is needed.", "styleplugin stylize PHOTO PAINTING -o OUT.png")
+    if len(region) > len(parts):
+        raise UsageError(
+            "SP129", f"{len(region)} regions were given for {len(parts)} styles.", "Give one --region for each style."
+        )
+    if len(style_mask) > len(parts):
+        raise UsageError(
+            "SP129",
+            f"{len(style_mask)} style masks were given for {len(parts)} styles.",
+            "Give one --style-mask for each style.",
+        )
+    for i, path in enumerate(region):
+        parts[i] = dataclasses.replace(parts[i], region=None if path == "-" else path)
+    for i, path in enumerate(style_mask):
+        parts[i] = dataclasses.replace(parts[i], mask=None if path == "-" else path)
+    check_output(output, overwrite=overwrite)
+    if method != "optimization":
+        _refuse_optimization(optimization, preview_every=preview_every, checkpoint=checkpoint, resume=resume)
+    photo = read_image(content, max_megapixels=engine.max_megapixels)
+    check_size(output, photo.size)
+    asked: dict[str, Any] = {"model": model, "allow_unknown_model": allow_unknown_model}
+    asked |= {"mask": mask, "label": mask_label}
+    asked |= fields_of(picture) | fields_of(engine)
+    stopped = None
+    with progress(quiet) as on_step:
+        if method == "optimization":
+            asked |= fields_of(optimization) | {"checkpoint": checkpoint, "resume": resume, "overwrite": overwrite}
+            result, stopped = _optimized(photo, parts, _preview(output), preview_every, on_step, **asked)
+        else:
+            result = stylize(photo, parts, method=method, on_step=on_step, **asked)
+    result.save(output, overwrite=overwrite, quality=quality, metadata=metadata, keep_location=keep_location)
+    if report:
+        with atomic_write(report) as file:
+            file.write(result.report.to_json().encode())
+    if stopped:
+        raise Cancelled(f"{stopped} {output} holds the best picture so far.")
+    height, width = result.report.content_size
+    say_unless(f"{output}  {width} x {height}  {result.report.seconds['total']:.1f} s", quiet)
+
+
+def _optimized(
+    content: Picture,
+    style: Sequence[StyleWeight],
+    preview: Path,
+    preview_every: int | None,
+    on_step: OnStep,
+    *,
+    model: str | None,
+    **options: Any,
+) -> tuple[Result, str | None]:
+    """Run an optimization; returns its result, and where it was stopped, if the user stopped it."""
+    from styleplugin.api import refuse_model
+    from styleplugin.optimize import Optimization
+
+    refuse_model(model)
+    if preview_every is not None and preview_every < 1:
+        raise UsageError("SP101", f"--preview-every was {preview_every}; it must be at least 1.")
+    stage = "start"
+    run = Optimization(content, style, on_step=lambda done, total, _: on_step(done, total, stage), **options)
+    try:
+        for progress in run:
+            stage = f"loss {progress.losses.total:.4g}"
+            if preview_every is not None and progress.step % preview_every == 0 and progress.step < progress.steps:
+                run.result().save(preview, overwrite=True, metadata=False)
+    except (KeyboardInterrupt, Cancelled):
+        if not run.steps_done:
+            raise
+        run.save()
+        return run.result(), f"Stopped after {run.steps_done} of {run.options.steps} steps."
+    return run.result(), None
+
+
+def _refuse_optimization(options: OptimizeOptions, **others: Any) -> None:
+    """Raise SP153 for options that only the optimization has."""
+    given = [name for name, value in fields_of(options).items() if value != getattr(_OPTIMIZE, name)]
+    given += [name for name, value in others.items() if value not in (None, False)]
+    if given:
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise UsageError("SP153", f"{names} is for --method optimization only.", "Add --method optimization.")
+
+
+@command(style_app, "save")
+def style_save(
+    picture: Positional[Input],
+    /,
+    *,
+    output: Annotated[str, arg(aliases=["-o"]), Writes(STYLE)],
+    model: ModelSource | None = None,
+    allow_unknown_model: bool = False,
+    method: Method | None = None,
+    style_scale: float = 1.0,
+    mask: Input | None = None,
+    mask_label: int | None = None,
+    trim_style: bool = False,
+    engine: EngineOptions = _ENGINE,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Measure a style picture and save it as a small style file that needs no picture any more.
+
+    Args:
+        picture: The style picture.
+        output: Name of the style file, ending in .safetensors.
+        model: Model: the one the style is for; it fits every model with the same encoders.
+        allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
+        method: Method: wct (the default), adain, kbstyle or photorealistic, where no model is named.
+        style_scale: Style scale: size of the style picture relative to itself; larger gives larger strokes.
+        mask: Mask: a picture that says which part of the style picture counts: white does, black does not.
+        mask_label: Label: the value of the mask that counts, where it is a picture of labels.
+        trim_style: Trim the style picture: uniform borders (black bars, frames, margins) are left out.
+        overwrite: Replace an existing file.
+        quiet: Show neither progress nor result.
+    """
+    from styleplugin.style import check_name
+    from styleplugin.stylizer import choose_model, load
+
+    check_name(output)
+    StylizeOptions(style_scale=style_scale)
+    stylizer = load(
+        model or choose_model(method or "wct", ()), allow_unknown_model=allow_unknown_model, **fields_of(engine)
+    )
+    with progress(quiet) as on_step:
+        prepared = stylizer.prepare(
+            picture, mask=mask, label=mask_label, style_scale=style_scale, trim_style=trim_style, on_step=on_step
+        )
+    for note in prepared.warnings:
+        warnings.warn(note, StylePluginWarning, stacklevel=1)
+    prepared.save(output, overwrite=overwrite)
+    say_unless(f"{output}  {Path(output).stat().st_size / 1000:.0f} kB  for {prepared.model}", quiet)

@@ -1,0 +1,1 @@
+"""What leaves the program: looks, students for other programs, models for the Hub."""
