@@ -15,8 +15,8 @@ from statistics import median
 from common import machine, write
 
 from styleplugin.train import run
-from styleplugin.train.config import RULES, DataOptions, PhaseOptions, Recipe
-from styleplugin.train.logbook import Logbook
+from styleplugin.train.loop.logbook import Logbook
+from styleplugin.train.recipe.config import RULES, DataOptions, PhaseOptions, Recipe
 
 BATCH = 8
 TIMED = ("pruning", "student_pair")

@@ -24,7 +24,7 @@ from styleplugin.errors import StylePluginWarning
 from styleplugin.networks.kbstyle import KBModel
 from styleplugin.networks.photorealistic import PhotoModel
 from styleplugin.stylizer import Stylizer
-from styleplugin.train.prune import dead_fraction
+from styleplugin.train.pruning.filters import dead_fraction
 from styleplugin.transforms import metrics
 
 MODELS = ("cd-wct.x16", "cd-adain.x16", "kbstyle.200k", "pca-photo.vgg", "pca-photo.mobilenet")

@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 from scripts.patterns import dots, grounds, hatching, mosaics, shapes, strokes  # noqa: E402
 from scripts.patterns.palettes import Palette, palette_of  # noqa: E402
 from styleplugin.errors import UsageError  # noqa: E402
-from styleplugin.train.decode import decode  # noqa: E402
-from styleplugin.train.sources import PATTERN, read_files  # noqa: E402
+from styleplugin.train.data.decode import decode  # noqa: E402
+from styleplugin.train.data.sources import PATTERN, read_files  # noqa: E402
 
 KINDS = {
     "strokes": strokes.DRAWN,

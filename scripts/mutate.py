@@ -33,6 +33,7 @@ NO_TESTS = 5
 _QUICK_FIRST = ("not slow and not long", "slow")
 COVERED_BY = {
     "styleplugin/transforms": ("tests/transforms", "tests/test_formulas.py"),
+    "styleplugin/kernels": ("tests/kernels", "tests/transforms/test_blocks.py", "tests/test_formulas.py"),
     "styleplugin/engine": (
         "tests/kernels/test_kernels.py",
         "tests/engine",
@@ -44,11 +45,11 @@ COVERED_BY = {
     "styleplugin/finish.py": ("tests/test_formulas.py", "tests/test_stylizer.py", "tests/test_frames.py"),
     "styleplugin/transforms/losses.py": (
         "tests/transforms/test_losses.py",
-        "tests/train/test_tasks.py",
+        "tests/train/tasks/test_pairs.py",
         "tests/train/test_faults.py",
     ),
-    "styleplugin/train/loop.py": ("tests/train/test_loop.py", "tests/train/test_faults.py"),
-    "styleplugin/train/state.py": ("tests/train/test_state.py", "tests/train/test_loop.py"),
+    "styleplugin/train/loop/fit.py": ("tests/train/loop/test_fit.py", "tests/train/test_faults.py"),
+    "styleplugin/train/loop/state.py": ("tests/train/loop/test_state.py", "tests/train/loop/test_fit.py"),
 }
 """Files that are mutated, and the tests that must notice."""
 SWAPS: dict[type, type] = {

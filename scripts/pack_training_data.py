@@ -19,8 +19,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from styleplugin.train.decode import decode
-from styleplugin.train.sources import PictureFile, read_files
+from styleplugin.train.data.decode import decode
+from styleplugin.train.data.sources import PictureFile, read_files
 
 KINDS = ("photos", "paintings")
 QUALITY_STEP = 4

@@ -15,7 +15,7 @@ from scripts import draw_patterns, list_sources
 from scripts.patterns.palettes import COLORS, Palette, palette_of
 from scripts.patterns.scenes import SIDE
 from styleplugin.errors import UsageError
-from styleplugin.train.sources import read_files
+from styleplugin.train.data.sources import read_files
 
 COUNT = len(draw_patterns.KINDS)
 PALETTE = Palette(

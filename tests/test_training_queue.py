@@ -16,9 +16,9 @@ from scripts.training_queue.log import FIELDS, Log, figures_of
 from styleplugin.errors import CheckpointError, UsageError
 from styleplugin.tensorfile import check_identity
 from styleplugin.train import KBRecipe, Recipe
-from styleplugin.train.config import BundleRecipe, CascadeRecipe, PhotoRecipe
-from styleplugin.train.lock import locked
-from styleplugin.train.places import check_places
+from styleplugin.train.loop.lock import locked
+from styleplugin.train.recipe.config import BundleRecipe, CascadeRecipe, PhotoRecipe
+from styleplugin.train.recipe.places import check_places
 
 LEARN_STYLES = {"kbstyle.200k", "cd-adain.x16", "cd-wct-cascade", "kbstyle.large"}
 """Runs that see styles, and so patterns."""

@@ -10,7 +10,7 @@ from styleplugin.loading.build import save_model
 from styleplugin.loading.convert.adain import import_adain
 from styleplugin.networks.pairs import PairModel
 from styleplugin.train import read_recipe
-from styleplugin.train.config import (
+from styleplugin.train.recipe.config import (
     AnyRecipe,
     BundleRecipe,
     KBRecipe,
@@ -18,7 +18,7 @@ from styleplugin.train.config import (
     Recipe,
     RunRecipe,
 )
-from styleplugin.train.phases import LATEST
+from styleplugin.train.runs.phases import LATEST
 
 ROOT = Path(__file__).parents[2]
 QUEUE = ROOT / "runs" / "queue"

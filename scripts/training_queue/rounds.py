@@ -13,9 +13,9 @@ import torch
 
 from styleplugin.errors import Cancelled, CheckpointError
 from styleplugin.train import run
-from styleplugin.train.config import RunRecipe
-from styleplugin.train.lock import locked
-from styleplugin.train.places import RECIPE
+from styleplugin.train.loop.lock import locked
+from styleplugin.train.recipe.config import RunRecipe
+from styleplugin.train.recipe.places import RECIPE
 
 from .jobs import JOBS, KEPT, PATTERNS, QUEUE, WEIGHTS, Job, make_painters, make_patterns, recipe_of, runs_of
 from .judging import FEW, judge, means

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.evaluation.intervals import interval
 from styleplugin.loading import index
-from styleplugin.train.bundles import bundle
-from styleplugin.train.phases import LATEST
+from styleplugin.train.runs.bundles import bundle
+from styleplugin.train.runs.phases import LATEST
 
 from .jobs import KEPT, ROOT, WEIGHTS, Job
 from .judging import judge, means

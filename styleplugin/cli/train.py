@@ -107,8 +107,8 @@ def train_new(
         overwrite: Replace an existing recipe.
     """
     from styleplugin.files import atomic_write
-    from styleplugin.train.presets import new_recipe
-    from styleplugin.train.toml import recipe_text
+    from styleplugin.train.recipe.presets import new_recipe
+    from styleplugin.train.recipe.toml import recipe_text
 
     method = method or _ask("method (wct, adain, photorealistic, kbstyle, encoder)", "--method", "adain")  # type: ignore[assignment]
     photos = photos or (_ask("folder or tar of photographs", "--photos", "photos"),)
@@ -147,7 +147,7 @@ def _ask(what: str, option: str, default: str) -> str:
 
 def _show_event(row: dict[str, Any]) -> None:
     """Print a row of a run's log for people."""
-    from styleplugin.train.plan import duration
+    from styleplugin.train.recipe.plan import duration
 
     if "loss" in row:
         place = f"{row['run']} {row['phase']} {row['step']}/{row['steps']}"

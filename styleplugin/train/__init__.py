@@ -1,8 +1,11 @@
 """Training: from a recipe and pictures to the weights file of a model."""
 
-from styleplugin.train.bundles import bundle
-from styleplugin.train.chart import WIDTH as PANEL_WIDTH
-from styleplugin.train.config import (
+from styleplugin.train.data.folders import files_below
+from styleplugin.train.data.sources import count_pictures, holds_pictures
+from styleplugin.train.evaluation.chart import WIDTH as PANEL_WIDTH
+from styleplugin.train.evaluation.page import write_page
+from styleplugin.train.loop.logbook import read_log
+from styleplugin.train.recipe.config import (
     BundleRecipe,
     CascadeRecipe,
     EncoderRecipe,
@@ -10,15 +13,12 @@ from styleplugin.train.config import (
     PhotoRecipe,
     Recipe,
 )
-from styleplugin.train.folders import files_below
-from styleplugin.train.logbook import read_log
-from styleplugin.train.page import write_page
-from styleplugin.train.phases import BEST
-from styleplugin.train.plan import Plan
-from styleplugin.train.presets import new_recipe
+from styleplugin.train.recipe.plan import Plan
+from styleplugin.train.recipe.presets import new_recipe
+from styleplugin.train.recipe.toml import read_recipe, recipe_text
 from styleplugin.train.runner import run
-from styleplugin.train.sources import count_pictures, holds_pictures
-from styleplugin.train.toml import read_recipe, recipe_text
+from styleplugin.train.runs.bundles import bundle
+from styleplugin.train.runs.phases import BEST
 
 __all__ = [
     "BEST",

@@ -13,9 +13,11 @@ from typing import Any
 from styleplugin.errors import UsageError
 from styleplugin.files import atomic_write
 from styleplugin.guard import guarded
-from styleplugin.train.bundles import bundle
-from styleplugin.train.cascade_run import CascadeRun
-from styleplugin.train.config import (
+from styleplugin.train.evaluation.page import write_page
+from styleplugin.train.loop.lock import locked
+from styleplugin.train.loop.setting import Setting
+from styleplugin.train.loop.state import check_identity
+from styleplugin.train.recipe.config import (
     RECONSTRUCTION,
     AnyRecipe,
     BundleRecipe,
@@ -27,19 +29,17 @@ from styleplugin.train.config import (
     Recipe,
     RunRecipe,
 )
-from styleplugin.train.encoder_run import EncoderRun
-from styleplugin.train.kb_run import KBRun
-from styleplugin.train.lock import locked
-from styleplugin.train.metric_run import run_metrics
-from styleplugin.train.page import write_page
-from styleplugin.train.pair_run import PairRun
-from styleplugin.train.phases import PhasedRun, identity_of
-from styleplugin.train.photo_run import PhotoRun
-from styleplugin.train.places import RECIPE, check_new, check_places
-from styleplugin.train.plan import Plan
-from styleplugin.train.setting import Setting
-from styleplugin.train.state import check_identity
-from styleplugin.train.toml import read_recipe
+from styleplugin.train.recipe.places import RECIPE, check_new, check_places
+from styleplugin.train.recipe.plan import Plan
+from styleplugin.train.recipe.toml import read_recipe
+from styleplugin.train.runs.bundles import bundle
+from styleplugin.train.runs.cascade import CascadeRun
+from styleplugin.train.runs.encoder import EncoderRun
+from styleplugin.train.runs.feature_metric import run_metrics
+from styleplugin.train.runs.kbstyle import KBRun
+from styleplugin.train.runs.pairs import PairRun
+from styleplugin.train.runs.phases import PhasedRun, identity_of
+from styleplugin.train.runs.photorealistic import PhotoRun
 
 _RUNS: dict[type[RunRecipe], type[PhasedRun]] = {
     Recipe: PairRun,

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from styleplugin.engine.stream import Measure
-from styleplugin.train.coders import WEIGHTS
-from styleplugin.train.config import GateOptions, KBRecipe, PhaseOptions
-from styleplugin.train.data import Pictures, step_generator
-from styleplugin.train.gate import verdict
-from styleplugin.train.muon import ADAM_SHARE, MOMENTUM, Muon, orthogonalize
-from styleplugin.train.tasks import StylizationTask
+from styleplugin.train.data.pictures import Pictures, step_generator
+from styleplugin.train.evaluation.gate import verdict
+from styleplugin.train.loop.muon import ADAM_SHARE, MOMENTUM, Muon, orthogonalize
+from styleplugin.train.networks.autoencoders import WEIGHTS
+from styleplugin.train.recipe.config import GateOptions, KBRecipe, PhaseOptions
+from styleplugin.train.tasks.pairs import StylizationTask
 from styleplugin.transforms.adain import adain
 
 NOTHING = dict.fromkeys(WEIGHTS, 0.0)

@@ -17,7 +17,7 @@ from styleplugin.loading.build import load_model, save_model
 from styleplugin.loading.encoders import load_encoder
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import BEST, BundleRecipe, EncoderRecipe, Plan, read_log, run
-from styleplugin.train.config import DataOptions, GateOptions, PhaseOptions, TeacherOptions
+from styleplugin.train.recipe.config import DataOptions, GateOptions, PhaseOptions, TeacherOptions
 
 from .conftest import stop_at
 from .test_runner import sha256
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("styleplugin.train.phases.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("styleplugin.train.runs.phases.PROBE_SECONDS", 0.05)
 
 
 def test_a_plan_comes_before_the_first_step_and_changes_nothing(make_recipe, tmp_path: Path):
@@ -220,11 +220,11 @@ def test_R05_no_room_on_the_disk_is_noticed_before_the_start(make_recipe, tmp_pa
 def test_a_result_that_cannot_be_written_loses_nothing(make_recipe, tmp_path: Path, monkeypatch):
     recipe = make_recipe()
     whole = sha256(run(recipe, tmp_path / "whole", device="cpu"))
-    original = styleplugin.train.parts.write_weights
-    monkeypatch.setattr("styleplugin.train.parts.write_weights", _full_disk)
+    original = styleplugin.train.networks.parts.write_weights
+    monkeypatch.setattr("styleplugin.train.networks.parts.write_weights", _full_disk)
     with pytest.raises(OutputError):
         run(recipe, tmp_path / "full", device="cpu")
-    monkeypatch.setattr("styleplugin.train.parts.write_weights", original)
+    monkeypatch.setattr("styleplugin.train.networks.parts.write_weights", original)
     assert list((tmp_path / "full" / "checkpoints").iterdir())
     assert sha256(run(recipe, tmp_path / "full", resume=True, device="cpu")) == whole
 

@@ -16,11 +16,11 @@ from styleplugin.loading.build import load_model
 from styleplugin.networks.pairs import PairModel
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import BundleRecipe, Recipe, bundle, run
-from styleplugin.train.config import PHASES, RULES, PhaseOptions, TeacherOptions
-from styleplugin.train.data import load_pictures
-from styleplugin.train.evaluate import evaluate_pair, sample_psnr
-from styleplugin.train.pair_run import PairRun
-from styleplugin.train.parts import load_part
+from styleplugin.train.data.pictures import load_pictures
+from styleplugin.train.evaluation.figures import evaluate_pair, sample_psnr
+from styleplugin.train.networks.parts import load_part
+from styleplugin.train.recipe.config import PHASES, RULES, PhaseOptions, TeacherOptions
+from styleplugin.train.runs.pairs import PairRun
 
 from .conftest import stop_at
 
@@ -211,7 +211,7 @@ def test_a_pair_grows_from_its_shallower_neighbor_which_is_trained_first(make_re
 
 
 def test_a_time_boxed_run_chooses_its_steps(make_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("styleplugin.train.phases.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("styleplugin.train.runs.phases.PROBE_SECONDS", 0.05)
     weights = read_weights(run(make_recipe(level=1), tmp_path, device="cpu", seconds=4))
     steps = weights.metadata["card"]["steps"]
     assert set(steps) == set(PHASES)

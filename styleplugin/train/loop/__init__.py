@@ -1,0 +1,1 @@
+"""The training loop and what belongs to it: optimizer, checkpoints, log, several processes."""

@@ -1,0 +1,204 @@
+"""What each phase starts from: weights of an earlier run, filters of the teacher, or random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from styleplugin.errors import UsageError
+from styleplugin.loading.build import load_tensors
+from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
+from styleplugin.networks.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
+from styleplugin.train.data.pictures import step_generator
+from styleplugin.train.networks.parts import Part, check_spec, load_part
+from styleplugin.train.networks.teachers import Judge, teacher_encoder
+from styleplugin.train.pruning.filters import (
+    Keeps,
+    draw_decoder,
+    fit_embedding,
+    prune_decoder,
+    prune_encoder,
+    selection_embedding,
+)
+from styleplugin.train.pruning.pruned import PrunedCoder
+from styleplugin.train.pruning.reconstruct import reconstruct_decoder, reconstruct_encoder
+from styleplugin.train.recipe.config import RECONSTRUCTION, EncoderRecipe, Recipe
+from styleplugin.transforms.adain import adain
+
+STARTING = 16
+"""Pictures that statistics and embeddings are measured on."""
+_AT_ONCE = 8
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def teacher_decoder_spec(recipe: Recipe, judge: Judge) -> VGGSpec:
+    """Return the mirrored teacher, or the recipe's narrower one with the judge's features at its entrance."""
+    known = {conv: len(judge.layers[f"conv{conv}.bias"]) for conv in CONVS if f"conv{conv}.bias" in judge.layers}
+    convs = convs_of_level(recipe.level)
+    widths = recipe.teacher_widths or [known.get(conv, TEACHER_WIDTHS[CONVS.index(conv)]) for conv in convs]
+    return VGGSpec(
+        level=recipe.level, widths=(*widths[: len(convs) - 1], judge.widths[-1]), final_relu=recipe.method == "wct"
+    )
+
+
+@torch.no_grad()
+def start_teacher_decoder(recipe: Recipe, judge: Judge, images: Tensor) -> Decoder:
+    """Draw a full-width decoder, or go on with that of an earlier run.
+
+    Args:
+        recipe: The run.
+        judge: On the device of the images.
+        images: (N, 3, H, W) in [0, 1]; statistics are measured on them, here and below.
+    """
+    spec = teacher_decoder_spec(recipe, judge)
+    decoder = draw_decoder(spec, judge(images[:STARTING]), step_generator(recipe.seed, "start teacher_decoder", 0))
+    return _grown(decoder, _earlier(recipe, "teacher_decoder", spec))
+
+
+def start_pruning(recipe: Recipe, judge: Judge, teacher_decoder: Decoder) -> PrunedCoder:
+    """Put the teacher's encoder and its decoder under the rule of the recipe.
+
+    Raises:
+        WeightsError: SP331, the teacher's layers end before the level.
+        UsageError: SP121, the student is wider than the teacher.
+    """
+    encoder = teacher_encoder(judge.layers, recipe.level)
+    widths, wide = recipe.student.widths, encoder.spec.widths
+    if any(narrow > full for full, narrow in zip(wide, widths, strict=True)):
+        raise UsageError("SP121", f"The student has the widths {list(widths)}, the teacher {list(wide)}; not more.")
+    return PrunedCoder(recipe.importance, encoder, teacher_decoder, widths, seed=recipe.seed)
+
+
+@torch.no_grad()
+def start_student_encoder(
+    recipe: Recipe | EncoderRecipe,
+    judge: Judge,
+    images: Tensor,
+    styles: Tensor | None = None,
+    pruned: Encoder | None = None,
+) -> tuple[EmbeddedEncoder, Keeps]:
+    """Prune or reconstruct the teacher, and go on with the encoder of an earlier run as deep as it goes.
+
+    The embeddings follow from the keep lists of a pruned encoder; others are fitted.
+
+    Args:
+        recipe: The run.
+        judge: On the device of the images.
+        images: As above; the more, the better the reconstruction.
+        styles: (N, 3, H, W) in [0, 1], for AdaIN.
+        pruned: The encoder that the phase "pruning" has left.
+
+    Returns:
+        The encoder, and the keep lists of the layers that come from the teacher in one step.
+    """
+    spec = recipe.student
+    earlier = _earlier(recipe, "student_encoder", spec)
+    generator = step_generator(recipe.seed, "start student_encoder", 0)
+    if pruned:
+        encoder, keeps = pruned.to(images.device), {}
+    else:
+        encoder, keeps = _chosen_encoder(recipe, judge, images, styles, generator)
+    if earlier is not None:
+        encoder = _grown(encoder, earlier.encoder if isinstance(earlier, EmbeddedEncoder) else earlier)
+        keeps = {}
+    images = images[:STARTING]
+    features = zip(encoder.features(images), judge.features(images), strict=True)
+    selected = {} if recipe.importance == RECONSTRUCTION else keeps
+    embeddings = [
+        selection_embedding(selected[conv], teacher.shape[1]) if conv in selected else fit_embedding(student, teacher)
+        for conv, (student, teacher) in zip((f"{k}_1" for k in range(1, 6)), features, strict=False)
+    ]
+    embedded = EmbeddedEncoder(encoder, embeddings)
+    return (_grown(embedded, earlier) if isinstance(earlier, EmbeddedEncoder) else embedded), keeps
+
+
+def _chosen_encoder(
+    recipe: Recipe | EncoderRecipe, judge: Judge, images: Tensor, styles: Tensor | None, generator: torch.Generator
+) -> tuple[Encoder, Keeps]:
+    if recipe.importance == RECONSTRUCTION:
+        images = images if styles is None else torch.cat([images, styles])[::2]
+        teacher = teacher_encoder(judge.layers, recipe.level).to(images.device)
+        return reconstruct_encoder(teacher, recipe.student, images, generator)
+    layers = {} if recipe.importance == "random" else judge.layers
+    return prune_encoder(layers, recipe.student, recipe.importance, images[:STARTING], generator)
+
+
+@torch.no_grad()
+def start_student_decoder(
+    recipe: Recipe,
+    encoder: EmbeddedEncoder,
+    judge: Judge,
+    teacher_decoder: Callable[[], Decoder],
+    images: Tensor,
+    styles: Tensor | None = None,
+    pruned: Decoder | None = None,
+) -> Decoder:
+    """Prune the full-width decoder behind the encoder's embedding, or reconstruct it, and go on with the decoder of
+    an earlier run.
+
+    Args:
+        recipe: The run.
+        encoder: The student's, as trained.
+        judge: On the device of the images.
+        teacher_decoder: Reads the full-width decoder.
+        images: As above.
+        styles: As above.
+        pruned: The decoder that the phase "pruning" has left.
+    """
+    spec = recipe.student
+    encoder.to(images.device)
+    if recipe.importance == RECONSTRUCTION and recipe.has_teacher_decoder:
+        features, wide = (_to_decode(network, images, styles) for network in (encoder.encoder, judge))
+        generator = step_generator(recipe.seed, "start student_decoder", 0)
+        decoder = reconstruct_decoder(teacher_decoder().to(images.device), spec, features, wide, generator)
+        return _grown(decoder, _earlier(recipe, "student_decoder", spec))
+    images = images[:STARTING]
+    if pruned:
+        return _grown(pruned.to(images.device), _earlier(recipe, "student_decoder", spec))
+    if recipe.importance in ("random", RECONSTRUCTION):
+        generator = step_generator(recipe.seed, "start student_decoder", 0)
+        decoder = draw_decoder(spec, encoder.encoder(images), generator)
+        return _grown(decoder, _earlier(recipe, "student_decoder", spec))
+    embedding = encoder.embeddings[-1]
+    assert isinstance(embedding, nn.Conv2d)
+    teacher = teacher_decoder().to(images.device)
+    decoder = prune_decoder(teacher, embedding, spec, recipe.importance, encoder.encoder(images))
+    return _grown(decoder, _earlier(recipe, "student_decoder", spec))
+
+
+def _to_decode(encoder: Encoder | Judge, images: Tensor, styles: Tensor | None) -> Tensor:
+    """Return what a decoder meets: features of pictures, for AdaIN three of four with the statistics of styles."""
+    count = len(images) if styles is None else min(len(images), len(styles))
+    features, *of_styles = (
+        torch.cat([encoder(part) for part in pictures[:count].split(_AT_ONCE)])
+        for pictures in (images, styles)
+        if pictures is not None
+    )
+    own = count // 4
+    return torch.cat([features[:own], adain(features[own:], of_styles[0][own:])]) if of_styles else features
+
+
+def _earlier(recipe: Recipe | EncoderRecipe, phase: str, spec: VGGSpec) -> Part | None:
+    """Return what a phase goes on from: the weights of its own level, or of a shallower one to grow from."""
+    init = recipe.phase(phase).init
+    if not init:
+        return None
+    part, _ = load_part(init, phase)
+    check_spec(part, spec, init)
+    return part
+
+
+def _grown(network: Network, earlier: nn.Module | None) -> Network:
+    """Give a network the layers of an earlier one, which has the same names as far as it goes.
+
+    A deeper pair is its shallower neighbor with a few more layers in the middle; on a short training it is far better
+    to begin with what that neighbor has learned. The paper trains the levels independently.
+    """
+    if earlier is not None:
+        device = next(network.parameters()).device
+        load_tensors(network, network.state_dict() | earlier.to(device).state_dict(), "the earlier pair")
+    return network

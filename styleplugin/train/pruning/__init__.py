@@ -1,0 +1,1 @@
+"""Students out of teachers: fewer filters, at once or while the teacher trains on."""

@@ -1,0 +1,1 @@
+"""Recipes: what a run is asked for, as dataclasses and as files; what it will take."""

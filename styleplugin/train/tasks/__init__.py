@@ -1,0 +1,1 @@
+"""What is learned: the losses of each kind of student."""
