@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 # Names are fetched when they are first used, so that `styleplugin --help` does not wait for torch.
-_ROOMS = {
+_NAMES = {
     "api": ("stylize",),
     "errors": ("StylePluginError", "StylePluginWarning"),
     "export.look": ("Look", "fit_look"),
@@ -83,15 +83,15 @@ _ROOMS = {
     "stylizer": ("Stylizer", "load"),
     "loading.index": ("DEFAULT_MODELS", "list_models", "pull", "read_card"),
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name in ("errors", "options"):
         return import_module(f"styleplugin.{name}")
-    if name not in _ROOM_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'styleplugin' has no attribute {name!r}")
-    return getattr(import_module(f"styleplugin.{_ROOM_OF[name]}"), name)
+    return getattr(import_module(f"styleplugin.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from styleplugin import values
 from styleplugin.engine.device import pick_device
-from styleplugin.engine.fields import extend
+from styleplugin.engine.feature_map import extend
 from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError, WeightsError

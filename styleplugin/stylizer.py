@@ -19,7 +19,7 @@ from torch import Tensor
 
 from styleplugin.clip import check_reference, no_statistics, paired
 from styleplugin.engine.device import pick_device
-from styleplugin.engine.fields import Canvas, extend
+from styleplugin.engine.feature_map import StoredMap, extend
 from styleplugin.engine.memory import keep_freed_memory
 from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.stream import Engine, OnStep
@@ -535,8 +535,8 @@ class Stylizer:
             )
         return mixed
 
-    def _canvas(self, rgb: Tensor) -> Canvas:
-        return Canvas(extend(rgb.to(self._like), PADDING_MULTIPLE, MIN_SIDE))
+    def _canvas(self, rgb: Tensor) -> StoredMap:
+        return StoredMap(extend(rgb.to(self._like), PADDING_MULTIPLE, MIN_SIDE))
 
     def _weights(self, weights: Tensor | None) -> Tensor | None:
         if weights is None or bool((weights == 1).all()):

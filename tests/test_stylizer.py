@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import styleplugin
-from styleplugin.engine.fields import extend
+from styleplugin.engine.feature_map import extend
 from styleplugin.engine.stream import Engine
 from styleplugin.errors import (
     Cancelled,

@@ -11,7 +11,7 @@ from PIL import Image
 
 import styleplugin
 from styleplugin import kernels
-from styleplugin.engine.fields import extend
+from styleplugin.engine.feature_map import extend
 from styleplugin.loading import index
 from styleplugin.transforms import metrics
 

@@ -1,4 +1,4 @@
-"""The command line, generated from the option classes. Only this room prints and exits."""
+"""The command line, generated from the option classes. Only this package prints and exits."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from styleplugin.errors import ResourceError, UsageError
 
 TILES = {"cpu": 384, "cuda": 2048, "mps": 1024, "xpu": 2048}
 """Side in pixels of the fastest tile of 16-channel maps. On a CPU it is measured: far smaller ones spend
-more on their rims, a whole picture leaves the cache."""
+more on their halos, a whole picture leaves the cache."""
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,6 +1,6 @@
-"""The layers of a network as operations on regions.
+"""The layers of a network as operations on boxes.
 
-An operation says which region of its input a region of its output needs, and computes that region; those that work in
+An operation says which box of its input a box of its output needs, and computes that box; those that work in
 blocks of cells compute the blocks it lies in. At the edges of the picture the input is padded as the layer pads it; at
 the edges of a tile there is real context instead. So a tile costs little more than its own cells, and equals the whole
 picture's run.
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styleplugin.engine.region import Region, Span
+from styleplugin.engine.box import Box, Span
 from styleplugin.kernels.last_layer import LastLayerKernel
 from styleplugin.kernels.winograd import STEP, WinogradKernel
 from styleplugin.networks.layers import BilinearUpsample2x, Conv1x1, Conv3x3, MaxPool2x2, ResidualBlock, Upsample2x
@@ -37,12 +37,12 @@ class Operation(Protocol):
         """Return (height, width) of the output for an input of (height, width)."""
         ...
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         """Return the input rows (or columns) needed for these output rows (or columns); may reach over the edge."""
         ...
 
-    def run(self, x: Tensor, region: Region) -> Tensor:
-        """Compute an output region from exactly the input it needs."""
+    def run(self, x: Tensor, box: Box) -> Tensor:
+        """Compute an output box from exactly the input it needs."""
         ...
 
 
@@ -104,15 +104,15 @@ class Convolution:
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         return Span(span.start - 1, span.stop + 1)
 
-    def run(self, x: Tensor, region: Region) -> Tensor:
+    def run(self, x: Tensor, box: Box) -> Tensor:
         return self._kernel(x)
 
 
 class WinogradConvolution:
-    """3x3 convolution with reflection padding in blocks of 4x4 cells, which lie alike for every region."""
+    """3x3 convolution with reflection padding in blocks of 4x4 cells, which lie alike for every box."""
 
     padding: Literal["reflect", "replicate"] = "reflect"
 
@@ -122,12 +122,12 @@ class WinogradConvolution:
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         blocks = _in_blocks(span)
         return Span(blocks.start - 1, blocks.stop + 1)
 
-    def run(self, x: Tensor, region: Region) -> Tensor:
-        return region.relative_to(region.map(_in_blocks)).of(self.kernel(x))
+    def run(self, x: Tensor, box: Box) -> Tensor:
+        return box.relative_to(box.map(_in_blocks)).of(self.kernel(x))
 
 
 class PooledWinogradConvolution(WinogradConvolution):
@@ -136,12 +136,12 @@ class PooledWinogradConvolution(WinogradConvolution):
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size[0] // 2, size[1] // 2
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         blocks = _in_blocks(span, STEP // 2)
         return Span(2 * blocks.start - 1, 2 * blocks.stop + 1)
 
-    def run(self, x: Tensor, region: Region) -> Tensor:
-        return region.relative_to(region.map(partial(_in_blocks, side=STEP // 2))).of(self.kernel(x))
+    def run(self, x: Tensor, box: Box) -> Tensor:
+        return box.relative_to(box.map(partial(_in_blocks, side=STEP // 2))).of(self.kernel(x))
 
 
 def _in_blocks(span: Span, side: int = STEP) -> Span:
@@ -157,14 +157,14 @@ class StridedConvolution(Convolution):
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size[0] // 2, size[1] // 2
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         return Span(2 * span.start, 2 * span.stop + 1)
 
 
 class PointwiseConvolution(Convolution):
     """1x1 convolution."""
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         return span
 
 
@@ -206,9 +206,9 @@ class PictureConvolution(Convolution):
             blocks.flatten(0, 1), bias.repeat(self._PIXELS), relu=relu, stride=(1, self._PIXELS), like=like
         )
 
-    def run(self, x: Tensor, region: Region) -> Tensor:
-        if region.size[1] % self._PIXELS:
-            return super().run(x, region)
+    def run(self, x: Tensor, box: Box) -> Tensor:
+        if box.size[1] % self._PIXELS:
+            return super().run(x, box)
         return _unfold_row(self._blocks(x), self._PIXELS)
 
 
@@ -232,10 +232,10 @@ class Residual:
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         return Span(span.start - 1, span.stop + 1)
 
-    def run(self, x: Tensor, region: Region) -> Tensor:
+    def run(self, x: Tensor, box: Box) -> Tensor:
         return self._pointwise(self._depthwise(x)).add_(x[:, :, 1:-1, 1:-1])
 
 
@@ -252,10 +252,10 @@ class Mapped:
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         return span
 
-    def run(self, x: Tensor, region: Region) -> Tensor:
+    def run(self, x: Tensor, box: Box) -> Tensor:
         return self._affine.apply(x)
 
 
@@ -271,10 +271,10 @@ class Pooling:
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size[0] // 2, size[1] // 2
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         return Span(2 * span.start, 2 * span.stop)
 
-    def run(self, x: Tensor, region: Region) -> Tensor:
+    def run(self, x: Tensor, box: Box) -> Tensor:
         if x.device.type != "cpu":
             return F.max_pool2d(x, 2)
         # Twice as fast on the CPU as max_pool2d, which also finds indices.
@@ -312,19 +312,19 @@ class UpsampledConvolution:
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return 2 * size[0], 2 * size[1]
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         return Span((span.start - 1) // 2, span.stop // 2 + 1)
 
-    def run(self, x: Tensor, region: Region) -> Tensor:
-        height, width = region.size
+    def run(self, x: Tensor, box: Box) -> Tensor:
+        height, width = box.size
         output = torch.empty(
             (x.shape[0], self.out_channels, height, width),
             dtype=x.dtype,
             device=x.device,
             memory_format=torch.channels_last,
         )
-        # The first window's first output, 2p - 1, is the region's first where that is odd; else it is one before.
-        top, left = (1 - span.start % 2 for span in region)
+        # The first window's first output, 2p - 1, is the box's first where that is odd; else it is one before.
+        top, left = (1 - span.start % 2 for span in box)
         for half, kernel in enumerate(self._kernels):
             rows = _unfold_row(kernel(x), 2)[..., left : left + width]
             first = (half - top) % 2
@@ -342,7 +342,7 @@ class UpsampledWinogradConvolution(WinogradConvolution):
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return 2 * size[0], 2 * size[1]
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         blocks = _in_blocks(span)
         return Span(blocks.start // 2 - 1, blocks.stop // 2 + 1)
 
@@ -359,15 +359,15 @@ class BilinearUpsampling:
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return 2 * size[0], 2 * size[1]
 
-    def need(self, span: Span) -> Span:
+    def input_span(self, span: Span) -> Span:
         return Span((span.start - 1) // 2, span.stop // 2 + 1)
 
-    def run(self, x: Tensor, region: Region) -> Tensor:
+    def run(self, x: Tensor, box: Box) -> Tensor:
         # A part of a larger map would be computed by other code, which rounds differently.
         x = x.contiguous(memory_format=torch.channels_last)
         doubled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        given = region.map(lambda span: Span(2 * self.need(span).start, 2 * self.need(span).stop))
-        return region.relative_to(given).of(doubled)
+        given = box.map(lambda span: Span(2 * self.input_span(span).start, 2 * self.input_span(span).stop))
+        return box.relative_to(given).of(doubled)
 
 
 def compile_layers(
@@ -453,7 +453,7 @@ def _convolution(layer: Conv3x3 | Conv1x1, weight: Tensor, bias: Tensor, *, upsa
 def segments(operations: Sequence[Operation]) -> list[list[Operation]]:
     """Split operations where the grid gets coarser or finer: after each pooling, before each upsampling.
 
-    Between two segments the map is small enough to be kept whole, so that rims do not grow through the network.
+    Between two segments the map is small enough to be kept whole, so that halos do not grow through the network.
     """
     parts: list[list[Operation]] = [[]]
     for operation in operations:

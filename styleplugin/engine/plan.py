@@ -39,11 +39,11 @@ class Plan:
     bytes: int = 0
     """What the run will need at most, beside the program, the model and the pictures handed in."""
 
-    def side(self, load: float) -> float:
-        """Return the side of a tile, in output cells, for operations that hold `load` values per output cell."""
+    def side(self, peak_values: float) -> float:
+        """Return the side of a tile, in output cells, for operations that hold `peak_values` values per output cell."""
         if self.tile == WHOLE:
             return math.inf
-        return max(8, 2 * round(self.tile * math.sqrt(TILE_CHANNELS / load) / 2))
+        return max(8, 2 * round(self.tile * math.sqrt(TILE_CHANNELS / peak_values) / 2))
 
     def halved(self) -> Plan | None:
         """Return the plan to try after an allocation failed, or None below the smallest tile."""
@@ -84,9 +84,9 @@ def make_plan(
     while True:
         cells = tile * tile if tile else pixels
         pictures = pixels * (3 * (frames * _PICTURES_OF_A_FRAME + _OTHER_PICTURES) + frames * min(keep, _KEPT_FLOATS))
-        need = bytes_per_value * int(pictures + min(cells, pixels) * TILE_CHANNELS * _TILE_BUFFERS)
-        if need <= budget:
-            return Plan(device, tile, keep, need)
+        input_span = bytes_per_value * int(pictures + min(cells, pixels) * TILE_CHANNELS * _TILE_BUFFERS)
+        if input_span <= budget:
+            return Plan(device, tile, keep, input_span)
         if keep > _FEW_FLOATS:
             keep = _FEW_FLOATS
         elif options.tile == "auto" and tile > MIN_TILE:
@@ -95,8 +95,8 @@ def make_plan(
             raise ResourceError(
                 "SP501",
                 f"{'A picture' if frames == 1 else f'{frames} frames'} of {size[1]} x {size[0]} "
-                f"{'needs' if frames == 1 else 'need'} about {need >> 20} MB, "
+                f"{'needs' if frames == 1 else 'input_span'} about {input_span >> 20} MB, "
                 f"but {budget >> 20} MB are planned for.",
                 "Free memory, raise `memory_limit_mb`, use `tile=auto`, or take a smaller picture.",
-                {"needed_mb": need >> 20, "budget_mb": budget >> 20},
+                {"needed_mb": input_span >> 20, "budget_mb": budget >> 20},
             )

@@ -1,8 +1,8 @@
 """The engine: drives stages over one tile or many.
 
-A stage is a coroutine on fields. It yields the features of a transform point; the engine measures them tile by tile and
-sends back the affine map that was solved from their moments. Whatever a stage returns is computed tile by tile in the
-same way. With one tile this is the plain run of the network.
+A stage is a coroutine on feature maps. It yields the features of a transform point; the engine measures them tile by
+tile and sends back the affine map that was solved from their moments. Whatever a stage returns is computed tile by tile
+in the same way. With one tile this is the plain run of the network.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.engine.fields import Canvas, Computed, Field
+from styleplugin.engine.box import Box, tiles
+from styleplugin.engine.feature_map import FeatureMap, LazyMap, StoredMap
 from styleplugin.engine.memory import Arena
 from styleplugin.engine.plan import Plan
-from styleplugin.engine.region import Region, tiles
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.blocks import BLOCK, Blocks
 from styleplugin.transforms.moments import Moments
@@ -39,17 +39,17 @@ class Stage(Protocol):
     macs_per_pixel: float
     """Multiply-adds per picture pixel, for the progress."""
 
-    def style_features(self, style: Field) -> list[Field]:
+    def style_features(self, style: FeatureMap) -> list[FeatureMap]:
         """Describe a style picture's features at each transform point; their moments are the style code."""
         ...
 
-    def run(self, content: Field) -> Generator[Field, AffineMap, Field]:
+    def run(self, content: FeatureMap) -> Generator[FeatureMap, AffineMap, FeatureMap]:
         """Yield the features at each transform point, receive the map for them, return the output."""
         ...
 
 
 class Engine:
-    """Computes fields by tiles within a plan."""
+    """Computes feature maps by tiles within a plan."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class Engine:
         self.stage_name = ""
 
     def run(
-        self, stage: Stage, contents: list[Canvas], solve: Callable[[int, Sequence[Field]], AffineMap]
-    ) -> list[Canvas]:
+        self, stage: Stage, contents: list[StoredMap], solve: Callable[[int, Sequence[FeatureMap]], AffineMap]
+    ) -> list[StoredMap]:
         """Run one stage on pictures that share their maps.
 
         Args:
@@ -82,97 +82,99 @@ class Engine:
         self.stage_name = stage.name
         runs = [stage.run(content) for content in contents]
         contents.clear()
-        fields = [next(steps) for steps in runs]
+        feature_map = [next(steps) for steps in runs]
         point, ended = 0, False
         while not ended:
-            affine = solve(point, fields)
+            affine = solve(point, feature_map)
             for i, steps in enumerate(runs):
                 try:
-                    fields[i] = steps.send(affine)
+                    feature_map[i] = steps.send(affine)
                 except StopIteration as end:
-                    fields[i], ended = end.value, True
+                    feature_map[i], ended = end.value, True
             point += 1
         # An output lets go of what it is computed from before the next begins.
         runs.clear()
-        return [Canvas(self.complete(fields.pop(0))) for _ in range(len(fields))]
+        return [StoredMap(self.complete(feature_map.pop(0))) for _ in range(len(feature_map))]
 
-    def measure(self, field: Field, measure: Measure, *, last: bool = False) -> Moments:
-        """Return the moments of a field; the field is kept on the way if it is read again and that saves time.
+    def measure(self, feature_map: FeatureMap, measure: Measure, *, last: bool = False) -> Moments:
+        """Return the moments of a feature map, which is kept on the way if it is read again and that saves time.
 
         Args:
-            field: Kept or not.
+            feature map: Kept or not.
             measure: How moments are taken.
-            last: Whether only fields that are described already read it again.
+            last: Whether only feature maps that are described already read it again.
         """
-        blocks = Blocks(field.like, field.channels, field.size, diagonal=measure.diagonal)
-        weights = measure.at(field.size)
-        self._settle(field)
+        blocks = Blocks(feature_map.like, feature_map.channels, feature_map.size, diagonal=measure.diagonal)
+        weights = measure.at(feature_map.size)
+        self._materialize(feature_map)
         kept = None
-        if isinstance(field, Computed) and self._worth_keeping(field, float(not last or field.readers > 0)):
-            kept = self._buffer(field)
-        for region in self._tiles(field):
-            values = field.read(region)
+        if isinstance(feature_map, LazyMap) and self._worth_keeping(
+            feature_map, float(not last or feature_map.readers > 0)
+        ):
+            kept = self._buffer(feature_map)
+        for box in self._tiles(feature_map):
+            values = feature_map.read(box)
             if kept is not None:
-                region.of(kept).copy_(values)
-            corner = (region.rows.start, region.cols.start)
-            blocks.add(values, None if weights is None else region.of(weights), corner=corner)
-            self._step(field, region)
-        if isinstance(field, Computed) and kept is not None:
-            field.keep(kept)
+                box.of(kept).copy_(values)
+            corner = (box.rows.start, box.cols.start)
+            blocks.add(values, None if weights is None else box.of(weights), corner=corner)
+            self._step(feature_map, box)
+        if isinstance(feature_map, LazyMap) and kept is not None:
+            feature_map.keep(kept)
         return Moments(*blocks.merged())
 
-    def complete(self, field: Field) -> Tensor:
-        """Compute a whole field."""
-        if isinstance(field, Canvas):
-            return field.tensor
-        assert isinstance(field, Computed)
-        if field.kept is None:
-            self._settle(field)
-            self._fill(field)
-        assert field.kept is not None
-        return field.kept
+    def complete(self, feature_map: FeatureMap) -> Tensor:
+        """Compute a whole feature map."""
+        if isinstance(feature_map, StoredMap):
+            return feature_map.tensor
+        assert isinstance(feature_map, LazyMap)
+        if feature_map.kept is None:
+            self._materialize(feature_map)
+            self._fill(feature_map)
+        assert feature_map.kept is not None
+        return feature_map.kept
 
-    def _fill(self, field: Computed) -> None:
-        output = self._buffer(field)
-        for region in self._tiles(field):
-            region.of(output).copy_(field.read(region))
-            self._step(field, region)
-        field.keep(output)
+    def _fill(self, feature_map: LazyMap) -> None:
+        output = self._buffer(feature_map)
+        for box in self._tiles(feature_map):
+            box.of(output).copy_(feature_map.read(box))
+            self._step(feature_map, box)
+        feature_map.keep(output)
 
-    def _buffer(self, field: Field) -> Tensor:
-        return self._arena.empty((field.like.shape[0], field.channels, *field.size), field.like)
+    def _buffer(self, feature_map: FeatureMap) -> Tensor:
+        return self._arena.empty((feature_map.like.shape[0], feature_map.channels, *feature_map.size), feature_map.like)
 
-    def _tiles(self, field: Field) -> Sequence[Region]:
-        side = self._plan.side(field.load)
-        regions = list(tiles(field.size, int(min(side, max(field.size))), multiple=BLOCK))
+    def _tiles(self, feature_map: FeatureMap) -> Sequence[Box]:
+        side = self._plan.side(feature_map.peak_values)
+        boxes = list(tiles(feature_map.size, int(min(side, max(feature_map.size))), multiple=BLOCK))
         if self._shuffle is not None:
-            self._shuffle.shuffle(regions)
-        return regions
+            self._shuffle.shuffle(boxes)
+        return boxes
 
-    def _settle(self, field: Field) -> None:
-        """Keep what a field is computed from where that takes less time than the rims of its tiles, or a second run."""
-        for source in field.sources:
-            self._settle(source)
-            if isinstance(source, Computed) and self._worth_keeping(source, self._computed_again(source)):
+    def _materialize(self, feature_map: FeatureMap) -> None:
+        """Keep what it is computed from where that takes less time than the halos of its tiles, or a second run."""
+        for source in feature_map.sources:
+            self._materialize(source)
+            if isinstance(source, LazyMap) and self._worth_keeping(source, self._computed_again(source)):
                 self._fill(source)
 
-    def _computed_again(self, source: Computed) -> float:
+    def _computed_again(self, source: LazyMap) -> float:
         """Return the share of a source that is computed more than once if it is not kept."""
         if source.readers > 1:
             return 1.0
         stride = math.sqrt(self._pixels / (source.size[0] * source.size[1]))
         return RIM * stride / self._plan.tile if self._plan.tile else 0.0
 
-    def _worth_keeping(self, field: Computed, again: float) -> bool:
-        values = field.channels * field.size[0] * field.size[1]
-        return values <= self._plan.keep_floats * self._pixels and field.macs * again > KEEP_MACS * values
+    def _worth_keeping(self, feature_map: LazyMap, again: float) -> bool:
+        values = feature_map.channels * feature_map.size[0] * feature_map.size[1]
+        return values <= self._plan.keep_floats * self._pixels and feature_map.macs * again > KEEP_MACS * values
 
-    def _step(self, field: Field, region: Region) -> None:
+    def _step(self, feature_map: FeatureMap, box: Box) -> None:
         if self._on_step is None:
             return
-        if isinstance(field, Computed):
-            share = region.area / (field.size[0] * field.size[1])
-            self._done = min(self._total, self._done + field.macs * share)
+        if isinstance(feature_map, LazyMap):
+            share = box.area / (feature_map.size[0] * feature_map.size[1])
+            self._done = min(self._total, self._done + feature_map.macs * share)
         self._on_step(self._done, self._total, self.stage_name)
 
 

@@ -65,11 +65,11 @@ class Code:
         """Return the next argument, the address of float64 values to add to."""
         return Sums(self, self._at.inttoptr(self.number().value, ir.DoubleType().as_pointer()))
 
-    def splat(self, value: float) -> Vector:
+    def constant(self, value: float) -> Vector:
         """Return a vector of one fixed value."""
         return Vector(self, ir.Constant(self._vector, [float(value)] * self.cpu.lanes))
 
-    def spread(self, number: Number) -> Vector:
+    def broadcast(self, number: Number) -> Vector:
         """Return a vector of one number."""
         return Vector(self, self._lanes_of(self._at.sitofp(number.value, self._float)))
 
@@ -81,7 +81,7 @@ class Code:
         """Return the number of the thread that runs this, from 0."""
         return self._ask(_THREAD)
 
-    def share(self, count: Number) -> AbstractContextManager[Number]:
+    def parallel_range(self, count: Number) -> AbstractContextManager[Number]:
         """Repeat what is written inside for the part of 0, 1, ... below `count` that falls to this thread."""
         thread, threads = self.thread(), self._ask(_THREADS)
         return self.loop(count * thread // threads, count * (thread + 1) // threads)
@@ -107,7 +107,7 @@ class Code:
     def vectors(self, count: Number) -> Iterator[Number]:
         """Go through `count` values, a vector or more, by vectors; the last one begins earlier, to end with them."""
         with self.loop(0, count, self.cpu.lanes) as first:
-            yield first.at_most(count - self.cpu.lanes)
+            yield first.minimum(count - self.cpu.lanes)
 
     def multiply(
         self,
@@ -131,7 +131,7 @@ class Code:
         with self.loop(0, length) as index:
             factors = [(column + index * column_step).load() for column in columns]
             for row, totals in zip(rows, sums, strict=True):
-                value = (row + index * step).spread()
+                value = (row + index * step).broadcast()
                 for total, factor in zip(totals, factors, strict=True):
                     total.set(total.get() + value * factor)
 
@@ -228,7 +228,7 @@ class Number:
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def at_most(self, other: Number | int) -> Number:
+    def minimum(self, other: Number | int) -> Number:
         """Return the smaller of two numbers."""
         at, limit = self._code._at, Number.of(self._code, other).value
         return Number(self._code, at.select(at.icmp_signed("<", self.value, limit), self.value, limit))
@@ -251,7 +251,7 @@ class Pointer(_Place):
         """Read a vector."""
         return Vector(self._code, self._code._at.load(self._whole(), align=4))
 
-    def spread(self) -> Vector:
+    def broadcast(self) -> Vector:
         """Read one value into all lanes of a vector."""
         return Vector(self._code, self._code._lanes_of(self._code._at.load(self._value)))
 
@@ -285,8 +285,8 @@ class Sums(_Place):
         here, there = (at.bitcast(place._value, wide.as_pointer()) for place in (self, lost))
         before, value = at.load(here, align=8), at.fpext(vector.value, wide)
         total = at.fadd(before, value)
-        share = at.fsub(total, before)
-        rest = at.fadd(at.fsub(before, at.fsub(total, share)), at.fsub(value, share))
+        parallel_range = at.fsub(total, before)
+        rest = at.fadd(at.fsub(before, at.fsub(total, parallel_range)), at.fsub(value, parallel_range))
         at.store(total, here, align=8)
         at.store(at.fadd(at.load(there, align=8), rest), there, align=8)
 
@@ -300,7 +300,7 @@ class Vector:
         self._code, self.value = code, value
 
     def _with(self, operation: str, other: Vector | float) -> Vector:
-        right = other if isinstance(other, Vector) else self._code.splat(other)
+        right = other if isinstance(other, Vector) else self._code.constant(other)
         return Vector(self._code, getattr(self._code._at, operation)(self.value, right.value, flags=self._FLAGS))
 
     def __add__(self, other: Vector | float) -> Vector:
@@ -319,7 +319,7 @@ class Vector:
 
     def at_least(self, other: Vector | float) -> Vector:
         """Return the larger values; what is not a number stays."""
-        at, limit = self._code._at, other if isinstance(other, Vector) else self._code.splat(other)
+        at, limit = self._code._at, other if isinstance(other, Vector) else self._code.constant(other)
         return Vector(self._code, at.select(at.fcmp_ordered("<", self.value, limit.value), limit.value, self.value))
 
 

@@ -48,6 +48,6 @@ class DoubleDouble:
 def _two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Return a + b, and what rounding took from it."""
     total = a + b
-    share = total - a
-    lost = a - (total - share)
-    return total, lost.add_(b - share)
+    parallel_range = total - a
+    lost = a - (total - parallel_range)
+    return total, lost.add_(b - parallel_range)

@@ -67,14 +67,14 @@ def _kernel(relu: bool) -> Callable[..., None]:
     inputs, height, width, row_stride = (code.number() for _ in range(4))
     length = inputs * 3
     vectors = (length + (lanes - 1)) // lanes
-    with code.share(height) as row, code.loop(0, width, _CELLS) as first:
+    with code.parallel_range(height) as row, code.loop(0, width, _CELLS) as first:
         # The last cell of a row repeats until they are complete.
-        cells = [(first + i).at_most(width - 1) for i in range(_CELLS)]
-        sums = [[code.variable(code.splat(0)) for _ in range(_COLORS)] for _ in cells]
+        cells = [(first + i).minimum(width - 1) for i in range(_CELLS)]
+        sums = [[code.variable(code.constant(0)) for _ in range(_COLORS)] for _ in cells]
         with code.loop(0, 3) as i, code.loop(0, vectors) as vector:
             weights = weight + (vectors * i + vector) * (_COLORS * lanes)
             factors = [(weights + lanes * color).load() for color in range(_COLORS)]
-            run = x + (row + i) * row_stride + (vector * lanes).at_most(length - lanes)
+            run = x + (row + i) * row_stride + (vector * lanes).minimum(length - lanes)
             for cell, totals in zip(cells, sums, strict=True):
                 values = (run + cell * inputs).load()
                 for total, factor in zip(totals, factors, strict=True):

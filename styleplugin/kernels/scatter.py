@@ -78,10 +78,10 @@ class _Writer:
 
     def write(self) -> Callable[..., None]:
         """Write and compile it."""
-        with self._code.share(self._blocks) as block:
+        with self._code.parallel_range(self._blocks) as block:
             self._center(block)
             with self._code.loop(0, self._channels, self._code.cpu.rows) as first:
-                self._multiply(first.at_most(self._channels - self._code.cpu.rows))
+                self._multiply(first.minimum(self._channels - self._code.cpu.rows))
             with self._code.loop(0, self._values, self._code.cpu.lanes) as place:
                 total = self._sums + place
                 total.add((self._scatter + place).load(), lost=total + self._values)
@@ -92,10 +92,10 @@ class _Writer:
         code, row = self._code, block // self._cols
         corner = row * self._height * self._row_stride + (block - row * self._cols) * self._width * self._col_stride
         with code.vectors(self._channels) as channel:
-            source, total = self._x + corner + channel, code.variable(code.splat(0))
+            source, total = self._x + corner + channel, code.variable(code.constant(0))
             with code.loop(0, self._height) as i, code.loop(0, self._width) as j:
                 total.set(total.get() + (source + i * self._row_stride + j * self._col_stride).load())
-            mean = total.get() / code.spread(self._cells)
+            mean = total.get() / code.broadcast(self._cells)
             (self._means + block * self._channels + channel).store(mean)
             with code.loop(0, self._height) as i, code.loop(0, self._width) as j:
                 centered = (source + i * self._row_stride + j * self._col_stride).load() - mean
@@ -106,9 +106,9 @@ class _Writer:
         code, channels, lanes = self._code, self._channels, self._code.cpu.lanes
         rows = [self._centered + first + i for i in range(code.cpu.rows)]
         with code.loop(first // lanes * lanes, channels, 2 * lanes) as column:
-            starts = [(column + i * lanes).at_most(channels - lanes) for i in range(2)]
+            starts = [(column + i * lanes).minimum(channels - lanes) for i in range(2)]
             columns = [self._centered + start for start in starts]
-            sums = [[code.variable(code.splat(0)) for _ in columns] for _ in rows]
+            sums = [[code.variable(code.constant(0)) for _ in columns] for _ in rows]
             code.multiply(sums, self._cells, rows, channels, columns, channels)
             for i, totals in enumerate(sums):
                 for start, total in zip(starts, totals, strict=True):

@@ -139,14 +139,14 @@ class _Writer:
     def write(self) -> Callable[..., None]:
         """Write and compile it."""
         code, group, blocks = self._code, self._group, self._rows * self._cols
-        with code.share((blocks + (group - 1)) // group) as index:
+        with code.parallel_range((blocks + (group - 1)) // group) as index:
             # The last group repeats the last block until it is full.
             with code.loop(0, group) as place:
-                self._read_window(place, (index * group + place).at_most(blocks - 1))
+                self._read_window(place, (index * group + place).minimum(blocks - 1))
             with code.loop(0, self._products) as product:
                 self._multiply(product)
             with code.loop(0, group) as place:
-                self._write_block(place, (index * group + place).at_most(blocks - 1))
+                self._write_block(place, (index * group + place).minimum(blocks - 1))
         return code.compile()
 
     def _read_window(self, place: Number, block: Number) -> None:
@@ -179,11 +179,11 @@ class _Writer:
             weights = self._weight + (product * vectors + vector) * inputs * lanes
             rows = [transformed + inputs * block for block in range(self._group)]
             columns = [weights + inputs * lanes * i for i in range(count)]
-            sums = [[self._code.variable(self._code.splat(0)) for _ in columns] for _ in rows]
+            sums = [[self._code.variable(self._code.constant(0)) for _ in columns] for _ in rows]
             self._code.multiply(sums, inputs, rows, 1, columns, lanes)
             for block, totals in enumerate(sums):
                 for i, total in enumerate(totals):
-                    (summed + outputs * block + ((vector + i) * lanes).at_most(outputs - lanes)).store(total.get())
+                    (summed + outputs * block + ((vector + i) * lanes).minimum(outputs - lanes)).store(total.get())
 
         with self._code.loop(0, paired, 2) as vector:
             multiply(vector, 2)
@@ -194,7 +194,7 @@ class _Writer:
         """Transform the sums of a block to cells, 4x4 or pooled to 2x2."""
         row, width = block // self._cols, self._cols * self._side
         corner = self._y + (row * width + (block - row * self._cols)) * self._outputs * self._side
-        zero = self._code.splat(0)
+        zero = self._code.constant(0)
         with self._code.vectors(self._outputs) as channel:
             values = [[zero] * _WINDOW for _ in range(_WINDOW)]
             for product, (i, j) in enumerate((i, j) for i in self._used for j in self._used):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from styleplugin.engine.fields import Field, through
+from styleplugin.engine.feature_map import FeatureMap, through
 from styleplugin.engine.operations import Operation, compile_layers
 from styleplugin.engine.stream import Stage
 from styleplugin.networks.pairs import Pair
@@ -33,11 +33,11 @@ class EncoderDecoderStage:
         self._rest: Sequence[Operation] = compile_layers(rest, like)
         self.macs_per_pixel = macs_per_pixel(self._encoder, compile_layers([first], like), self._rest)
 
-    def style_features(self, style: Field) -> list[Field]:
+    def style_features(self, style: FeatureMap) -> list[FeatureMap]:
         """Describe the features whose moments are the style code."""
         return [through(style, self._encoder)]
 
-    def run(self, content: Field) -> Generator[Field, AffineMap, Field]:
+    def run(self, content: FeatureMap) -> Generator[FeatureMap, AffineMap, FeatureMap]:
         """Yield the content's features, receive the map for them, return the picture."""
         features = through(content, self._encoder)
         affine = yield features

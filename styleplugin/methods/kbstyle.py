@@ -8,7 +8,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
-from styleplugin.engine.fields import Field, through
+from styleplugin.engine.feature_map import FeatureMap, through
 from styleplugin.engine.operations import compile_layers
 from styleplugin.methods.base import Method, macs_per_pixel
 from styleplugin.networks.kbstyle import KBModel
@@ -38,12 +38,12 @@ class KBStage:
         )
         self.macs_per_pixel = macs_per_pixel(*self._content, *decoder)
 
-    def style_features(self, style: Field) -> list[Field]:
+    def style_features(self, style: FeatureMap) -> list[FeatureMap]:
         """Describe the features of the two transform points, deepest first."""
         shallow = through(style, self._style[0])
         return [through(shallow, self._style[1]), shallow]
 
-    def run(self, content: Field) -> Generator[Field, AffineMap, Field]:
+    def run(self, content: FeatureMap) -> Generator[FeatureMap, AffineMap, FeatureMap]:
         """Yield the features of each transform point, receive the map for them, return the picture."""
         features = through(through(content, self._content[0]), self._content[1])
         for layers, channels in zip(self._decoder, self._widths, strict=True):

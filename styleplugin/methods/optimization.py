@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.engine.region import Region, Span, tiles
+from styleplugin.engine.box import Box, Span, tiles
 from styleplugin.networks.frozen import freeze
 from styleplugin.networks.vgg import Encoder, convs_of_level, stride_of_level
 from styleplugin.options import StyleLoss
@@ -150,25 +150,22 @@ class _Tile(NamedTuple):
     as its halo: the tile's own features, and their gradients, know nothing of it.
     """
 
-    region: Region
-    crop: Region
+    box: Box
+    crop: Box
 
     @classmethod
     def cut(cls, size: tuple[int, int], side: int, halo: int) -> list[_Tile]:
         """Cut a picture of (height, width) into tiles of about `side`; 0 leaves it in one piece."""
-        regions = tiles(size, side, multiple=ALIGNMENT) if side else [Region.whole(size)]
-        return [
-            cls(region, region.map(lambda span: Span(span.start - halo, span.stop + halo)).clip(size))
-            for region in regions
-        ]
+        boxes = tiles(size, side, multiple=ALIGNMENT) if side else [Box.whole(size)]
+        return [cls(box, box.map(lambda span: Span(span.start - halo, span.stop + halo)).clip(size)) for box in boxes]
 
-    def cells(self, stride: int) -> Region:
+    def cells(self, stride: int) -> Box:
         """Return the tile's own cells in a grid of this stride."""
-        return _cells(self.region, stride)
+        return _cells(self.box, stride)
 
     def own(self, features: Tensor, stride: int) -> Tensor:
         """Return a view of the tile's own cells in the features of its crop."""
-        return _cells(self.region.relative_to(self.crop), stride).of(features)
+        return _cells(self.box.relative_to(self.crop), stride).of(features)
 
 
 @dataclass
@@ -404,9 +401,9 @@ def _bytes_per_pixel(encoder: Encoder) -> float:
     return sum(values) + 8 * sum(count for count, is_level in maps if is_level) + 12 * max(values)
 
 
-def _cells(region: Region, stride: int) -> Region:
-    """Return the cells of a grid of this stride that belong to a region of pixels."""
-    return region.map(lambda span: Span(span.start // stride, span.stop // stride))
+def _cells(box: Box, stride: int) -> Box:
+    """Return the cells of a grid of this stride that belong to a box of pixels."""
+    return box.map(lambda span: Span(span.start // stride, span.stop // stride))
 
 
 def _pooled(weights: Tensor, level: int) -> Tensor:

@@ -16,7 +16,7 @@ from functools import cache
 
 from torch import Tensor
 
-from styleplugin.engine.fields import Canvas, Field, through
+from styleplugin.engine.feature_map import FeatureMap, StoredMap, through
 from styleplugin.engine.operations import Mapped
 from styleplugin.engine.stream import Engine
 from styleplugin.loading import index
@@ -46,11 +46,11 @@ class ColorStage:
     name = COLORS
     macs_per_pixel = 9.0
 
-    def style_features(self, style: Field) -> list[Field]:
+    def style_features(self, style: FeatureMap) -> list[FeatureMap]:
         """Return the picture itself."""
         return [style]
 
-    def run(self, content: Field) -> Generator[Field, AffineMap, Field]:
+    def run(self, content: FeatureMap) -> Generator[FeatureMap, AffineMap, FeatureMap]:
         """Yield the picture, receive the map of its colors, return the mapped one."""
         affine = yield content
         return through(content, [Mapped(affine)])
@@ -90,7 +90,7 @@ class Finish:
         """Return the options of this run for those of the whole."""
         return dataclasses.replace(chosen, levels=self.levels)
 
-    def measure(self, style: Canvas, weights: Tensor | None, engine: Engine) -> dict[str, Moments]:
+    def measure(self, style: StoredMap, weights: Tensor | None, engine: Engine) -> dict[str, Moments]:
         """Return the moments of a style picture by encoder; see `measure_style`."""
         code = measure_style(self.method, style, weights, engine)
         return dict(zip(self.encoders, (points[0] for points in code), strict=True))

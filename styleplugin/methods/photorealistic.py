@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from styleplugin.engine.fields import Field, Joined, through
+from styleplugin.engine.feature_map import FeatureMap, JoinedMap, through
 from styleplugin.engine.operations import HighFrequencies, compile_layers
 from styleplugin.methods.base import Method, macs_per_pixel
 from styleplugin.networks.layers import Conv3x3, Join
@@ -42,11 +42,11 @@ class PhotoStage:
         ]
         self.macs_per_pixel = macs_per_pixel(*self._encoder, *(block.operations for block in reversed(self._decoder)))
 
-    def style_features(self, style: Field) -> list[Field]:
+    def style_features(self, style: FeatureMap) -> list[FeatureMap]:
         """Describe the features of the four transform points, deepest first."""
         return self._encode(style)[:0:-1]
 
-    def run(self, content: Field) -> Generator[Field, AffineMap, Field]:
+    def run(self, content: FeatureMap) -> Generator[FeatureMap, AffineMap, FeatureMap]:
         """Yield the features of each transform point, receive the map for them, return the picture."""
         skips = self._encode(content)
         features = skips.pop()
@@ -55,7 +55,7 @@ class PhotoStage:
             features = block.decode(features, affine, skips.pop())
         return features
 
-    def _encode(self, picture: Field) -> list[Field]:
+    def _encode(self, picture: FeatureMap) -> list[FeatureMap]:
         fields = [picture]
         for block in self._encoder:
             fields.append(through(fields[-1], block))
@@ -63,7 +63,7 @@ class PhotoStage:
 
 
 class _DecoderBlock:
-    """One block of the decoder on fields; the map folds into its first convolution."""
+    """One block of the decoder on feature maps; the map folds into its first convolution."""
 
     def __init__(self, block: PhotoDecoderBlock, channels: int, detail: int, like: Tensor) -> None:
         layers = list(block.layers)
@@ -80,7 +80,7 @@ class _DecoderBlock:
             *compile_layers(self._after, like),
         ]
 
-    def decode(self, features: Field, affine: AffineMap, skip: Field) -> Field:
+    def decode(self, features: FeatureMap, affine: AffineMap, skip: FeatureMap) -> FeatureMap:
         """Describe the block's output for features that pass through `affine` first."""
         before, after = (affine, None) if _has_convolution(self._before) else (None, affine)
         if after is not None and self._join.kind == "stack":
@@ -88,7 +88,7 @@ class _DecoderBlock:
         x = features
         if self._before:
             x = through(x, compile_layers(self._before, self._like, before, self._channels))
-        x = Joined(x, through(skip, [self._detail]), self._join.kind)
+        x = JoinedMap(x, through(skip, [self._detail]), self._join.kind)
         return through(x, compile_layers(self._after, self._like, after))
 
 

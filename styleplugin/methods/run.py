@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
-from styleplugin.engine.fields import Canvas, Field
+from styleplugin.engine.feature_map import FeatureMap, StoredMap
 from styleplugin.engine.stream import Engine, Measure, Stage
 from styleplugin.methods.base import Method, StyleCode
 from styleplugin.options import StylizeOptions
@@ -18,7 +18,7 @@ Maps = dict[tuple[int, int], AffineMap]
 """The solved map for each stage's place in the style code and each of its transform points."""
 
 
-def measure_style(method: Method, style: Canvas, weights: Tensor | None, engine: Engine) -> StyleCode:
+def measure_style(method: Method, style: StoredMap, weights: Tensor | None, engine: Engine) -> StyleCode:
     """Measure a style picture.
 
     Args:
@@ -33,19 +33,19 @@ def measure_style(method: Method, style: Canvas, weights: Tensor | None, engine:
         engine.stage_name = f"style {stage.name}"
         # Deeper features are computed from shallower ones, which are kept once they are measured.
         shallow_first = stage.style_features(style)[::-1]
-        code.append(tuple(engine.measure(field, measure, last=True) for field in shallow_first)[::-1])
+        code.append(tuple(engine.measure(feature_map, measure, last=True) for feature_map in shallow_first)[::-1])
     return tuple(code)
 
 
 def run_stages(
     method: Method,
-    contents: list[Canvas],
+    contents: list[StoredMap],
     weights: Sequence[Tensor | None],
     code: StyleCode,
     options: StylizeOptions,
     engine: Engine,
     maps: Maps | None = None,
-) -> tuple[list[Canvas], Maps]:
+) -> tuple[list[StoredMap], Maps]:
     """Run a method's stages on pictures that share their maps.
 
     Args:
@@ -64,12 +64,14 @@ def run_stages(
     solved = dict(maps or {})
     blends = method.blends_styles and options.strength < 1
 
-    def measured(features: Sequence[Field], *, last: bool = False) -> Moments:
+    def measured(features: Sequence[FeatureMap], *, last: bool = False) -> Moments:
         parts = zip(features, measures, strict=True)
-        moments = [engine.measure(field, measure, last=last) for field, measure in parts]
+        moments = [engine.measure(feature_map, measure, last=last) for feature_map, measure in parts]
         return sum(moments[1:], moments[0])
 
-    def solve(stage: Stage, place: int, inputs: Sequence[Canvas], point: int, features: Sequence[Field]) -> AffineMap:
+    def solve(
+        stage: Stage, place: int, inputs: Sequence[StoredMap], point: int, features: Sequence[FeatureMap]
+    ) -> AffineMap:
         if (place, point) not in solved:
             content, style = measured(features), code[place][point]
             strength = method.share(options)

@@ -145,10 +145,10 @@ def run(
     if isinstance(recipe, BundleRecipe) and not any((unit.out / RECIPE).exists() for unit in units):
         check_new(out)
     if on_plan or seconds:
-        setting.plan = sum((_rehearse(unit, setting) for unit in units if not unit.target.exists()), Plan())
-        setting.plan = setting.workers.from_first(setting.plan.within(setting.seconds_left))
+        setting.plan = sum((_dry_run(unit, setting) for unit in units if not unit.target.exists()), Plan())
+        setting.plan = setting.workers.broadcast(setting.plan.within(setting.seconds_left))
         setting.plan.check_disk(out)
-        if on_plan and setting.workers.leads:
+        if on_plan and setting.workers.is_main:
             on_plan(setting.plan)
     for unit in units:
         if not unit.target.exists():
@@ -156,7 +156,7 @@ def run(
     if not isinstance(recipe, BundleRecipe):
         return units[-1].target
     target = out / f"{recipe.name}.safetensors"
-    if setting.workers.leads:
+    if setting.workers.is_main:
         files = [out / pair.name / PairRun.target for pair in recipe.pairs]
         if recipe.cascade:
             files = [out / recipe.cascade.name / CascadeRun.target]
@@ -169,8 +169,8 @@ def run(
 def _placed(recipe: Any, data: dict[str, Any], teacher: dict[str, Any]) -> Any:
     """Return a recipe with other places of its pictures and its teacher, where any are given."""
     pictures = replace(recipe.data, **{name: places for name, places in data.items() if places})
-    judge = replace(recipe.teacher, **{name: str(place) for name, place in teacher.items() if place})
-    return replace(recipe, data=pictures, teacher=judge)
+    loss_network = replace(recipe.teacher, **{name: str(place) for name, place in teacher.items() if place})
+    return replace(recipe, data=pictures, teacher=loss_network)
 
 
 def _units(recipe: AnyRecipe, out: Path) -> list[_Unit]:
@@ -204,17 +204,17 @@ def _grown_units(recipe: RunRecipe, out: Path, later: frozenset[str] = frozenset
     return [*chain, _Unit(recipe, out, chain[-1])]
 
 
-def _rehearse(unit: _Unit, setting: Setting) -> Plan:
+def _dry_run(unit: _Unit, setting: Setting) -> Plan:
     """Measure a run; it begins like one that does not grow, since the other has no result yet."""
     _make_folder(unit.out)
-    with locked(unit.out) if setting.workers.leads else nullcontext():
-        return _build(replace(unit, earlier=None), setting).rehearse()
+    with locked(unit.out) if setting.workers.is_main else nullcontext():
+        return _build(replace(unit, earlier=None), setting).dry_run()
 
 
 def _train(unit: _Unit, setting: Setting) -> None:
     _make_folder(unit.out)
-    with locked(unit.out) if setting.workers.leads else nullcontext():
-        if setting.workers.leads:
+    with locked(unit.out) if setting.workers.is_main else nullcontext():
+        if setting.workers.is_main:
             _check_folder(unit.recipe, unit.out, True)
         setting.workers.wait()
         _build(unit, setting).train()

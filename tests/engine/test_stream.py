@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from styleplugin import kernels
-from styleplugin.engine.fields import Canvas, Computed, extend, through
+from styleplugin.engine.box import Box, Span, tiles
+from styleplugin.engine.feature_map import LazyMap, StoredMap, extend, through
 from styleplugin.engine.memory import Arena
 from styleplugin.engine.operations import compile_layers
 from styleplugin.engine.plan import WHOLE, Plan
-from styleplugin.engine.region import Region, Span, tiles
 from styleplugin.engine.stream import Engine, Measure
 from styleplugin.errors import Cancelled
 from styleplugin.methods.adain import AdaIN
@@ -49,8 +49,8 @@ def engine_for(method, content, tile, *, keep_floats=12.0, order=None, on_step=N
 
 def stylized(method, content, style, tile, *, weights=None, options=OPTIONS, **settings):
     engine = engine_for(method, content, tile, **settings)
-    code = measure_style(method, Canvas(style), None, engine)
-    (output,), _ = run_stages(method, [Canvas(content)], [weights], code, options, engine)
+    code = measure_style(method, StoredMap(style), None, engine)
+    (output,), _ = run_stages(method, [StoredMap(content)], [weights], code, options, engine)
     return output.tensor
 
 
@@ -165,8 +165,8 @@ def test_frames_share_their_maps_alike_in_tiles(models, name):
 
     def run(tile, chosen, **solved):
         engine = engine_for(method, style, tile)
-        code = measure_style(method, Canvas(style), None, engine)
-        canvases = [Canvas(frames[i]) for i in chosen]
+        code = measure_style(method, StoredMap(style), None, engine)
+        canvases = [StoredMap(frames[i]) for i in chosen]
         outputs, maps = run_stages(method, canvases, [weights[i] for i in chosen], code, options, engine, **solved)
         return [output.tensor for output in outputs], maps
 
@@ -183,7 +183,7 @@ def test_operations_equal_the_modules(make_pair, level):
     pair = make_pair(level).double()
     content = picture(64, 96)
     like = torch.empty(0, dtype=torch.float64)
-    features = through(Canvas(content), compile_layers(pair.encoder.layers(), like))
+    features = through(StoredMap(content), compile_layers(pair.encoder.layers(), like))
     engine = Engine(Plan(CPU, 64, 12.0), picture_size=(64, 96))
     assert_close(engine.complete(features), pair.encoder(content))
     decoded = through(features, compile_layers(pair.decoder.layers(), like))
@@ -193,19 +193,19 @@ def test_operations_equal_the_modules(make_pair, level):
 def test_a_region_of_odd_bounds_is_computed_exactly(make_pair):
     pair = make_pair(3).double()
     content, like = picture(32, 48), torch.empty(0, dtype=torch.float64)
-    field = through(Canvas(content), [*compile_layers(pair.encoder.layers(), like)])
-    picture_field = through(field, compile_layers(pair.decoder.layers(), like))
+    feature_map = through(StoredMap(content), [*compile_layers(pair.encoder.layers(), like)])
+    picture_field = through(feature_map, compile_layers(pair.decoder.layers(), like))
     whole = pair(content)
-    for region in (Region(Span(3, 8), Span(0, 1)), Region(Span(31, 32), Span(5, 48)), Region(Span(0, 32), Span(7, 10))):
-        assert_close(picture_field.read(region), region.of(whole))
+    for box in (Box(Span(3, 8), Span(0, 1)), Box(Span(31, 32), Span(5, 48)), Box(Span(0, 32), Span(7, 10))):
+        assert_close(picture_field.read(box), box.of(whole))
 
 
 @given(height=st.integers(1, 300), width=st.integers(1, 300), side=st.integers(8, 128))
 def test_tiles_cover_every_cell_once(height, width, side):
     seen = torch.zeros(1, 1, height, width)
-    for region in tiles((height, width), side):
-        assert max(region.size) <= side + 3
-        region.of(seen).add_(1)
+    for box in tiles((height, width), side):
+        assert max(box.size) <= side + 3
+        box.of(seen).add_(1)
     assert bool((seen == 1).all())
 
 
@@ -221,12 +221,14 @@ def test_I10_extension_keeps_the_picture_and_reaches_the_multiple(height, width)
 
 def test_a_kept_field_lets_its_source_go(make_pair):
     pair = make_pair(3)
-    field = through(Canvas(picture(64, 64, dtype=torch.float32)), compile_layers(pair.encoder.layers(), torch.empty(0)))
-    assert isinstance(field, Computed)
-    Engine(Plan(CPU, 64, 12.0), picture_size=(64, 64)).measure(field, Measure())
-    assert field.kept is not None
-    assert field.sources == ()
-    assert field.macs == 0
+    feature_map = through(
+        StoredMap(picture(64, 64, dtype=torch.float32)), compile_layers(pair.encoder.layers(), torch.empty(0))
+    )
+    assert isinstance(feature_map, LazyMap)
+    Engine(Plan(CPU, 64, 12.0), picture_size=(64, 64)).measure(feature_map, Measure())
+    assert feature_map.kept is not None
+    assert feature_map.sources == ()
+    assert feature_map.macs == 0
 
 
 def test_a_map_on_the_way_is_kept_where_rims_or_a_second_reader_cost_more(monkeypatch):
@@ -238,12 +240,12 @@ def test_a_map_on_the_way_is_kept_where_rims_or_a_second_reader_cost_more(monkey
 
     def shapes(tile, *, readers=1, keep_floats=12.0, last=False):
         kept.clear()
-        field = through(Canvas(picture(256, 256, dtype=torch.float32)), operations)
-        pooled = field.sources[0].sources[0]
+        feature_map = through(StoredMap(picture(256, 256, dtype=torch.float32)), operations)
+        pooled = feature_map.sources[0].sources[0]
         pooled.readers = readers
         assert (pooled.channels, *pooled.size) == half
         engine = Engine(Plan(CPU, tile, keep_floats), picture_size=(256, 256))
-        engine.measure(field, Measure(), last=last)
+        engine.measure(feature_map, Measure(), last=last)
         return kept
 
     features = (64, 64, 64)

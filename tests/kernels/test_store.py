@@ -174,7 +174,7 @@ def test_a_function_that_was_compiled_before_is_only_loaded(tmp_path, monkeypatc
     results = []
     for _ in range(2):
         function = kernels.new_code(kernels.known_target())
-        function.pointer().store(function.splat(3))
+        function.pointer().store(function.constant(3))
         run, values = function.compile(), kernels.scratch(64)
         run(1, values.zero_().data_ptr())
         results.append(values[: kernels.known_target().lanes].tolist())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from styleplugin import kernels
-from styleplugin.engine.region import tiles
+from styleplugin.engine.box import tiles
 from styleplugin.transforms.blocks import BLOCK, Blocks
 
 SIZE = (7 * BLOCK + 5, 9 * BLOCK + 3)
@@ -32,10 +32,10 @@ def test_M01_tiles_of_any_size_in_any_order_have_the_bits_of_the_whole(
 
     def merged(side: int) -> tuple[float, torch.Tensor, torch.Tensor]:
         blocks = Blocks(x, x.shape[1], SIZE, diagonal=diagonal)
-        regions = list(tiles(SIZE, side, multiple=BLOCK))
-        for region in random.Random(side).sample(regions, len(regions)):
-            weight = None if weights is None else region.of(weights)
-            blocks.add(region.of(x), weight, corner=(region.rows.start, region.cols.start))
+        boxes = list(tiles(SIZE, side, multiple=BLOCK))
+        for box in random.Random(side).sample(boxes, len(boxes)):
+            weight = None if weights is None else box.of(weights)
+            blocks.add(box.of(x), weight, corner=(box.rows.start, box.cols.start))
         return blocks.merged()
 
     count, mean, scatter = merged(max(SIZE))
@@ -49,8 +49,8 @@ def test_M01_tiles_of_any_size_in_any_order_have_the_bits_of_the_whole(
 def test_means_and_scatters_are_those_of_all_positions():
     x = features(20, torch.float64)
     blocks = Blocks(x, 20, SIZE)
-    for region in tiles(SIZE, 3 * BLOCK, multiple=BLOCK):
-        blocks.add(region.of(x), corner=(region.rows.start, region.cols.start))
+    for box in tiles(SIZE, 3 * BLOCK, multiple=BLOCK):
+        blocks.add(box.of(x), corner=(box.rows.start, box.cols.start))
     count, mean, scatter = blocks.merged()
     flat = x.movedim(1, 0).flatten(1)
     assert count == flat.shape[1]

@@ -1,7 +1,7 @@
 """Lessons: pairs of crops with the picture that a painter has made of them, for students that learn from pictures.
 
-A picture costs as much as a step of training, so each is made once, kept in a file with what the judge sees in its
-style, and seen again many times. New ones come while the training goes on, so that nothing waits for all of them.
+A picture costs as much as a step of training, so each is made once, kept in a file with what the loss network sees in
+its style, and seen again many times. New ones come while the training goes on, so that nothing waits for all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from styleplugin.networks.pairs import PairModel
 from styleplugin.tensorfile import TEACHER, read_weights, write_weights
 from styleplugin.train.data.augment import random_crops
 from styleplugin.train.data.pictures import Pictures, step_generator
-from styleplugin.train.networks.teachers import Judge
+from styleplugin.train.networks.teachers import LossNetwork
 from styleplugin.train.recipe.config import RunRecipe
 from styleplugin.transforms.adain import adain
 from styleplugin.transforms.losses import joined, statistics_of
@@ -43,14 +43,16 @@ class Lessons:
 
     Args:
         recipe: Names the painter, and says how crops are cut.
-        judge: Measures the styles; on the device where the painter works.
+        loss_network: Measures the styles; on the device where the painter works.
         contents: To cut crops from.
         styles: Likewise.
         folder: Where the pictures are kept, in a folder named by all that they depend on.
     """
 
-    def __init__(self, recipe: RunRecipe, judge: Judge, contents: Pictures, styles: Pictures, folder: Path) -> None:
-        self.recipe, self.judge, self.contents, self.styles = recipe, judge, contents, styles
+    def __init__(
+        self, recipe: RunRecipe, loss_network: LossNetwork, contents: Pictures, styles: Pictures, folder: Path
+    ) -> None:
+        self.recipe, self.loss_network, self.contents, self.styles = recipe, loss_network, contents, styles
         self.device = contents.pixels.device
         model, info = index.load(recipe.teacher.painter, allow_unknown=True)
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -59,7 +61,7 @@ class Lessons:
         self.painter = {info.name: info.sha256}
         data = recipe.data
         known = [
-            judge.sources,
+            loss_network.sources,
             info.sha256,
             contents.fingerprint,
             styles.fingerprint,
@@ -73,7 +75,7 @@ class Lessons:
         self._chunk = lru_cache(maxsize=None)(self._make_or_read)
 
     def batch(self, count: int, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw contents, styles and pictures, (N, 3, crop, crop) each, and the styles' statistics by the judge.
+        """Draw contents, styles and pictures, (N, 3, crop, crop) each, and the styles' statistics by the loss network.
 
         A pure function of the step. Contents are flipped with their pictures, styles are not.
 
@@ -114,7 +116,7 @@ class Lessons:
     @torch.no_grad()
     def _measured(self, style: Tensor) -> Tensor:
         parts = style.split(_PAINTED_AT_ONCE)
-        return torch.cat([joined(statistics_of(self.judge.features(part))) for part in parts])
+        return torch.cat([joined(statistics_of(self.loss_network.features(part))) for part in parts])
 
 
 def painter_of(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:

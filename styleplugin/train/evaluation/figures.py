@@ -12,7 +12,7 @@ from styleplugin.errors import UsageError
 from styleplugin.images.formats import is_picture_name
 from styleplugin.images.small import read_image
 from styleplugin.networks.pairs import Pair
-from styleplugin.train.networks.teachers import Judge
+from styleplugin.train.networks.teachers import LossNetwork
 from styleplugin.train.pruning.filters import dead_fraction
 from styleplugin.transforms.losses import psnr, statistics_error
 from styleplugin.transforms.metrics import ssim
@@ -40,11 +40,15 @@ def evaluate_pair(pair: Pair, images: Tensor) -> dict[str, float]:
 
 
 @torch.no_grad()
-def evaluate_stylization(judge: Judge, contents: Tensor, styles: Tensor, outputs: Tensor) -> dict[str, float]:
+def evaluate_stylization(
+    loss_network: LossNetwork, contents: Tensor, styles: Tensor, outputs: Tensor
+) -> dict[str, float]:
     """Return "style", the distance of (N, 3, H, W) outputs to their styles, and "ssim", that to their contents."""
 
     def statistics(images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        batches = [[mean_and_deviation(level) for level in judge.features(batch)] for batch in images.split(BATCH)]
+        batches = [
+            [mean_and_deviation(level) for level in loss_network.features(batch)] for batch in images.split(BATCH)
+        ]
         levels = zip(*batches, strict=True)
         return [(torch.cat([m for m, _ in level]), torch.cat([d for _, d in level])) for level in levels]
 

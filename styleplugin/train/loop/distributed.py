@@ -41,7 +41,7 @@ class Workers:
         self._group = group
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes the files."""
         return self.rank == 0
 
@@ -81,7 +81,7 @@ class Workers:
             _meet(dist.all_reduce, values, group=self._group)
         return values / self.count
 
-    def agree(self, flag: bool) -> bool:
+    def any_process(self, flag: bool) -> bool:
         """Return whether any process says yes."""
         if self.count == 1:
             return flag
@@ -96,7 +96,7 @@ class Workers:
             for value in module.state_dict().values():
                 _meet(dist.broadcast, value, 0)
 
-    def from_first(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return what the first process has."""
         values = [value]
         if self.count > 1:

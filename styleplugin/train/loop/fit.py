@@ -23,7 +23,7 @@ from styleplugin.train.loop.average import Average
 from styleplugin.train.loop.distributed import Workers
 from styleplugin.train.loop.muon import Muon
 from styleplugin.train.loop.state import Checkpoints, Progress
-from styleplugin.train.pruning.pruned import PrunedCoder
+from styleplugin.train.pruning.pruned import PrunedAutoencoder
 from styleplugin.train.recipe.config import PhaseOptions
 
 MAX_SKIPPED = 3
@@ -34,7 +34,7 @@ Batches = Callable[[int], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rhythm:
+class Intervals:
     """Steps between log lines, validations and checkpoints."""
 
     log: int
@@ -100,7 +100,7 @@ class Stepper:
 class PruningStepper(Stepper):
     """A stepper whose networks lose channels on the way."""
 
-    trained: PrunedCoder
+    trained: PrunedAutoencoder
 
     def begin(self, steps: int) -> None:
         """Pace the rule."""
@@ -135,7 +135,7 @@ def fit(
     *,
     progress: Progress,
     checkpoints: Checkpoints,
-    rhythm: Rhythm,
+    intervals: Intervals,
     on_log: Callable[[dict[str, Any]], None],
     on_validate: Callable[[int], None],
     on_skip: Callable[[int], None],
@@ -176,9 +176,9 @@ def fit(
             progress = replace(progress, step=step + 1)
             if stepper.average:
                 stepper.average.follow(progress.step)
-            done, late = progress.step == progress.steps, workers.agree(time.monotonic() > deadline)
-            stop = workers.agree(stopped.is_set() or should_stop())
-            if progress.step % rhythm.log == 0 or done or late or stop:
+            done, late = progress.step == progress.steps, workers.any_process(time.monotonic() > deadline)
+            stop = workers.any_process(stopped.is_set() or should_stop())
+            if progress.step % intervals.log == 0 or done or late or stop:
                 means, skipped = _summarize(window, progress.step, workers)
                 elapsed = time.monotonic() - begin
                 speed = len(window) * stepper.options.batch / elapsed
@@ -189,10 +189,10 @@ def fit(
                     on_skip(bad)
                 window, begin = [], time.monotonic()
             too_many = len(progress.skipped) > MAX_SKIPPED
-            if progress.step % rhythm.validate == 0 or done or late:
+            if progress.step % intervals.validate == 0 or done or late:
                 on_validate(progress.step)
-            due = (progress.step % rhythm.checkpoint == 0 and not done) or stop or too_many
-            if due and workers.leads:
+            due = (progress.step % intervals.checkpoint == 0 and not done) or stop or too_many
+            if due and workers.is_main:
                 checkpoints.save(progress, stepper.trained, stepper.optimizer, stepper.average)
             if too_many:
                 raise NumericalError(
@@ -205,9 +205,9 @@ def fit(
                 raise _stopped(progress)
             if late:
                 break
-        if workers.agree(stopped.is_set()):
+        if workers.any_process(stopped.is_set()):
             # Asked for during the last step.
-            if workers.leads:
+            if workers.is_main:
                 checkpoints.save(progress, stepper.trained, stepper.optimizer, stepper.average)
             on_stop(progress.step)
             raise _stopped(progress)
@@ -236,7 +236,7 @@ def measure_speed(
         stepper.step(batches(step), 0.0)["loss"].item()
         check_stop()
     count, begin = 0, time.monotonic()
-    while not stepper.workers.agree(count > 0 and time.monotonic() - begin > seconds):
+    while not stepper.workers.any_process(count > 0 and time.monotonic() - begin > seconds):
         stepper.step(batches(count), 0.0)["loss"].item()
         check_stop()
         count += 1

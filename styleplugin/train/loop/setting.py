@@ -46,7 +46,7 @@ class Setting:
 
     def check_stop(self) -> None:
         """Raise Cancelled if somebody wants the run to stop."""
-        if self.workers.agree(self.should_stop()):
+        if self.workers.any_process(self.should_stop()):
             raise Cancelled("Stopped on request.")
 
     def _pictures(self, data: DataOptions, *, styles: bool) -> tuple[Pictures, Pictures]:

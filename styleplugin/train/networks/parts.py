@@ -16,7 +16,7 @@ from styleplugin.networks.layers import Pointwise
 from styleplugin.networks.pairs import PairModel
 from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec
 from styleplugin.tensorfile import TEACHER, Weights, parsing_metadata, read_weights, write_weights
-from styleplugin.train.pruning.pruned import PrunedCoder
+from styleplugin.train.pruning.pruned import PrunedAutoencoder
 
 DTYPES = {"teacher_decoder": torch.float16}
 """Precision on disk; training goes on from the file's values, so that a resumed run equals an uninterrupted one."""
@@ -33,16 +33,16 @@ def save_part(path: Path, phase: str, part: nn.Module, card: dict[str, Any]) -> 
         card: JSON data.
     """
     embedded = part["encoder"] if isinstance(part, nn.ModuleDict) else part
-    coder = embedded.encoder if isinstance(embedded, EmbeddedEncoder) else embedded
-    assert isinstance(coder, Encoder | Decoder)
-    metadata: dict[str, Any] = {"architecture": f"training-{phase}", "spec": coder.spec.to_dict(), "card": card}
+    autoencoder = embedded.encoder if isinstance(embedded, EmbeddedEncoder) else embedded
+    assert isinstance(autoencoder, Encoder | Decoder)
+    metadata: dict[str, Any] = {"architecture": f"training-{phase}", "spec": autoencoder.spec.to_dict(), "card": card}
     if isinstance(embedded, EmbeddedEncoder):
         metadata["embeddings"] = [embed.out_channels for embed in embedded.embeddings]
     dtype = DTYPES.get(phase, torch.float32)
     write_weights(path, {name: value.to(dtype) for name, value in part.state_dict().items()}, metadata)
 
 
-def save_pruned(path: Path, pruned: PrunedCoder, card: dict[str, Any]) -> None:
+def save_pruned(path: Path, pruned: PrunedAutoencoder, card: dict[str, Any]) -> None:
     """Write what the phase "pruning" has left, with the keep lists of its layers."""
     encoder, decoder = pruned.cut()
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
@@ -106,7 +106,8 @@ def read_card(path: str | Path) -> dict[str, Any]:
 def check_spec(part: Part, spec: VGGSpec, where: str) -> None:
     """Raise CheckpointError SP805 if a part is deeper than the recipe wants, or has other widths as far as it goes.
 
-    The entrance of a teacher's decoder is as wide as the judge's features; elsewhere a shallower part must match.
+    The entrance of a teacher's decoder is as wide as the loss network's features; elsewhere a shallower part must
+    match.
     """
     found = (part.encoder if isinstance(part, EmbeddedEncoder) else part).spec
     if found.level > spec.level or found.widths != spec.widths[: len(found.widths)]:

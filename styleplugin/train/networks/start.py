@@ -14,7 +14,7 @@ from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncod
 from styleplugin.networks.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.networks.parts import Part, check_spec, load_part
-from styleplugin.train.networks.teachers import Judge, teacher_encoder
+from styleplugin.train.networks.teachers import LossNetwork, teacher_encoder
 from styleplugin.train.pruning.filters import (
     Keeps,
     draw_decoder,
@@ -23,7 +23,7 @@ from styleplugin.train.pruning.filters import (
     prune_encoder,
     selection_embedding,
 )
-from styleplugin.train.pruning.pruned import PrunedCoder
+from styleplugin.train.pruning.pruned import PrunedAutoencoder
 from styleplugin.train.pruning.reconstruct import reconstruct_decoder, reconstruct_encoder
 from styleplugin.train.recipe.config import RECONSTRUCTION, EncoderRecipe, Recipe
 from styleplugin.transforms.adain import adain
@@ -35,48 +35,56 @@ _AT_ONCE = 8
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def teacher_decoder_spec(recipe: Recipe, judge: Judge) -> VGGSpec:
-    """Return the mirrored teacher, or the recipe's narrower one with the judge's features at its entrance."""
-    known = {conv: len(judge.layers[f"conv{conv}.bias"]) for conv in CONVS if f"conv{conv}.bias" in judge.layers}
+def teacher_decoder_spec(recipe: Recipe, loss_network: LossNetwork) -> VGGSpec:
+    """Return the mirrored teacher, or the recipe's narrower one with the loss network's features at its entrance."""
+    known = {
+        conv: len(loss_network.layers[f"conv{conv}.bias"])
+        for conv in CONVS
+        if f"conv{conv}.bias" in loss_network.layers
+    }
     convs = convs_of_level(recipe.level)
     widths = recipe.teacher_widths or [known.get(conv, TEACHER_WIDTHS[CONVS.index(conv)]) for conv in convs]
     return VGGSpec(
-        level=recipe.level, widths=(*widths[: len(convs) - 1], judge.widths[-1]), final_relu=recipe.method == "wct"
+        level=recipe.level,
+        widths=(*widths[: len(convs) - 1], loss_network.widths[-1]),
+        final_relu=recipe.method == "wct",
     )
 
 
 @torch.no_grad()
-def start_teacher_decoder(recipe: Recipe, judge: Judge, images: Tensor) -> Decoder:
+def start_teacher_decoder(recipe: Recipe, loss_network: LossNetwork, images: Tensor) -> Decoder:
     """Draw a full-width decoder, or go on with that of an earlier run.
 
     Args:
         recipe: The run.
-        judge: On the device of the images.
+        loss_network: On the device of the images.
         images: (N, 3, H, W) in [0, 1]; statistics are measured on them, here and below.
     """
-    spec = teacher_decoder_spec(recipe, judge)
-    decoder = draw_decoder(spec, judge(images[:STARTING]), step_generator(recipe.seed, "start teacher_decoder", 0))
+    spec = teacher_decoder_spec(recipe, loss_network)
+    decoder = draw_decoder(
+        spec, loss_network(images[:STARTING]), step_generator(recipe.seed, "start teacher_decoder", 0)
+    )
     return _grown(decoder, _earlier(recipe, "teacher_decoder", spec))
 
 
-def start_pruning(recipe: Recipe, judge: Judge, teacher_decoder: Decoder) -> PrunedCoder:
+def start_pruning(recipe: Recipe, loss_network: LossNetwork, teacher_decoder: Decoder) -> PrunedAutoencoder:
     """Put the teacher's encoder and its decoder under the rule of the recipe.
 
     Raises:
         WeightsError: SP331, the teacher's layers end before the level.
         UsageError: SP121, the student is wider than the teacher.
     """
-    encoder = teacher_encoder(judge.layers, recipe.level)
+    encoder = teacher_encoder(loss_network.layers, recipe.level)
     widths, wide = recipe.student.widths, encoder.spec.widths
     if any(narrow > full for full, narrow in zip(wide, widths, strict=True)):
         raise UsageError("SP121", f"The student has the widths {list(widths)}, the teacher {list(wide)}; not more.")
-    return PrunedCoder(recipe.importance, encoder, teacher_decoder, widths, seed=recipe.seed)
+    return PrunedAutoencoder(recipe.importance, encoder, teacher_decoder, widths, seed=recipe.seed)
 
 
 @torch.no_grad()
 def start_student_encoder(
     recipe: Recipe | EncoderRecipe,
-    judge: Judge,
+    loss_network: LossNetwork,
     images: Tensor,
     styles: Tensor | None = None,
     pruned: Encoder | None = None,
@@ -87,7 +95,7 @@ def start_student_encoder(
 
     Args:
         recipe: The run.
-        judge: On the device of the images.
+        loss_network: On the device of the images.
         images: As above; the more, the better the reconstruction.
         styles: (N, 3, H, W) in [0, 1], for AdaIN.
         pruned: The encoder that the phase "pruning" has left.
@@ -101,12 +109,12 @@ def start_student_encoder(
     if pruned:
         encoder, keeps = pruned.to(images.device), {}
     else:
-        encoder, keeps = _chosen_encoder(recipe, judge, images, styles, generator)
+        encoder, keeps = _chosen_encoder(recipe, loss_network, images, styles, generator)
     if earlier is not None:
         encoder = _grown(encoder, earlier.encoder if isinstance(earlier, EmbeddedEncoder) else earlier)
         keeps = {}
     images = images[:STARTING]
-    features = zip(encoder.features(images), judge.features(images), strict=True)
+    features = zip(encoder.features(images), loss_network.features(images), strict=True)
     selected = {} if recipe.importance == RECONSTRUCTION else keeps
     embeddings = [
         selection_embedding(selected[conv], teacher.shape[1]) if conv in selected else fit_embedding(student, teacher)
@@ -117,13 +125,17 @@ def start_student_encoder(
 
 
 def _chosen_encoder(
-    recipe: Recipe | EncoderRecipe, judge: Judge, images: Tensor, styles: Tensor | None, generator: torch.Generator
+    recipe: Recipe | EncoderRecipe,
+    loss_network: LossNetwork,
+    images: Tensor,
+    styles: Tensor | None,
+    generator: torch.Generator,
 ) -> tuple[Encoder, Keeps]:
     if recipe.importance == RECONSTRUCTION:
         images = images if styles is None else torch.cat([images, styles])[::2]
-        teacher = teacher_encoder(judge.layers, recipe.level).to(images.device)
+        teacher = teacher_encoder(loss_network.layers, recipe.level).to(images.device)
         return reconstruct_encoder(teacher, recipe.student, images, generator)
-    layers = {} if recipe.importance == "random" else judge.layers
+    layers = {} if recipe.importance == "random" else loss_network.layers
     return prune_encoder(layers, recipe.student, recipe.importance, images[:STARTING], generator)
 
 
@@ -131,7 +143,7 @@ def _chosen_encoder(
 def start_student_decoder(
     recipe: Recipe,
     encoder: EmbeddedEncoder,
-    judge: Judge,
+    loss_network: LossNetwork,
     teacher_decoder: Callable[[], Decoder],
     images: Tensor,
     styles: Tensor | None = None,
@@ -143,7 +155,7 @@ def start_student_decoder(
     Args:
         recipe: The run.
         encoder: The student's, as trained.
-        judge: On the device of the images.
+        loss_network: On the device of the images.
         teacher_decoder: Reads the full-width decoder.
         images: As above.
         styles: As above.
@@ -152,7 +164,7 @@ def start_student_decoder(
     spec = recipe.student
     encoder.to(images.device)
     if recipe.importance == RECONSTRUCTION and recipe.has_teacher_decoder:
-        features, wide = (_to_decode(network, images, styles) for network in (encoder.encoder, judge))
+        features, wide = (_to_decode(network, images, styles) for network in (encoder.encoder, loss_network))
         generator = step_generator(recipe.seed, "start student_decoder", 0)
         decoder = reconstruct_decoder(teacher_decoder().to(images.device), spec, features, wide, generator)
         return _grown(decoder, _earlier(recipe, "student_decoder", spec))
@@ -170,7 +182,7 @@ def start_student_decoder(
     return _grown(decoder, _earlier(recipe, "student_decoder", spec))
 
 
-def _to_decode(encoder: Encoder | Judge, images: Tensor, styles: Tensor | None) -> Tensor:
+def _to_decode(encoder: Encoder | LossNetwork, images: Tensor, styles: Tensor | None) -> Tensor:
     """Return what a decoder meets: features of pictures, for AdaIN three of four with the statistics of styles."""
     count = len(images) if styles is None else min(len(images), len(styles))
     features, *of_styles = (

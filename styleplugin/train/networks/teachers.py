@@ -1,4 +1,4 @@
-"""The judge: normalized VGG-19 features, frozen."""
+"""The loss network: normalized VGG-19 features, frozen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEAD = 1e-8
 """Channels with a smaller mean are not normalized."""
 
 
-class Judge(nn.Module):
+class LossNetwork(nn.Module):
     """Frozen features at the teacher's widths.
 
     Args:
@@ -51,11 +51,13 @@ class Judge(nn.Module):
         return self.vgg(image)
 
 
-def wanted_statistics(judge: Judge, style: Tensor, known: Tensor | None, seen: Sequence[Tensor]) -> Statistics:
+def wanted_statistics(
+    loss_network: LossNetwork, style: Tensor, known: Tensor | None, seen: Sequence[Tensor]
+) -> Statistics:
     """Return the statistics that an output must reach.
 
     Args:
-        judge: Sees the styles, where nothing is known.
+        loss_network: Sees the styles, where nothing is known.
         style: (N, 3, H, W) in [0, 1].
         known: Statistics of the styles, `joined`; None where they are to be measured.
         seen: Features of the output, whose levels they are parted into.
@@ -63,7 +65,7 @@ def wanted_statistics(judge: Judge, style: Tensor, known: Tensor | None, seen: S
     if known is not None:
         return parted(known, seen)
     with torch.no_grad():
-        return statistics_of(judge.features(style))
+        return statistics_of(loss_network.features(style))
 
 
 def normalize_layers(layers: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -88,8 +90,8 @@ def normalize_layers(layers: Mapping[str, Tensor], means: Mapping[str, Tensor]) 
     return result
 
 
-def build_judge(options: TeacherOptions, level: int, images: Tensor) -> Judge:
-    """Build the judge of a recipe, no deeper than its level.
+def build_loss_network(options: TeacherOptions, level: int, images: Tensor) -> LossNetwork:
+    """Build the loss network of a recipe, no deeper than its level.
 
     Args:
         options: Where the weights are.
@@ -105,7 +107,7 @@ def build_judge(options: TeacherOptions, level: int, images: Tensor) -> Judge:
     weights = read_pinned(Path(options.root) / options.vgg, options.vgg_sha256)
     raw = {name: value for name, value in weights.items() if name.startswith("conv")}
     layers = normalize_layers(raw, _means_of_file(weights))
-    return Judge(teacher_encoder(layers, level), layers=layers, sources={options.vgg: options.vgg_sha256})
+    return LossNetwork(teacher_encoder(layers, level), layers=layers, sources={options.vgg: options.vgg_sha256})
 
 
 def _means_of_file(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -124,8 +126,8 @@ def _lift_rare(mean: Tensor) -> Tensor:
     return mean.clamp_min(RARE * float(mean.mean()))
 
 
-def _full_judge(source: str, level: int, images: Tensor) -> Judge:
-    """Build a judge of true layers only: of a VGG-19, or of the encoder of one of our models."""
+def _full_judge(source: str, level: int, images: Tensor) -> LossNetwork:
+    """Build a loss network of true layers only: of a VGG-19, or of the encoder of one of our models."""
     # Whoever names a teacher knows it.
     loaded = load_encoder(source, allow_unknown=True)
     state = loaded.encoder.state_dict()
@@ -139,7 +141,7 @@ def _full_judge(source: str, level: int, images: Tensor) -> Judge:
     layers = {key: state[key] for key in needed}
     means = measure_means(teacher_encoder(layers, level), images)
     layers = normalize_layers(layers, {name: _lift_rare(mean) for name, mean in means.items()})
-    return Judge(teacher_encoder(layers, level), layers=layers, sources={label_of(source): loaded.sha256})
+    return LossNetwork(teacher_encoder(layers, level), layers=layers, sources={label_of(source): loaded.sha256})
 
 
 def label_of(source: str) -> str:

@@ -23,11 +23,11 @@ from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec, convs_of_level
 Keeps = dict[str, list[int]]
 """Channels of the teacher that a student's layer keeps, by convolution "1_1" ..., in ascending order."""
 
-TWIN_NOISE = 0.2
-"""Noise in the filter of a revived channel, relative to the deviation of its twin's weights."""
-REVIVE_UNTIL = 0.9
-"""Share of a phase's steps in which dead channels are revived: later, one that wakes up has no time left to part from
-its twin."""
+DUPLICATE_NOISE = 0.2
+"""Noise in the filter of a reinitialized channel, relative to the deviation of the weights it duplicates."""
+REINITIALIZE_UNTIL = 0.9
+"""Share of a phase's steps in which dead channels are reinitialized: later, a duplicate has no time left to part from
+its original."""
 MAX_GAIN = 10.0
 """A filter that hardly sees anything on the measured pictures is not amplified by more."""
 
@@ -255,12 +255,12 @@ def fit_affine(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def revive(network: Encoder | Decoder, inputs: Tensor, generator: torch.Generator) -> int:
-    """Wake up channels that are zero on all inputs, layer by layer: each becomes the twin of a strong channel.
+def reinitialize(network: Encoder | Decoder, inputs: Tensor, generator: torch.Generator) -> int:
+    """Reinitialize channels that are zero on all inputs, layer by layer: each duplicates a strong channel.
 
-    The twins share their outgoing weights, so that the network's output hardly changes (an awakened channel that
-    disturbs it is soon closed again), and noise in their filters lets them part. The deepest channels of an encoder,
-    whose readers are not in the network, get a bias that half opens them.
+    Original and duplicate share their outgoing weights, so that the network's output hardly changes (a channel that
+    disturbs it is soon closed again), and noise in the filter lets them part. The deepest channels of an encoder, whose
+    next layer is not in the network, get a bias that half opens them.
 
     Args:
         network: Changed in place.
@@ -268,39 +268,41 @@ def revive(network: Encoder | Decoder, inputs: Tensor, generator: torch.Generato
         generator: On the CPU.
 
     Returns:
-        The number of channels revived.
+        The number of channels that were.
 
-    Source: Chen et al. 2016 (Net2Net), for the twins.
+    Source: Chen et al. 2016 (Net2Net), for the duplicates.
     """
-    revived, x = 0, inputs
+    reinitialized, x = 0, inputs
     layers = network.layers()
     convs = [layer for layer in layers if isinstance(layer, Conv3x3)]
     for layer in layers:
         output = layer(x)
         if isinstance(layer, Conv3x3) and layer.relu and (dead := output.amax((0, 2, 3)) <= 0).any():
             index = dead.nonzero()[:, 0]
-            reader = convs[convs.index(layer) + 1] if layer is not convs[-1] else None
-            if reader is None:
+            next_layer = convs[convs.index(layer) + 1] if layer is not convs[-1] else None
+            if next_layer is None:
                 layer.get_parameter("bias")[index] = -convolve(x, layer.weight[index]).mean((0, 2, 3))
             else:
-                _make_twins(layer, reader, index, output.mean((0, 2, 3)), generator)
-            revived += len(index)
+                _duplicate(layer, next_layer, index, output.mean((0, 2, 3)), generator)
+            reinitialized += len(index)
             output = layer(x)
         x = output
-    return revived
+    return reinitialized
 
 
-def _make_twins(layer: Conv3x3, reader: Conv3x3, dead: Tensor, activation: Tensor, generator: torch.Generator) -> None:
-    """Give each dead channel half of one of the channels that matter most to the next layer, the reader."""
-    strength = activation * reader.weight.abs().sum((0, 2, 3))
+def _duplicate(
+    layer: Conv3x3, next_layer: Conv3x3, dead: Tensor, activation: Tensor, generator: torch.Generator
+) -> None:
+    """Give each dead channel half of one of the channels that matter most to the next layer."""
+    strength = activation * next_layer.weight.abs().sum((0, 2, 3))
     donors = strength.topk(min(len(dead), int((strength > 0).sum()))).indices
     for channel, donor in zip(dead.tolist(), donors.tolist(), strict=False):
         weight = layer.weight[donor]
         noise = torch.randn(weight.shape, generator=generator, dtype=torch.float32, device="cpu").to(weight)
-        layer.weight[channel] = weight + TWIN_NOISE * weight.std() * noise
+        layer.weight[channel] = weight + DUPLICATE_NOISE * weight.std() * noise
         layer.get_parameter("bias")[channel] = layer.get_parameter("bias")[donor]
-        reader.weight[:, donor] *= 0.5
-        reader.weight[:, channel] = reader.weight[:, donor]
+        next_layer.weight[:, donor] *= 0.5
+        next_layer.weight[:, channel] = next_layer.weight[:, donor]
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ Keeps = dict[str, list[int]]
 """Channels that stay, by "encoder.conv1_1" ..., in ascending order."""
 
 
-class PrunedCoder(nn.Module):
+class PrunedAutoencoder(nn.Module):
     """A wide encoder and decoder with a rule at work on all their hidden channels.
 
     Args:

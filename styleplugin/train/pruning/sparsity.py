@@ -1,7 +1,7 @@
 """Structured pruning while a network trains: SPP, IncReg and GReg, on groups of tied channels.
 
 A group is one hidden channel: the filter and bias that make it and the slice of the next layer that reads it. All rules
-end with exactly the widths that were asked for; `pruned.PrunedCoder.cut` then takes the removed channels out.
+end with exactly the widths that were asked for; `pruned.PrunedAutoencoder.cut` then takes the removed channels out.
 
 Source: Wang et al. 2018 (SPP, BMVC), Wang et al. 2019 (IncReg, IJCNN and JSTSP), Wang et al. 2021 (GReg, ICLR);
 methods.md 6.

@@ -129,8 +129,8 @@ class PhaseOptions:
     embedding: float = 10.0
     """Weight of the embedding loss; student encoders only."""
     judged: float = 1.0
-    """Share of a batch that the embedding loss looks at, where nothing else needs the judge; the judge takes a good
-    part of a step."""
+    """Share of a batch that the embedding loss looks at, where nothing else needs the loss network, which takes
+    a good part of a step."""
     content: float = 1.0
     """AdaIN, KBStyle and cascades: weight of the content loss."""
     style: float = 10.0
@@ -288,7 +288,7 @@ class Recipe(RunRecipe):
     recipe, or the name of an earlier pair in the same bundle. It is trained first, into a folder beside this run's, if
     that has no result yet."""
     teacher_decoder: PhaseOptions
-    """The full-width decoder, trained on the judge's features."""
+    """The full-width decoder, trained on the loss network's features."""
     pruning: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
     """The teacher's encoder and that decoder while spp, increg or greg take filters out; only with these."""
     student_encoder: PhaseOptions

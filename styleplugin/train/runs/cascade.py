@@ -16,16 +16,16 @@ from styleplugin.networks.padding import pad_in_channels_last
 from styleplugin.networks.pairs import PairModel, PairSpec, pairing_id
 from styleplugin.tensorfile import read_weights
 from styleplugin.train.runs.bundles import bundle, join_gates
-from styleplugin.train.tasks.cascade import WEIGHTS, CascadeTask, CascadeTrainee
+from styleplugin.train.tasks.cascade import WEIGHTS, CascadeTask, CascadeTrainable
 from styleplugin.train.recipe.config import CascadeRecipe, PhaseOptions, Recipe
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.evaluation.figures import evaluate_pair, evaluate_stylization, reconstruction_psnr
 from styleplugin.train.evaluation.gate import verdict
 from styleplugin.train.loop.logbook import Row
 from styleplugin.train.runs.phases import SHEET, PhasedRun
-from styleplugin.train.pruning.filters import REVIVE_UNTIL, revive
+from styleplugin.train.pruning.filters import REINITIALIZE_UNTIL, reinitialize
 from styleplugin.train.loop.setting import Setting
-from styleplugin.train.networks.teachers import build_judge
+from styleplugin.train.networks.teachers import build_loss_network
 
 PAIRS = "pairs.safetensors"
 """The finished model in full precision."""
@@ -55,16 +55,16 @@ class CascadeRun(PhasedRun):
                 "SP121", f"The levels were {list(recipe.levels)}; the model has the levels {list(self.start.levels)}."
             )
         self.identity["start"] = [pairing_id(self.start.pair(level)) for level in self.start.levels]
-        self.judge = build_judge(recipe.teacher, self.start.levels[0], self.probes.cpu()).to(self.device)
-        self.load_lessons(self.judge)
+        self.loss_network = build_loss_network(recipe.teacher, self.start.levels[0], self.probes.cpu()).to(self.device)
+        self.load_lessons(self.loss_network)
 
     def continued(self) -> list[str]:
         """Return the sha256 of the model that the run goes on from; none for the pairs of a bundle."""
         return self._origin
 
-    def begin(self, phase: str) -> CascadeTrainee:
+    def begin(self, phase: str) -> CascadeTrainable:
         """Take the pairs as they are."""
-        return CascadeTrainee(_copy(self.start).to(self.device), self.levels)
+        return CascadeTrainable(_copy(self.start).to(self.device), self.levels)
 
     def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
         """Return the arguments of the task; each step judges one level, drawn at random."""
@@ -73,38 +73,38 @@ class CascadeRun(PhasedRun):
         level = torch.full((count,), self.levels[int(place)], dtype=torch.int64, device="cpu")
         return super().batch(phase, count, step) | {"level": level}
 
-    def task(self, trainee: CascadeTrainee, options: PhaseOptions) -> CascadeTask:
+    def task(self, trainable: CascadeTrainable, options: PhaseOptions) -> CascadeTask:
         """Return the losses."""
-        task = CascadeTask(self.judge, trainee, {name: getattr(options, name) for name in WEIGHTS})
+        task = CascadeTask(self.loss_network, trainable, {name: getattr(options, name) for name in WEIGHTS})
         task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         pad_in_channels_last(task)
         return task
 
-    def validate(self, task: CascadeTask, trainee: CascadeTrainee) -> tuple[Row, list[Tensor]]:
+    def validate(self, task: CascadeTask, trainable: CascadeTrainable) -> tuple[Row, list[Tensor]]:
         """Return figures, and stylizations."""
         contents, styles = self.held_out_pairs(SHEET)
         with self.autocast():
-            values = [reconstruction_psnr(trainee.model.pair(level), self.validation, 16) for level in self.levels]
+            values = [reconstruction_psnr(trainable.model.pair(level), self.validation, 16) for level in self.levels]
             output = task.stylize(contents, styles).float().clamp(0, 1)
-            figures = evaluate_stylization(self.judge, contents, styles, output)
+            figures = evaluate_stylization(self.loss_network, contents, styles, output)
         return {"psnr": round(sum(values) / len(values), 3)} | figures, [contents, styles, output]
 
-    def mend(self, phase: str, trainee: CascadeTrainee, step: int, steps: int) -> Row:
+    def mend(self, phase: str, trainable: CascadeTrainable, step: int, steps: int) -> Row:
         """Revive dead channels."""
-        if step > REVIVE_UNTIL * steps:
+        if step > REINITIALIZE_UNTIL * steps:
             return {}
         generator = step_generator(self.recipe.seed, f"revive {phase}", step)
         with torch.no_grad():
-            pairs = [trainee.model.pair(level) for level in self.levels]
-            return {"revived": sum(revive(pair.decoder, pair.encoder(self.probes), generator) for pair in pairs)}
+            pairs = [trainable.model.pair(level) for level in self.levels]
+            return {"revived": sum(reinitialize(pair.decoder, pair.encoder(self.probes), generator) for pair in pairs)}
 
-    def student(self, phase: str, trainee: CascadeTrainee) -> PairModel:
+    def student(self, phase: str, trainable: CascadeTrainable) -> PairModel:
         """Return a copy of all pairs."""
-        return _copy(trainee.model)
+        return _copy(trainable.model)
 
-    def write_part(self, path: Path, phase: str, trainee: CascadeTrainee, card: dict[str, Any]) -> None:
+    def write_part(self, path: Path, phase: str, trainable: CascadeTrainable, card: dict[str, Any]) -> None:
         """Write all pairs."""
-        save_model(path, _copy(trainee.model), license=self.recipe.license, card=card)
+        save_model(path, _copy(trainable.model), license=self.recipe.license, card=card)
 
     @torch.no_grad()
     def write_model(self, target: Path) -> None:
@@ -113,10 +113,10 @@ class CascadeRun(PhasedRun):
         assert isinstance(model, PairModel)
         images = self.validation.cpu()
         contents, styles = self.held_out_pairs(len(self.validation))
-        task = self.task(CascadeTrainee(_copy(model).to(self.device), self.levels), self.recipe.phase(self.phases[-1]))
+        task = self.task(CascadeTrainable(_copy(model).to(self.device), self.levels), self.recipe.phase(self.phases[-1]))
         batches = zip(contents.split(SHEET), styles.split(SHEET), strict=True)
         outputs = torch.cat([task.stylize(*batch).clamp(0, 1) for batch in batches])
-        card = self.evaluated(evaluate_stylization(self.judge, contents, styles, outputs))
+        card = self.evaluated(evaluate_stylization(self.loss_network, contents, styles, outputs))
         pairs = {str(level): self._pair_card(level, evaluate_pair(model.pair(level), images)) for level in model.levels}
         self._write(target, model, pairs, card)
 
@@ -138,7 +138,7 @@ class CascadeRun(PhasedRun):
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""
-        return {"sha256": self.judge.sources}
+        return {"sha256": self.loss_network.sources}
 
 
 def _read_pairs(pairs: Iterable[tuple[Recipe, Path]]) -> tuple[PairModel, dict[int, dict[str, Any]]]:

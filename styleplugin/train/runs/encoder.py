@@ -24,14 +24,14 @@ from styleplugin.train.runs.phases import MEASURED, SHEET, PhasedRun
 from styleplugin.train.pruning.filters import dead_fraction
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.start import start_student_encoder
-from styleplugin.train.networks.teachers import Judge, build_judge
+from styleplugin.train.networks.teachers import LossNetwork, build_loss_network
 from styleplugin.transforms.losses import feature_distance
 
 METRIC_PICTURES = 200
 """Pictures of each kind for the metrics."""
 
 
-class EncoderTrainee:
+class EncoderTrainable:
     """An encoder with its embeddings."""
 
     def __init__(self, encoder: EmbeddedEncoder) -> None:
@@ -39,19 +39,19 @@ class EncoderTrainee:
 
 
 class EmbeddingTask(nn.Module):
-    """Judge and encoder; the loss is how far the embeddings are from the judge's features.
+    """Loss network and encoder; the loss is how far the embeddings are from the loss network's features.
 
     Source: Wang et al. 2020, embedding loss.
     """
 
-    def __init__(self, judge: Judge, encoder: EmbeddedEncoder) -> None:
+    def __init__(self, loss_network: LossNetwork, encoder: EmbeddedEncoder) -> None:
         super().__init__()
-        self.judge, self.encoder = judge, encoder
+        self.loss_network, self.encoder = loss_network, encoder
 
     def forward(self, content: Tensor) -> dict[str, Tensor]:
         """Return "loss" for (N, 3, H, W) in [0, 1]."""
         with torch.no_grad():
-            judged = self.judge.features(content)
+            judged = self.loss_network.features(content)
         return {"loss": feature_distance(self.encoder.features(content), judged)}  # type: ignore[operator]
 
 
@@ -64,7 +64,7 @@ class EncoderRun(PhasedRun):
     def __init__(self, recipe: EncoderRecipe, out: Path, setting: Setting) -> None:
         super().__init__(recipe, out, setting)
         self.load_styles()
-        self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
+        self.loss_network = build_loss_network(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
 
     def held_out_batch(self) -> dict[str, Tensor]:
         """Return photographs and artworks."""
@@ -78,33 +78,33 @@ class EncoderRun(PhasedRun):
         sets = ((self.content, count - count // 2), (self.style, count // 2))
         return {"content": torch.cat([pictures.random_crops(n, crop, generator) for pictures, n in sets if n])}
 
-    def begin(self, phase: str) -> EncoderTrainee:
+    def begin(self, phase: str) -> EncoderTrainable:
         """Prune the teacher."""
-        encoder, self._keeps = start_student_encoder(self.recipe, self.judge, self.probes)
-        return EncoderTrainee(encoder)
+        encoder, self._keeps = start_student_encoder(self.recipe, self.loss_network, self.probes)
+        return EncoderTrainable(encoder)
 
-    def task(self, trainee: EncoderTrainee, options: PhaseOptions) -> EmbeddingTask:
+    def task(self, trainable: EncoderTrainable, options: PhaseOptions) -> EmbeddingTask:
         """Return the loss."""
-        task = EmbeddingTask(self.judge, trainee.trained)
+        task = EmbeddingTask(self.loss_network, trainable.trained)
         task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         pad_in_channels_last(task)
         return task
 
     @torch.no_grad()
-    def validate(self, task: EmbeddingTask, trainee: EncoderTrainee) -> tuple[Row, list[Tensor]]:
-        """Return the share of the judge's deepest features that the embedding leaves over."""
+    def validate(self, task: EmbeddingTask, trainable: EncoderTrainable) -> tuple[Row, list[Tensor]]:
+        """Return the share of the loss network's deepest features that the embedding leaves over."""
         images = self.validation[:SHEET]
-        embedded, judged = task.encoder.features(images)[-1], self.judge.features(images)[-1]  # type: ignore[operator]
+        embedded, judged = task.encoder.features(images)[-1], self.loss_network.features(images)[-1]  # type: ignore[operator]
         left = float((embedded - judged).square().mean() / judged.square().mean())
-        dead = dead_fraction(trainee.trained.encoder, self.validation)
+        dead = dead_fraction(trainable.trained.encoder, self.validation)
         return {"unexplained": round(left, 4), "dead": round(dead, 4)}, [images]
 
-    def student(self, phase: str, trainee: EncoderTrainee) -> None:
+    def student(self, phase: str, trainable: EncoderTrainable) -> None:
         """Return nothing: an encoder is no model that paints; its run can be stopped and resumed like any other."""
 
-    def write_part(self, path: Path, phase: str, trainee: EncoderTrainee, card: dict[str, Any]) -> None:
+    def write_part(self, path: Path, phase: str, trainable: EncoderTrainable, card: dict[str, Any]) -> None:
         """Write encoder and embeddings."""
-        save_part(path, phase, trainee.trained.cpu(), card | {"keeps": self._keeps})
+        save_part(path, phase, trainable.trained.cpu(), card | {"keeps": self._keeps})
 
     def write_model(self, target: Path) -> None:
         """Solve for the metrics and write the encoder with them."""
@@ -114,7 +114,7 @@ class EncoderRun(PhasedRun):
         assert self.style is not None
         training, held_out = (self.content, self.style), (self.held_out, self.style_held_out)
         crop = self.recipe.data.crop
-        roots, left = solve_metrics(encoder, self.judge.to(self.device), training, held_out, crop, METRIC_PICTURES)
+        roots, left = solve_metrics(encoder, self.loss_network.to(self.device), training, held_out, crop, METRIC_PICTURES)
         dead = dead_fraction(encoder, self.validation)
         card = self.evaluated({"unexplained": max(left.values()), "dead": dead, **left})
         card["keeps"] = started["keeps"]
@@ -122,4 +122,4 @@ class EncoderRun(PhasedRun):
 
     def teacher_card(self) -> dict[str, Any]:
         """Return what judged, for the card."""
-        return {"sha256": self.judge.sources}
+        return {"sha256": self.loss_network.sources}

@@ -24,7 +24,7 @@ from styleplugin.tensorfile import write_weights
 from styleplugin.train.recipe.config import MetricRecipe
 from styleplugin.train.data.pictures import Pictures, load_set
 from styleplugin.train.loop.logbook import Logbook
-from styleplugin.train.networks.teachers import Judge, build_judge
+from styleplugin.train.networks.teachers import LossNetwork, build_loss_network
 from styleplugin.transforms.eigen import square_root
 
 _RIDGE = 1e-4
@@ -75,14 +75,14 @@ def run_metrics(
     data = recipe.data
     sets = [load_set(data, styles=styles) for styles in (False, True)]
     probes = sets[0][0].center_crops(data.crop, recipe.pictures)
-    judge = build_judge(recipe.teacher, encoder.spec.level, probes).to(place)
+    loss_network = build_loss_network(recipe.teacher, encoder.spec.level, probes).to(place)
     training, held_out = zip(*sets, strict=True)
-    roots, left = solve_metrics(encoder, judge, training, held_out, data.crop, recipe.pictures)
+    roots, left = solve_metrics(encoder, loss_network, training, held_out, data.crop, recipe.pictures)
     log.write(event="evaluated", **left)
     card = {
         "name": recipe.name,
         "recipe": recipe.to_dict() | {"data": None, "teacher": None},
-        "teacher": {"sha256": judge.sources},
+        "teacher": {"sha256": loss_network.sources},
         "data": {"name": data.name, "pictures": [len(training) for training, _ in sets]},
         "metrics": {"unexplained": left},
         "seconds": round(time.monotonic() - begin),
@@ -94,7 +94,7 @@ def run_metrics(
 
 def solve_metrics(
     encoder: Encoder,
-    judge: Judge,
+    loss_network: LossNetwork,
     training: Sequence[Pictures],
     held_out: Sequence[Pictures],
     crop: int,
@@ -104,7 +104,7 @@ def solve_metrics(
 
     Args:
         encoder: The student's.
-        judge: The teacher, on the same device.
+        loss_network: The teacher, on the same device.
         training: Sets of pictures to solve for.
         held_out: Sets of pictures to judge with.
         crop: Side of the crops, pixels.
@@ -113,14 +113,14 @@ def solve_metrics(
     Returns:
         `level1.root` ... (C, C), and for each level the share of the teacher that is left unexplained.
     """
-    embeddings = [products.embedding() for products in _measured(encoder, judge, training, crop, count)]
-    pairs = zip(_measured(encoder, judge, held_out, crop, count), embeddings, strict=True)
+    embeddings = [products.embedding() for products in _measured(encoder, loss_network, training, crop, count)]
+    pairs = zip(_measured(encoder, loss_network, held_out, crop, count), embeddings, strict=True)
     left = {f"level{k}": round(products.unexplained(e), 4) for k, (products, e) in enumerate(pairs, 1)}
     return {f"level{k}.root": square_root(e.T @ e).float() for k, e in enumerate(embeddings, 1)}, left
 
 
 @torch.no_grad()
-def _measured(encoder: Encoder, judge: Judge, sets: Sequence[Pictures], crop: int, count: int) -> list[_Products]:
+def _measured(encoder: Encoder, loss_network: LossNetwork, sets: Sequence[Pictures], crop: int, count: int) -> list[_Products]:
     """Add up the features of pictures of all sets, as many of each."""
     products = [_Products() for _ in range(encoder.spec.level)]
     device = next(encoder.parameters()).device
@@ -128,6 +128,6 @@ def _measured(encoder: Encoder, judge: Judge, sets: Sequence[Pictures], crop: in
         crops = pictures.center_crops(crop, min(count, len(pictures)))
         for images in crops.split(_BATCH):
             images = images.to(device, memory_format=torch.channels_last)
-            for level, student, teacher in zip(products, encoder.features(images), judge.features(images), strict=True):
+            for level, student, teacher in zip(products, encoder.features(images), loss_network.features(images), strict=True):
                 level.add(student, teacher)
     return products

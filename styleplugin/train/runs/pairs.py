@@ -17,13 +17,13 @@ from styleplugin.networks.vgg import Decoder, Encoder
 from styleplugin.tensorfile import TEACHER, read_weights
 from styleplugin.train.networks.autoencoders import (
     WEIGHTS,
-    Coder,
+    Autoencoder,
     DistillTask,
-    PruningCoder,
-    StudentDecoderCoder,
-    StudentEncoderCoder,
-    StudentPairCoder,
-    TeacherDecoderCoder,
+    PruningAutoencoder,
+    StudentDecoderAutoencoder,
+    StudentEncoderAutoencoder,
+    StudentPairAutoencoder,
+    TeacherDecoderAutoencoder,
 )
 from styleplugin.train.recipe.config import PhaseOptions, Recipe
 from styleplugin.train.data.pictures import step_generator
@@ -31,7 +31,7 @@ from styleplugin.train.evaluation.figures import evaluate_pair, reconstruction_p
 from styleplugin.train.loop.logbook import Row
 from styleplugin.train.networks.parts import load_part, load_pruned, read_card, save_part, save_pruned
 from styleplugin.train.runs.phases import SHEET, PhasedRun
-from styleplugin.train.pruning.filters import REVIVE_UNTIL, dead_fraction, revive
+from styleplugin.train.pruning.filters import REINITIALIZE_UNTIL, dead_fraction, reinitialize
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.start import (
     start_pruning,
@@ -40,7 +40,7 @@ from styleplugin.train.networks.start import (
     start_teacher_decoder,
 )
 from styleplugin.train.tasks.pairs import ReconstructionTask, StylizationTask
-from styleplugin.train.networks.teachers import build_judge
+from styleplugin.train.networks.teachers import build_loss_network
 
 
 class PairRun(PhasedRun):
@@ -54,19 +54,19 @@ class PairRun(PhasedRun):
         super().__init__(recipe, out, setting)
         self.start = start
         """The recipe with the files that the phases begin with."""
-        self.judge = build_judge(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
+        self.loss_network = build_loss_network(recipe.teacher, recipe.level, self.probes.cpu()).to(self.device)
         if recipe.method == "adain":
             self.load_styles()
-            self.load_lessons(self.judge)
+            self.load_lessons(self.loss_network)
 
-    def write_part(self, path: Path, phase: str, trainee: Coder, card: dict[str, Any]) -> None:
+    def write_part(self, path: Path, phase: str, trainable: Autoencoder, card: dict[str, Any]) -> None:
         """Write the part that was trained, or what is left of those that were pruned."""
-        if isinstance(trainee, PruningCoder):
-            self.log.write(event="pruned", forced=trainee.trained.pruner.finish())
-            save_pruned(path, trainee.trained.cpu(), card)
+        if isinstance(trainable, PruningAutoencoder):
+            self.log.write(event="pruned", forced=trainable.trained.pruner.finish())
+            save_pruned(path, trainable.trained.cpu(), card)
             return
         keeps = {"keeps": self._keeps} if phase == "student_encoder" else {}
-        save_part(path, phase, trainee.trained.cpu(), card | keeps)
+        save_part(path, phase, trainable.trained.cpu(), card | keeps)
 
     def write_model(self, target: Path) -> None:
         """Write the pair with its figures."""
@@ -82,32 +82,32 @@ class PairRun(PhasedRun):
         started = read_card(self.result("student_encoder")).get("keeps", {})
         return {f"encoder.conv{conv}": keep for conv, keep in started.items()}
 
-    def begin(self, phase: str) -> Coder:
+    def begin(self, phase: str) -> Autoencoder:
         """Build a phase from the files of the phases before it."""
         if phase == "teacher_decoder":
-            return TeacherDecoderCoder(start_teacher_decoder(self.start, self.judge, self.probes))
+            return TeacherDecoderAutoencoder(start_teacher_decoder(self.start, self.loss_network, self.probes))
         if phase == "pruning":
-            return PruningCoder(start_pruning(self.recipe, self.judge, self._teacher_decoder()))
+            return PruningAutoencoder(start_pruning(self.recipe, self.loss_network, self._teacher_decoder()))
         if phase == "student_encoder":
             pruned, styles = self._pruned()[0], self._starting_styles()
-            encoder, self._keeps = start_student_encoder(self.start, self.judge, self.probes, styles, pruned)
-            return StudentEncoderCoder(encoder, self._teacher_decoder())
+            encoder, self._keeps = start_student_encoder(self.start, self.loss_network, self.probes, styles, pruned)
+            return StudentEncoderAutoencoder(encoder, self._teacher_decoder())
         encoder, _ = load_part(self.result("student_encoder"), "student_encoder")
         assert isinstance(encoder, EmbeddedEncoder)
         if phase == "student_pair":
             decoder, _ = load_part(self.result("student_decoder"), "student_decoder")
             assert isinstance(decoder, Decoder)
-            return StudentPairCoder(encoder, decoder)
+            return StudentPairAutoencoder(encoder, decoder)
         decoder = start_student_decoder(
             self.start,
             encoder,
-            self.judge,
+            self.loss_network,
             self._teacher_decoder,
             self.probes,
             self._starting_styles(),
             self._pruned()[1],
         )
-        return StudentDecoderCoder(encoder.encoder, decoder)
+        return StudentDecoderAutoencoder(encoder.encoder, decoder)
 
     def _starting_styles(self) -> Tensor | None:
         """Return training styles, as many as there are probes at most, where the method has styles."""
@@ -122,16 +122,16 @@ class PairRun(PhasedRun):
         """Return what the phase "pruning" has left, if the recipe has one."""
         return load_pruned(self.result("pruning")) if "pruning" in self.phases else (None, None)
 
-    def task(self, trainee: Coder, options: PhaseOptions) -> DistillTask:
+    def task(self, trainable: Autoencoder, options: PhaseOptions) -> DistillTask:
         """Return the losses of the method."""
         weights = {name: getattr(options, name) for name in WEIGHTS}
         kind = StylizationTask if self.recipe.method == "adain" else ReconstructionTask
-        task = kind(self.judge, trainee, weights, options.judged)
+        task = kind(self.loss_network, trainable, weights, options.judged)
         task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         pad_in_channels_last(task)
         return task
 
-    def validate(self, task: DistillTask, trainee: Coder) -> tuple[Row, list[Tensor]]:
+    def validate(self, task: DistillTask, trainable: Autoencoder) -> tuple[Row, list[Tensor]]:
         """Return PSNR and dead channels, and reconstructions, or stylizations for AdaIN."""
         contents = self.validation[:SHEET]
         with self.autocast():
@@ -140,40 +140,40 @@ class PairRun(PhasedRun):
             if isinstance(task, StylizationTask):
                 contents, styles = self.held_out_pairs(SHEET)
                 rows = [contents, styles, task.stylize(contents, styles)]
-        if isinstance(trainee, PruningCoder):
-            row["to_prune"] = sum(groups.to_prune for groups in trainee.trained.pruner.groups)
-        if seen := self._students(trainee, self.validation):
+        if isinstance(trainable, PruningAutoencoder):
+            row["to_prune"] = sum(groups.to_prune for groups in trainable.trained.pruner.groups)
+        if seen := self._students(trainable, self.validation):
             row["dead"] = round(max(dead_fraction(network, inputs) for network, inputs in seen), 4)
         return row, rows
 
-    def mend(self, phase: str, trainee: Coder, step: int, steps: int) -> Row:
+    def mend(self, phase: str, trainable: Autoencoder, step: int, steps: int) -> Row:
         """Revive dead channels."""
-        seen = self._students(trainee, self.probes)
-        if not seen or step > REVIVE_UNTIL * steps:
+        seen = self._students(trainable, self.probes)
+        if not seen or step > REINITIALIZE_UNTIL * steps:
             return {}
         generator = step_generator(self.recipe.seed, f"revive {phase}", step)
-        return {"revived": sum(revive(network, inputs, generator) for network, inputs in seen)}
+        return {"revived": sum(reinitialize(network, inputs, generator) for network, inputs in seen)}
 
     @staticmethod
     @torch.no_grad()
-    def _students(coder: Coder, images: Tensor) -> list[tuple[Any, Tensor]]:
+    def _students(autoencoder: Autoencoder, images: Tensor) -> list[tuple[Any, Tensor]]:
         """Return the students in training and what each of them sees; none in the teacher's phases."""
-        if isinstance(coder, (TeacherDecoderCoder, PruningCoder)):
+        if isinstance(autoencoder, (TeacherDecoderAutoencoder, PruningAutoencoder)):
             return []
-        if isinstance(coder, StudentDecoderCoder):
-            return [(coder.trained, coder.encoder(images))]
-        if isinstance(coder, StudentPairCoder):
-            encoder = coder.embedded.encoder
-            return [(encoder, images), (coder.decoder, encoder(images))]
-        return [(coder.trained.encoder, images)]
+        if isinstance(autoencoder, StudentDecoderAutoencoder):
+            return [(autoencoder.trained, autoencoder.encoder(images))]
+        if isinstance(autoencoder, StudentPairAutoencoder):
+            encoder = autoencoder.embedded.encoder
+            return [(encoder, images), (autoencoder.decoder, encoder(images))]
+        return [(autoencoder.trained.encoder, images)]
 
-    def student(self, phase: str, trainee: Coder) -> PairModel | None:
+    def student(self, phase: str, trainable: Autoencoder) -> PairModel | None:
         """Return a copy of the pair in training."""
-        if isinstance(trainee, StudentPairCoder):
-            return PairModel(self.recipe.method, [_join(trainee.embedded.encoder, trainee.decoder)])
-        if isinstance(trainee, StudentDecoderCoder):
-            assert isinstance(trainee.trained, Decoder)
-            return PairModel(self.recipe.method, [_join(trainee.encoder, trainee.trained)])
+        if isinstance(trainable, StudentPairAutoencoder):
+            return PairModel(self.recipe.method, [_join(trainable.embedded.encoder, trainable.decoder)])
+        if isinstance(trainable, StudentDecoderAutoencoder):
+            assert isinstance(trainable.trained, Decoder)
+            return PairModel(self.recipe.method, [_join(trainable.encoder, trainable.trained)])
         return None
 
     def _pair(self) -> Pair:
@@ -187,7 +187,7 @@ class PairRun(PhasedRun):
         """Return what judged, and whose decoder taught, for the card."""
         decoder = self.recipe.teacher_decoder.init
         known = {"decoder": {Path(decoder).stem: read_weights(decoder, limits=TEACHER).sha256}} if decoder else {}
-        return {"sha256": self.judge.sources} | known
+        return {"sha256": self.loss_network.sources} | known
 
 
 def _join(encoder: Encoder, decoder: Decoder) -> Pair:

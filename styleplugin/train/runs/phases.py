@@ -24,14 +24,14 @@ from styleplugin.train.data.pictures import Pictures, step_generator
 from styleplugin.train.evaluation.gate import verdict
 from styleplugin.train.data.lessons import Lessons
 from styleplugin.train.loop.logbook import Logbook, Row
-from styleplugin.train.loop.fit import PruningStepper, Rhythm, Stepper, fit, measure_speed
+from styleplugin.train.loop.fit import PruningStepper, Intervals, Stepper, fit, measure_speed
 from styleplugin.train.evaluation.page import write_page
 from styleplugin.train.networks.parts import read_card
 from styleplugin.train.recipe.plan import PhasePlan, Plan, peak_memory_mb
-from styleplugin.train.pruning.pruned import PrunedCoder
+from styleplugin.train.pruning.pruned import PrunedAutoencoder
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.loop.state import Checkpoints, Progress
-from styleplugin.train.networks.teachers import Judge
+from styleplugin.train.networks.teachers import LossNetwork
 
 PROBES = 64
 """Pictures for dead channels and validation."""
@@ -41,7 +41,7 @@ MEASURED = 16
 """Pictures for the validation loss."""
 PROBE_SECONDS = 2.0
 """For measuring the speed of a phase."""
-PATIENCE = 1.3
+TIME_OVERRUN = 1.3
 """Share of its planned time after which a phase of a time-boxed run ends with the steps done so far."""
 BEST = "best.safetensors"
 """The best student so far, in the run's folder until the finished one is there."""
@@ -52,7 +52,7 @@ LATEST = "latest.safetensors"
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class Trainee(Protocol):
+class Trainable(Protocol):
     """What a phase works on."""
 
     trained: nn.Module
@@ -83,7 +83,7 @@ class PhasedRun:
         self.out = out
         self.setting = setting
         self.device = setting.place
-        self.log = Logbook(out, setting.on_event, silent=not setting.workers.leads)
+        self.log = Logbook(out, setting.on_event, silent=not setting.workers.is_main)
         self.steps_done: dict[str, int] = {}
         self.best = math.inf
         data = recipe.data
@@ -94,11 +94,11 @@ class PhasedRun:
         for phase in self.phases:
             setting.workers.check(recipe.phase(phase).batch)
 
-    def begin(self, phase: str) -> Trainee:
+    def begin(self, phase: str) -> Trainable:
         """Build what a phase trains, from the files of the phases before it."""
         raise NotImplementedError
 
-    def task(self, trainee: Any, options: PhaseOptions) -> nn.Module:
+    def task(self, trainable: Any, options: PhaseOptions) -> nn.Module:
         """Return the module that turns a batch into losses, on the device."""
         raise NotImplementedError
 
@@ -125,19 +125,19 @@ class PhasedRun:
         count = min(count, len(self.validation), len(self.style_probes))
         return self.validation[:count], self.style_probes[:count]
 
-    def validate(self, task: Any, trainee: Any) -> tuple[Row, list[Tensor]]:
+    def validate(self, task: Any, trainable: Any) -> tuple[Row, list[Tensor]]:
         """Return figures, and the rows of a contact sheet."""
         raise NotImplementedError
 
-    def mend(self, phase: str, trainee: Any, step: int, steps: int) -> Row:
+    def mend(self, phase: str, trainable: Any, step: int, steps: int) -> Row:
         """Change weights after a validation, the same ones at the same step; return what was done."""
         return {}
 
-    def student(self, phase: str, trainee: Any) -> StyleModel | None:
+    def student(self, phase: str, trainable: Any) -> StyleModel | None:
         """Return a copy of the student as it is now, on the CPU; None in phases that have none yet."""
         raise NotImplementedError
 
-    def write_part(self, path: Path, phase: str, trainee: Any, card: dict[str, Any]) -> None:
+    def write_part(self, path: Path, phase: str, trainable: Any, card: dict[str, Any]) -> None:
         """Write the result of a phase."""
         raise NotImplementedError
 
@@ -196,11 +196,11 @@ class PhasedRun:
         self.style_probes = self.style_held_out.center_crops(self.recipe.data.crop, PROBES)
         self.identity["pictures"].append(self.style.fingerprint)
 
-    def load_lessons(self, judge: Judge) -> None:
-        """Load the painter of the recipe, if there is one; the judge measures the styles of its pictures."""
+    def load_lessons(self, loss_network: LossNetwork) -> None:
+        """Load the painter of the recipe, if there is one; the loss network measures the styles of its pictures."""
         if self.recipe.teacher.painter:
             assert self.style is not None
-            self.lessons = Lessons(self.recipe, judge, self.content, self.style, self.out.parent)
+            self.lessons = Lessons(self.recipe, loss_network, self.content, self.style, self.out.parent)
 
     def train(self) -> Path:
         """Run the phases that have no result yet, and write the model."""
@@ -209,7 +209,7 @@ class PhasedRun:
             for phase in self.phases:
                 self.setting.check_stop()
                 self._phase(phase)
-        if self.setting.workers.leads:
+        if self.setting.workers.is_main:
             self.write_model(target)
             for name in (BEST, LATEST):
                 (self.out / name).unlink(missing_ok=True)
@@ -218,7 +218,7 @@ class PhasedRun:
         self.setting.workers.wait()
         return target
 
-    def rehearse(self) -> Plan:
+    def dry_run(self) -> Plan:
         """Begin every phase without a result in a folder of its own, and measure some steps and a checkpoint.
 
         Raises:
@@ -231,7 +231,7 @@ class PhasedRun:
         self.log = Logbook(self.out)
         try:
             with self._backend():
-                plans = [plan for phase in self.phases if (plan := self._rehearse(phase, out))]
+                plans = [plan for phase in self.phases if (plan := self._dry_run(phase, out))]
             disk = sum(path.stat().st_size for path in self.out.rglob("*.safetensors"))
         finally:
             shutil.rmtree(self.out, ignore_errors=True)
@@ -244,21 +244,21 @@ class PhasedRun:
             disk_mb=(3 * disk >> 20) + 1,
         )
 
-    def _rehearse(self, phase: str, out: Path) -> PhasePlan | None:
+    def _dry_run(self, phase: str, out: Path) -> PhasePlan | None:
         self.setting.check_stop()
         options, finished = self.recipe.phase(phase), out / self.result(phase).name
         if finished.exists():
             shutil.copy(finished, self.result(phase))
             return None
-        trainee = self.begin(phase)
+        trainable = self.begin(phase)
         seconds = 0.0
         if options.steps:
-            stepper = self._stepper(trainee, options)
+            stepper = self._stepper(trainable, options)
             batches = self._batches(phase, options.batch)
             seconds = 1 / measure_speed(stepper, batches, PROBE_SECONDS, self.setting.check_stop)
             progress = Progress(steps=options.steps)
-            self._checkpoints(phase).save(progress, trainee.trained, stepper.optimizer, stepper.average)
-        self.write_part(self.result(phase), phase, trainee, {})
+            self._checkpoints(phase).save(progress, trainable.trained, stepper.optimizer, stepper.average)
+        self.write_part(self.result(phase), phase, trainable, {})
         if not options.steps:
             return None
         return PhasePlan(run=self.recipe.name, phase=phase, steps=options.steps, seconds_per_step=seconds)
@@ -275,53 +275,53 @@ class PhasedRun:
     def _batches(self, phase: str, count: int) -> Callable[[int], dict[str, Tensor]]:
         return lambda step: self.setting.workers.share(self.batch(phase, count, step))
 
-    def _stepper(self, trainee: Trainee, options: PhaseOptions) -> Stepper:
-        kind = PruningStepper if isinstance(trainee.trained, PrunedCoder) else Stepper
-        return kind(self.task(trainee, options), trainee.trained, options, self.autocast, self.setting.workers)
+    def _stepper(self, trainable: Trainable, options: PhaseOptions) -> Stepper:
+        kind = PruningStepper if isinstance(trainable.trained, PrunedAutoencoder) else Stepper
+        return kind(self.task(trainable, options), trainable.trained, options, self.autocast, self.setting.workers)
 
     def _phase(self, phase: str) -> None:
         path, options = self.result(phase), self.recipe.phase(phase)
         if path.exists():
             self.steps_done[phase] = read_card(path)["steps"]
             return
-        trainee = self.begin(phase)
+        trainable = self.begin(phase)
         progress = Progress(steps=options.steps)
         if options.steps:
-            progress = self._fit(phase, options, trainee)
+            progress = self._fit(phase, options, trainable)
         self.steps_done[phase] = progress.step
-        if self.setting.workers.leads:
-            self.write_part(path, phase, trainee, self.card({}) | {"phase": phase, "steps": progress.step})
+        if self.setting.workers.is_main:
+            self.write_part(path, phase, trainable, self.card({}) | {"phase": phase, "steps": progress.step})
             self._checkpoints(phase).clear()
         self.setting.workers.wait()
 
-    def _fit(self, phase: str, options: PhaseOptions, trainee: Trainee) -> Progress:
-        setting, stepper = self.setting, self._stepper(trainee, options)
+    def _fit(self, phase: str, options: PhaseOptions, trainable: Trainable) -> Progress:
+        setting, stepper = self.setting, self._stepper(trainable, options)
         checkpoints = self._checkpoints(phase)
-        progress = checkpoints.restore(trainee.trained, stepper.optimizer, stepper.average)
+        progress = checkpoints.restore(trainable.trained, stepper.optimizer, stepper.average)
         if progress is None:
-            progress = Progress(steps=setting.workers.from_first(self._planned_steps(phase, options)))
-            if setting.workers.leads and progress.steps != options.steps:
+            progress = Progress(steps=setting.workers.broadcast(self._planned_steps(phase, options)))
+            if setting.workers.is_main and progress.steps != options.steps:
                 # A resumed run must have the same steps, however fast the machine is then.
-                checkpoints.save(progress, trainee.trained, stepper.optimizer, stepper.average)
+                checkpoints.save(progress, trainable.trained, stepper.optimizer, stepper.average)
         self.log.rewind(phase, progress.step)
         self.log.write(event="phase", phase=phase, step=progress.step, steps=progress.steps, device=str(self.device))
         self._read_best(phase)
         steps = progress.steps
-        allowed = PATIENCE * (setting.seconds_left - setting.plan.after(self.recipe.name, phase))
+        allowed = TIME_OVERRUN * (setting.seconds_left - setting.plan.after(self.recipe.name, phase))
         return fit(
             stepper,
             self._batches(phase, options.batch),
             progress=progress,
             checkpoints=checkpoints,
-            rhythm=Rhythm(
+            intervals=Intervals(
                 log=self.recipe.log_every,
                 validate=self.recipe.validate_every,
                 checkpoint=self.recipe.checkpoint_every,
             ),
             on_log=lambda row: self._log(phase, options, steps, row),
-            on_validate=lambda step: self._validate(phase, stepper, trainee, step, steps),
+            on_validate=lambda step: self._validate(phase, stepper, trainable, step, steps),
             on_skip=lambda step: self._keep_batch(phase, options.batch, step),
-            on_stop=lambda step: self._keep_latest(phase, stepper, trainee, step),
+            on_stop=lambda step: self._keep_latest(phase, stepper, trainable, step),
             should_stop=setting.should_stop,
             deadline=time.monotonic() + allowed if setting.plan.phases else setting.end,
         )
@@ -337,35 +337,35 @@ class PhasedRun:
         left = (steps - row["step"]) / speed + self.setting.plan.after(self.recipe.name, phase)
         self.log.write(run=self.recipe.name, phase=phase, steps=steps, **row, seconds_left=round(left, 1))
 
-    def _validate(self, phase: str, stepper: Stepper, trainee: Trainee, step: int, steps: int) -> None:
+    def _validate(self, phase: str, stepper: Stepper, trainable: Trainable, step: int, steps: int) -> None:
         """Log figures and a contact sheet, keep the best student, and mend weights."""
         with stepper.as_result():
-            row, rows = self.validate(stepper.task, trainee)
+            row, rows = self.validate(stepper.task, trainable)
             with torch.no_grad(), self.autocast():
                 loss = float(stepper.task(**self.held_out_batch())["loss"])
             row = {"validation": round(loss, 5)} | row
-            if self.setting.workers.leads:
-                self._keep_best(phase, trainee, step, row)
-        mended = self.mend(phase, trainee, step, steps)
-        self.setting.workers.copy_from_first(trainee.trained)
+            if self.setting.workers.is_main:
+                self._keep_best(phase, trainable, step, row)
+        mended = self.mend(phase, trainable, step, steps)
+        self.setting.workers.copy_from_first(trainable.trained)
         self.log.write(phase=phase, step=step, **row, **mended)
         self.log.sheet(f"{phase}-{step:06}", rows)
         self.log.plot()
-        if self.setting.workers.leads:
+        if self.setting.workers.is_main:
             write_page(self.out)
 
-    def _keep_best(self, phase: str, trainee: Trainee, step: int, row: Row) -> None:
-        if not row["validation"] < self.best or (student := self.student(phase, trainee)) is None:
+    def _keep_best(self, phase: str, trainable: Trainable, step: int, row: Row) -> None:
+        if not row["validation"] < self.best or (student := self.student(phase, trainable)) is None:
             return
         self.best = row["validation"]
         card = self._card_on_the_way(phase, step, row) | {"gate": verdict(self.recipe, row)}
         save_model(self.out / BEST, student, license=self.recipe.license, card=card)
 
-    def _keep_latest(self, phase: str, stepper: Stepper, trainee: Trainee, step: int) -> None:
-        if not self.setting.workers.leads:
+    def _keep_latest(self, phase: str, stepper: Stepper, trainable: Trainable, step: int) -> None:
+        if not self.setting.workers.is_main:
             return
         with stepper.as_result():
-            student = self.student(phase, trainee)
+            student = self.student(phase, trainable)
         if student is not None:
             self.write_student(self.out / LATEST, student, self._card_on_the_way(phase, step, {}))
 

@@ -21,10 +21,10 @@ from styleplugin.train.networks.eigenbasis import Eigenbasis, global_eigenbasis
 from styleplugin.train.evaluation.figures import reconstruction_psnr
 from styleplugin.train.loop.logbook import Row
 from styleplugin.train.runs.phases import SHEET, PhasedRun, started_from
-from styleplugin.train.tasks.photorealistic import PhotoTask, PhotoTrainee, principal_components
+from styleplugin.train.tasks.photorealistic import PhotoTask, PhotoTrainable, principal_components
 from styleplugin.train.runs.photorealistic_start import start_block
 from styleplugin.train.loop.setting import Setting
-from styleplugin.train.networks.teachers import build_judge, label_of, read_pinned
+from styleplugin.train.networks.teachers import build_loss_network, label_of, read_pinned
 from styleplugin.transforms.moments import Moments
 
 STARTING = 32
@@ -79,7 +79,7 @@ class PhotoRun(PhasedRun):
                 covariances.append(Moments.of(taught).covariance(unbiased=False))
         return found
 
-    def begin(self, phase: str) -> PhotoTrainee:
+    def begin(self, phase: str) -> PhotoTrainable:
         """Go on with the phase before, with a new block drawn at random."""
         number = PHOTO_PHASES.index(phase)
         model = PhotoModel(self.recipe.spec)
@@ -90,41 +90,41 @@ class PhotoRun(PhasedRun):
             load_tensors(model, weights.tensors, weights.path.name)
         model.to(self.device)
         if number == len(model.encoder.blocks):
-            return PhotoTrainee(model, range(number))
+            return PhotoTrainable(model, range(number))
         images = self.probes[:STARTING]
         with torch.no_grad():
             taught = self.teacher.features(images)[number]  # type: ignore[operator]
         components = principal_components(taught, self.bases[number].vectors.to(taught))
         start_block(model, number, images, components, step_generator(self.recipe.seed, f"start {phase}", 0))
-        return PhotoTrainee(model, [number])
+        return PhotoTrainable(model, [number])
 
-    def task(self, trainee: PhotoTrainee, options: PhaseOptions) -> PhotoTask:
+    def task(self, trainable: PhotoTrainable, options: PhaseOptions) -> PhotoTask:
         """Return the losses of the blocks in training."""
         weights = {name: getattr(options, name) for name in ("distill", "pixel", "feature", "perceptual")}
-        task = PhotoTask(trainee, self.teacher, [basis.vectors for basis in self.bases], weights)
+        task = PhotoTask(trainable, self.teacher, [basis.vectors for basis in self.bases], weights)
         task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         pad_in_channels_last(task)
         return task
 
-    def write_part(self, path: Path, phase: str, trainee: PhotoTrainee, card: dict[str, Any]) -> None:
+    def write_part(self, path: Path, phase: str, trainable: PhotoTrainable, card: dict[str, Any]) -> None:
         """Write the student as far as it is trained."""
         metadata = {"architecture": f"training-{phase}", "spec": self.recipe.spec.to_dict(), "card": card}
-        write_weights(path, trainee.model.cpu().state_dict(), metadata)
+        write_weights(path, trainable.model.cpu().state_dict(), metadata)
 
-    def validate(self, task: PhotoTask, trainee: PhotoTrainee) -> tuple[Row, list[Tensor]]:
+    def validate(self, task: PhotoTask, trainable: PhotoTrainable) -> tuple[Row, list[Tensor]]:
         """Return the PSNR and the share of dead channels, and reconstructions."""
         with self.autocast():
             value = reconstruction_psnr(task.reconstruct, self.validation, 16)
             rows = [self.validation[:SHEET], task.reconstruct(self.validation[:SHEET])]
-        dead = dead_share(trainee.model, self.validation, max(trainee.blocks))
+        dead = dead_share(trainable.model, self.validation, max(trainable.blocks))
         return {"psnr": round(value, 3), "dead": round(dead, 4)}, rows
 
-    def student(self, phase: str, trainee: PhotoTrainee) -> PhotoModel | None:
+    def student(self, phase: str, trainable: PhotoTrainable) -> PhotoModel | None:
         """Return a copy once all blocks are there."""
         if phase not in self.phases[-2:]:
             return None
         model = PhotoModel(self.recipe.spec)
-        load_tensors(model, {key: value.cpu() for key, value in trainee.model.state_dict().items()}, "the student")
+        load_tensors(model, {key: value.cpu() for key, value in trainable.model.state_dict().items()}, "the student")
         return model
 
     def write_model(self, target: Path) -> None:
@@ -168,8 +168,8 @@ def build_photo_teacher(recipe: PhotoRecipe, images: Tensor) -> tuple[nn.Module,
         assert isinstance(model, PhotoModel)
         return model.encoder, {label_of(source): info.sha256}
     if recipe.backbone == "vgg":
-        judge = build_judge(recipe.teacher, 4, images)
-        return judge, judge.sources
+        loss_network = build_loss_network(recipe.teacher, 4, images)
+        return loss_network, loss_network.sources
     return build_mobilenet(recipe.teacher)
 
 

@@ -15,42 +15,42 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.networks.pairs import Pair, PairModel
-from styleplugin.train.networks.autoencoders import open_end
-from styleplugin.train.networks.teachers import Judge, wanted_statistics
+from styleplugin.train.networks.autoencoders import drop_final_relu
+from styleplugin.train.networks.teachers import LossNetwork, wanted_statistics
 from styleplugin.train.tasks.weave import weave_error
 from styleplugin.transforms.losses import content_error, mse, picture_errors, statistics_error, statistics_of, weigh
 from styleplugin.transforms.wct import wct
 
 CONTENT_LEVEL = 4
-"""Where shapes are compared, or the judge's deepest level if it has fewer."""
+"""Where shapes are compared, or the loss network's deepest level if it has fewer."""
 WEIGHTS = ("content", "style", "pixel", "weave", "taught", "picture")
 """Parts of the loss, names of fields of `PhaseOptions`."""
 
 
-class CascadeTrainee:
+class CascadeTrainable:
     """A WCT model whose decoders learn at some levels; all else is frozen."""
 
     def __init__(self, model: PairModel, levels: Sequence[int]) -> None:
         self.model = model.eval().requires_grad_(False)
         self.levels = tuple(levels)
         for pair in map(model.pair, model.levels):
-            open_end(pair.decoder)
+            drop_final_relu(pair.decoder)
         self.trained = nn.ModuleDict({str(level): model.pair(level).decoder for level in self.levels})
         self.trained.requires_grad_(True)
 
 
 class CascadeTask(nn.Module):
-    """A step of training: owns judge and model, returns the losses.
+    """A step of training: owns loss network and model, returns the losses.
 
-    Each level's picture is judged at all levels of the judge, also at those deeper than its own: what a shallow level
-    leaves of a deep level's work is part of what it must learn. No gradient goes from a level to the one before, since
-    whitening would multiply it without bounds; the transform is a constant of the step.
+    Each level's picture is seen at all levels of the loss network, also at those deeper than its own: what a shallow
+    level leaves of a deep level's work is part of what it must learn. No gradient goes from a level to the one before,
+    since whitening would multiply it without bounds; the transform is a constant of the step.
     """
 
-    def __init__(self, judge: Judge, trainee: CascadeTrainee, weights: dict[str, float]) -> None:
+    def __init__(self, loss_network: LossNetwork, trainable: CascadeTrainable, weights: dict[str, float]) -> None:
         """Keep the weights of the parts of the loss, by `WEIGHTS`."""
         super().__init__()
-        self.judge, self.model, self.levels = judge, trainee.model, trainee.levels
+        self.loss_network, self.model, self.levels = loss_network, trainable.model, trainable.levels
         self.weights = weights
 
     def forward(
@@ -67,18 +67,18 @@ class CascadeTask(nn.Module):
             content: (N, 3, H, W) in [0, 1].
             style: Of the same shape. Of contents and styles in turn, half must also come back.
             picture: Of the same shape: a painter's.
-            statistics: Of the styles as the judge sees them, `joined`, where they are known.
+            statistics: Of the styles as the loss network sees them, `joined`, where they are known.
             level: (N,), of one value: the one that is judged; all in training by default.
         """
         judged = self.levels if level is None else (int(level[0]),)
         with torch.no_grad():
-            shapes = self.judge.features(content) if self.weights["content"] else []
-            shown = [] if picture is None else self.judge.features(picture)
+            shapes = self.loss_network.features(content) if self.weights["content"] else []
+            shown = [] if picture is None else self.loss_network.features(picture)
         own = torch.cat([content, style])[::2]
         parts: dict[str, list[Tensor]] = {}
         for pair, output in self._cascade(content, style, judged):
-            seen = self.judge.features(output)
-            wanted = wanted_statistics(self.judge, style, statistics, seen)
+            seen = self.loss_network.features(output)
+            wanted = wanted_statistics(self.loss_network, style, statistics, seen)
             found = {"style": statistics_error(statistics_of(seen), wanted), "pixel": mse(pair(own), own)}
             if shapes:
                 place = min(CONTENT_LEVEL, len(shapes)) - 1

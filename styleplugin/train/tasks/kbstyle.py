@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from styleplugin.networks.kbstyle import KBModel, KBTrace, statistics
 from styleplugin.networks.layers import Pointwise
-from styleplugin.train.networks.teachers import Judge, wanted_statistics
+from styleplugin.train.networks.teachers import LossNetwork, wanted_statistics
 from styleplugin.train.tasks.weave import weave_error
 from styleplugin.transforms.losses import (
     content_error,
@@ -33,7 +33,7 @@ WEIGHTS = ("content", "style", "pixel", "grid", "weave", "taught", "picture", *D
 """Parts of the loss, names of fields of `PhaseOptions`; those distilled need a teacher."""
 
 
-class KBTrainee:
+class KBTrainable:
     """A model, and for a student its teacher and the embeddings between them."""
 
     def __init__(self, model: KBModel, teacher: KBModel | None = None) -> None:
@@ -49,15 +49,19 @@ class KBTrainee:
 
 
 class KBTask(nn.Module):
-    """A step of training: owns model, judge and teacher, returns the losses."""
+    """A step of training: owns model, loss network and teacher, returns the losses."""
 
     def __init__(
-        self, judge: Judge, trainee: KBTrainee, weights: dict[str, float], style_levels: Sequence[float]
+        self,
+        loss_network: LossNetwork,
+        trainable: KBTrainable,
+        weights: dict[str, float],
+        style_levels: Sequence[float],
     ) -> None:
-        """Keep the weights of the parts of the loss, by `WEIGHTS`, and of the judge's levels in the style loss."""
+        """Keep the weights of the loss's parts, by `WEIGHTS`, and of the loss network's levels in the style loss."""
         super().__init__()
-        self.judge, self.model, self.teacher = judge, trainee.model, trainee.teacher
-        self.embeddings = trainee.embeddings
+        self.loss_network, self.model, self.teacher = loss_network, trainable.model, trainable.teacher
+        self.embeddings = trainable.embeddings
         self.weights, self.style_levels = weights, style_levels
 
     def forward(
@@ -69,25 +73,25 @@ class KBTask(nn.Module):
             content: (N, 3, H, W) in [0, 1].
             style: Of the same shape.
             picture: Of the same shape: a painter's.
-            statistics: Of the styles as the judge sees them, `joined`, where they are known.
+            statistics: Of the styles as the loss network sees them, `joined`, where they are known.
         """
         count, own = len(content), max(1, len(content) // 4)
         same = [content[:own], style[:own]]
         contents, styles = torch.cat([content, *same]), torch.cat([style, *same])
         trace = self.model.trace(contents, styles)
-        seen = self.judge.features(trace.output[:count])
-        wanted = wanted_statistics(self.judge, style, statistics, seen)
+        seen = self.loss_network.features(trace.output[:count])
+        wanted = wanted_statistics(self.loss_network, style, statistics, seen)
         parts = {
             "style": statistics_error(statistics_of(seen), wanted, self.style_levels),
             "pixel": mse(trace.output[count:], contents[count:]),
         }
         if self.weights["content"]:
             with torch.no_grad():
-                shapes = self.judge(content)
+                shapes = self.loss_network(content)
             parts["content"] = content_error(seen[-1], shapes)
         if picture is not None:
             with torch.no_grad():
-                shown = self.judge.features(picture)
+                shown = self.loss_network.features(picture)
             parts |= picture_errors(trace.output[:count], seen, picture, shown)
         if self.weights["grid"]:
             parts["grid"] = grid_error(trace.output)

@@ -15,7 +15,7 @@ from styleplugin.networks.photorealistic import PhotoModel
 from styleplugin.transforms.losses import feature_distance, mse, weigh
 
 
-class PhotoTrainee:
+class PhotoTrainable:
     """A student, and the blocks of it that learn."""
 
     def __init__(self, model: PhotoModel, blocks: Sequence[int]) -> None:
@@ -31,12 +31,12 @@ class PhotoTask(nn.Module):
     """A step of training: owns student, teacher and bases, returns the losses."""
 
     def __init__(
-        self, trainee: PhotoTrainee, teacher: nn.Module, bases: Sequence[Tensor], weights: dict[str, float]
+        self, trainable: PhotoTrainable, teacher: nn.Module, bases: Sequence[Tensor], weights: dict[str, float]
     ) -> None:
         """Keep the bases, (C, d) each, frozen; the weights are distill, pixel, feature and perceptual."""
         super().__init__()
-        self.model = trainee.model
-        self.blocks = trainee.blocks
+        self.model = trainable.model
+        self.blocks = trainable.blocks
         self.teacher = teacher
         self.weights = weights
         self.bases = nn.ParameterList(nn.Parameter(basis, requires_grad=False) for basis in bases)

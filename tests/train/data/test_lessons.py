@@ -14,7 +14,7 @@ from styleplugin.networks.pairs import PairModel
 from styleplugin.train import KBRecipe, run
 from styleplugin.train.data.lessons import CHUNK, Lessons, painter_of
 from styleplugin.train.data.pictures import load_set, step_generator
-from styleplugin.train.networks.teachers import build_judge
+from styleplugin.train.networks.teachers import build_loss_network
 from styleplugin.train.recipe.config import DataOptions, PhaseOptions, TeacherOptions
 from styleplugin.transforms.losses import parted, statistics_of
 
@@ -38,8 +38,8 @@ def recipe(data_options: DataOptions, painter: str, vgg_file: Path) -> KBRecipe:
 
 def make_lessons(recipe: KBRecipe, folder: Path) -> Lessons:
     contents, styles = (load_set(recipe.data, styles=styles)[0] for styles in (False, True))
-    judge = build_judge(recipe.teacher, 2, contents.center_crops(recipe.data.crop, 4))
-    return Lessons(recipe, judge, contents, styles, folder)
+    loss_network = build_loss_network(recipe.teacher, 2, contents.center_crops(recipe.data.crop, 4))
+    return Lessons(recipe, loss_network, contents, styles, folder)
 
 
 def test_a_lesson_is_what_the_painter_makes_of_its_pair(recipe: KBRecipe, kb_model: KBModel, tmp_path: Path):
@@ -55,7 +55,7 @@ def test_lessons_bring_the_statistics_of_their_styles(recipe: KBRecipe, tmp_path
     lessons = make_lessons(recipe, tmp_path)
     batch = lessons.batch(4, 0, step_generator(0, "x", 0))
     # Styles are kept in 8 bits.
-    features = lessons.judge.features(batch["style"])
+    features = lessons.loss_network.features(batch["style"])
     found, wanted = parted(batch["statistics"], features), statistics_of(features)
     torch.testing.assert_close(found, wanted, atol=0.1, rtol=0.02)
 

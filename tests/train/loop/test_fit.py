@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import Cancelled, NumericalError
-from styleplugin.train.loop.fit import Rhythm, Stepper, fit, learning_rate, measure_speed
+from styleplugin.train.loop.fit import Intervals, Stepper, fit, learning_rate, measure_speed
 from styleplugin.train.loop.state import Checkpoints, Progress
 from styleplugin.train.recipe.config import PhaseOptions
 
@@ -55,7 +55,7 @@ class Trace:
             changes.pop("batches", batches(bad)),
             progress=progress,
             checkpoints=self.checkpoints,
-            rhythm=Rhythm(log=5, validate=10, checkpoint=10),
+            intervals=Intervals(log=5, validate=10, checkpoint=10),
             on_log=self.rows.append,
             on_validate=self.validated.append,
             on_skip=self.skipped.append,

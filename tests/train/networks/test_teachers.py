@@ -9,7 +9,7 @@ from styleplugin.errors import WeightsError
 from styleplugin.loading.convert.vgg import import_vgg
 from styleplugin.networks.vgg import Encoder, VGGSpec
 from styleplugin.train.data.pictures import load_pictures
-from styleplugin.train.networks.teachers import build_judge, measure_means, normalize_layers
+from styleplugin.train.networks.teachers import build_loss_network, measure_means, normalize_layers
 from styleplugin.train.recipe.config import TeacherOptions
 
 
@@ -40,27 +40,27 @@ def test_normalized_features_have_mean_one_and_the_same_shape(vgg_file: Path):
 
 @pytest.mark.parametrize("level", [1, 2, 3, 4])
 def test_a_full_teacher_judges_all_levels_by_itself(vgg_file: Path, level: int):
-    judge = build_judge(TeacherOptions(source=f"file:{vgg_file}"), level, images())
-    features = judge.features(images())
-    assert tuple(f.shape[1] for f in features) == judge.widths == (8,) * level
-    assert not any(p.requires_grad for p in judge.parameters())
-    assert list(judge.sources) == ["vgg.safetensors"]
+    loss_network = build_loss_network(TeacherOptions(source=f"file:{vgg_file}"), level, images())
+    features = loss_network.features(images())
+    assert tuple(f.shape[1] for f in features) == loss_network.widths == (8,) * level
+    assert not any(p.requires_grad for p in loss_network.parameters())
+    assert list(loss_network.sources) == ["vgg.safetensors"]
 
 
 def test_R10_a_missing_teacher_is_an_error(tmp_path: Path):
     with pytest.raises(WeightsError, match="vgg19"):
-        build_judge(TeacherOptions(root=str(tmp_path)), 2, images())
+        build_loss_network(TeacherOptions(root=str(tmp_path)), 2, images())
 
 
 def test_R10_a_teacher_of_another_hash_is_an_error(vgg_file: Path):
     options = TeacherOptions(root=str(vgg_file.parent), vgg=vgg_file.name, vgg_sha256="0" * 64)
     with pytest.raises(WeightsError, match="sha256"):
-        build_judge(options, 2, images())
+        build_loss_network(options, 2, images())
 
 
 def test_a_teacher_that_is_too_short_is_an_error(vgg_file: Path):
     with pytest.raises(WeightsError, match="conv5_1"):
-        build_judge(TeacherOptions(source=f"file:{vgg_file}"), 5, images())
+        build_loss_network(TeacherOptions(source=f"file:{vgg_file}"), 5, images())
 
 
 def test_means_in_the_file_are_taken_instead_of_measured_ones(vgg_file: Path, tmp_path: Path):
@@ -71,7 +71,7 @@ def test_means_in_the_file_are_taken_instead_of_measured_ones(vgg_file: Path, tm
     sha256 = hashlib.sha256((tmp_path / "vgg.safetensors").read_bytes()).hexdigest()
     options = TeacherOptions(root=str(tmp_path), vgg="vgg.safetensors", vgg_sha256=sha256)
     raw = encoder({name: value for name, value in layers.items() if name < "conv2_2"}, 2).features(images())
-    first, second = build_judge(options, 2, images()).features(images())
+    first, second = build_loss_network(options, 2, images()).features(images())
     torch.testing.assert_close(first, raw[0] / 4, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(second, raw[1] / 2, rtol=1e-4, atol=1e-4)
 
@@ -82,7 +82,7 @@ def test_every_level_of_the_true_teacher_has_mean_one_on_photographs(shared_data
     crops = load_pictures(shared_data / "train" / "photos-003.tar", short_side=300, smallest=128)[1].center_crops(
         128, 8
     )
-    judge = build_judge(TeacherOptions(root=str(shared_data / "teachers")), 5, crops)
-    assert judge.widths == (64, 128, 256, 512, 512)
-    for features in judge.features(crops):
+    loss_network = build_loss_network(TeacherOptions(root=str(shared_data / "teachers")), 5, crops)
+    assert loss_network.widths == (64, 128, 256, 512, 512)
+    for features in loss_network.features(crops):
         assert float(features.mean()) == pytest.approx(1, abs=0.5)

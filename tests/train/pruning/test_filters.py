@@ -11,7 +11,7 @@ from styleplugin.train.pruning.filters import (
     keep_channels,
     prune_decoder,
     prune_encoder,
-    revive,
+    reinitialize,
     selection_embedding,
 )
 
@@ -127,6 +127,6 @@ def test_dead_channels_are_counted_and_revived_without_disturbing_the_output():
     images = blocks()
     assert dead_fraction(encoder, images) >= 1 / 24
     before = encoder(images)
-    assert revive(encoder, images, step_generator(0, "test", 0)) >= 1
+    assert reinitialize(encoder, images, step_generator(0, "test", 0)) >= 1
     assert dead_fraction(encoder, images) == 0
     assert (encoder(images) - before).std() < 0.3 * before.std()

@@ -4,7 +4,7 @@ from fakes.networks import drawn
 
 from styleplugin.networks.layers import Conv3x3
 from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec
-from styleplugin.train.pruning.pruned import PrunedCoder
+from styleplugin.train.pruning.pruned import PrunedAutoencoder
 from styleplugin.train.pruning.sparsity import DECAY, LIMIT, RULES, SPP, GReg, IncReg, Pruner, ranking_function
 from styleplugin.train.recipe.config import RULES as NAMES
 
@@ -31,12 +31,12 @@ def advance(pruner: Pruner, steps: int) -> None:
         pruner.after()
 
 
-def autoencoder(rule: str, steps: int = 40) -> PrunedCoder:
+def autoencoder(rule: str, steps: int = 40) -> PrunedAutoencoder:
     torch.manual_seed(0)
     spec = VGGSpec(level=2, widths=(8, 8, 12))
-    coder = PrunedCoder(rule, *drawn(lambda: (Encoder(spec), Decoder(spec))), (4, 3, 6))
-    coder.pruner.pace(steps)
-    return coder
+    autoencoder = PrunedAutoencoder(rule, *drawn(lambda: (Encoder(spec), Decoder(spec))), (4, 3, 6))
+    autoencoder.pruner.pace(steps)
+    return autoencoder
 
 
 def test_the_ranking_function_at_the_numbers_of_the_papers():
@@ -145,10 +145,10 @@ def test_greg_presses_the_filters_chosen_at_the_start():
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("steps", [1, 60])
 def test_exactly_the_asked_channels_are_removed(rule: str, steps: int):
-    coder = autoencoder(rule, steps)
-    advance(coder.pruner, steps)
-    forced = coder.pruner.finish()
-    assert [len(keep) for keep in coder.keeps().values()] == [4, 3, 6, 3, 4]
+    made = autoencoder(rule, steps)
+    advance(made.pruner, steps)
+    forced = made.pruner.finish()
+    assert [len(keep) for keep in made.keeps().values()] == [4, 3, 6, 3, 4]
     assert 0 <= forced <= 4 + 5 + 6 + 5 + 4
     if rule != "greg" and steps == 60:
         assert forced == 0
@@ -156,13 +156,13 @@ def test_exactly_the_asked_channels_are_removed(rule: str, steps: int):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_cutting_changes_nothing(rule: str):
-    coder = autoencoder(rule)
-    advance(coder.pruner, 40)
-    coder.pruner.finish()
+    made = autoencoder(rule)
+    advance(made.pruner, 40)
+    made.pruner.finish()
     images = torch.rand(2, 3, 32, 32)
-    encoder, decoder = coder.cut()
+    encoder, decoder = made.cut()
     assert encoder.spec.widths == decoder.spec.widths == (4, 3, 6)
-    torch.testing.assert_close(decoder(encoder(images)), coder.decoder(coder.encoder(images)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(decoder(encoder(images)), made.decoder(made.encoder(images)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("width", [0, -3, 9])

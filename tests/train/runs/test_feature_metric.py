@@ -36,7 +36,7 @@ def test_the_teachers_own_features_are_embedded_by_their_scale(recipe, tmp_path)
     unexplained = weights.metadata["card"]["metrics"]["unexplained"]
     assert set(unexplained) == {f"level{k}" for k in range(1, 5)} and max(unexplained.values()) < 1e-3
     assert any(row.get("event") == "evaluated" for row in rows)
-    # The judge is the same network with every channel brought to mean 1 on the training photographs; those that hardly
+    # The loss network is the same network with every channel brought to mean 1 on the training photographs; those that hardly
     # open there are scaled as if they had a quarter of their layer's mean.
     photos = load_pictures(recipe.data.photos, short_side=40, smallest=32)[0].center_crops(32, 12)
     with torch.no_grad():

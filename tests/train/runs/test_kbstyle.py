@@ -10,7 +10,7 @@ from styleplugin.networks.kbstyle import KBModel, KBSpec
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import KBRecipe, read_recipe, run
 from styleplugin.train.recipe.config import KB_PHASES, PhaseOptions, TeacherOptions
-from styleplugin.train.tasks.kbstyle import DISTILLED, WEIGHTS, KBTask, KBTrainee
+from styleplugin.train.tasks.kbstyle import DISTILLED, WEIGHTS, KBTask, KBTrainable
 
 from ..conftest import stop_at
 
@@ -95,10 +95,10 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it():
     teacher = drawn(lambda: KBModel(SPEC))
     student = KBModel(SPEC)
     student.load_state_dict(teacher.state_dict())
-    trainee = KBTrainee(student, teacher)
-    for embedding in trainee.embeddings:
+    trainable = KBTrainable(student, teacher)
+    for embedding in trainable.embeddings:
         torch.nn.init.dirac_(embedding.weight)
-    task = KBTask(PictureJudge(), trainee, dict.fromkeys(WEIGHTS, 1.0), [1.0] * 4)
+    task = KBTask(PictureJudge(), trainable, dict.fromkeys(WEIGHTS, 1.0), [1.0] * 4)
     content, style = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
     parts = task(content, style)
     assert all(float(parts[name].detach()) < 1e-10 for name in DISTILLED)

@@ -17,7 +17,7 @@ from styleplugin.tensorfile import read_weights
 from styleplugin.train import PhotoRecipe, run
 from styleplugin.train.recipe.config import PHOTO_PHASES, PhaseOptions, TeacherOptions
 from styleplugin.train.networks.eigenbasis import global_eigenbasis
-from styleplugin.train.tasks.photorealistic import PhotoTask, PhotoTrainee, principal_components
+from styleplugin.train.tasks.photorealistic import PhotoTask, PhotoTrainable, principal_components
 from styleplugin.train.runs.photorealistic_start import start_block
 
 from ..conftest import stop_at
@@ -119,7 +119,7 @@ def test_starting_values_already_explain_a_linear_teacher():
     model = PhotoModel(PhotoSpec(backbone="vgg", widths=(3, 3, 3, 3))).requires_grad_(False)
     components = principal_components(teacher.features(images)[0], basis)
     start_block(model, 0, images, components, torch.Generator().manual_seed(0))
-    task = PhotoTask(PhotoTrainee(model, [0]), teacher, [basis] * 4, {"distill": 1.0, "pixel": 1.0})
+    task = PhotoTask(PhotoTrainable(model, [0]), teacher, [basis] * 4, {"distill": 1.0, "pixel": 1.0})
     losses = task(images)
     assert losses["distill"] < 0.02
     assert losses["pixel"] < 1e-3
@@ -127,10 +127,10 @@ def test_starting_values_already_explain_a_linear_teacher():
 
 def test_only_the_blocks_in_training_get_gradients():
     model = drawn(lambda: PhotoModel(PhotoSpec(backbone="mobilenet", widths=(3, 3, 3, 3))))
-    trainee = PhotoTrainee(model, [1])
+    trainable = PhotoTrainable(model, [1])
     weights = {"distill": 1.0, "pixel": 1.0, "feature": 1.0, "perceptual": 0.0}
     teacher = FeaturesOf()
     teacher.features = lambda image: [torch.nn.functional.avg_pool2d(image, 2 << k) for k in range(4)]
-    PhotoTask(trainee, teacher, [torch.eye(3)] * 4, weights)(torch.rand(2, 3, 32, 32))["loss"].backward()
+    PhotoTask(trainable, teacher, [torch.eye(3)] * 4, weights)(torch.rand(2, 3, 32, 32))["loss"].backward()
     with_gradient = {name.split(".")[2] for name, p in model.named_parameters() if p.grad is not None}
     assert with_gradient == {"1"}

@@ -15,7 +15,7 @@ from styleplugin.networks.pairs import PairModel, pairing_id
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import BundleRecipe, CascadeRecipe, read_recipe, recipe_text, run
 from styleplugin.train.recipe.config import PhaseOptions, TeacherOptions
-from styleplugin.train.tasks.cascade import CascadeTask, CascadeTrainee
+from styleplugin.train.tasks.cascade import CascadeTask, CascadeTrainable
 from styleplugin.transforms.losses import joined, statistics_error, statistics_of
 
 from ..conftest import stop_at
@@ -40,7 +40,7 @@ def pictures(seed: int) -> torch.Tensor:
 @pytest.fixture
 def task(tiny_model: PairModel) -> CascadeTask:
     weights = {"content": 1.0, "style": 10.0, "pixel": 100.0, "weave": 0.0, "taught": 0.0, "picture": 2.0}
-    return CascadeTask(PictureJudge(), CascadeTrainee(tiny_model, (2, 1)), weights)  # type: ignore[arg-type]
+    return CascadeTask(PictureJudge(), CascadeTrainable(tiny_model, (2, 1)), weights)  # type: ignore[arg-type]
 
 
 @pytest.fixture

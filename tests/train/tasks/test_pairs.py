@@ -9,13 +9,13 @@ from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.networks.autoencoders import (
     WEIGHTS,
-    Coder,
-    StudentDecoderCoder,
-    StudentEncoderCoder,
-    StudentPairCoder,
-    TeacherDecoderCoder,
+    Autoencoder,
+    StudentDecoderAutoencoder,
+    StudentEncoderAutoencoder,
+    StudentPairAutoencoder,
+    TeacherDecoderAutoencoder,
 )
-from styleplugin.train.networks.teachers import Judge
+from styleplugin.train.networks.teachers import LossNetwork
 from styleplugin.train.pruning.filters import draw_decoder, prune_encoder
 from styleplugin.train.tasks.pairs import ReconstructionTask, StylizationTask
 
@@ -39,24 +39,24 @@ def draw_encoder(spec: VGGSpec) -> Encoder:
     return prune_encoder({}, spec, "l1", pictures(0), step_generator(0, "encoder", spec.features))[0]
 
 
-def make_judge() -> Judge:
-    return Judge(draw_encoder(WIDE), layers={}, sources={})
+def make_judge() -> LossNetwork:
+    return LossNetwork(draw_encoder(WIDE), layers={}, sources={})
 
 
-def make_coder(phase: str, judge: Judge) -> Coder:
+def make_coder(phase: str, loss_network: LossNetwork) -> Autoencoder:
     generator = step_generator(0, "decoder", 0)
-    wide = draw_decoder(WIDE, judge(pictures(0)), generator)
+    wide = draw_decoder(WIDE, loss_network(pictures(0)), generator)
     if phase == "teacher_decoder":
-        return TeacherDecoderCoder(wide)
+        return TeacherDecoderAutoencoder(wide)
     encoder = draw_encoder(NARROW)
     if phase in ("student_encoder", "student_pair"):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             embedded = EmbeddedEncoder(encoder, [nn.Conv2d(4, 6, 1), nn.Conv2d(4, 8, 1)])
         if phase == "student_encoder":
-            return StudentEncoderCoder(embedded, wide)
-        return StudentPairCoder(embedded, draw_decoder(NARROW, encoder(pictures(0)), generator))
-    return StudentDecoderCoder(encoder, draw_decoder(NARROW, encoder(pictures(0)), generator))
+            return StudentEncoderAutoencoder(embedded, wide)
+        return StudentPairAutoencoder(embedded, draw_decoder(NARROW, encoder(pictures(0)), generator))
+    return StudentDecoderAutoencoder(encoder, draw_decoder(NARROW, encoder(pictures(0)), generator))
 
 
 CASES = list(itertools.product(PHASES, (ReconstructionTask, StylizationTask)))
@@ -64,19 +64,19 @@ CASES = list(itertools.product(PHASES, (ReconstructionTask, StylizationTask)))
 
 @pytest.mark.parametrize(("phase", "kind"), CASES)
 def test_only_the_trained_part_learns(phase: str, kind: type):
-    judge = make_judge()
-    task = kind(judge, make_coder(phase, judge), LOSSES)
+    loss_network = make_judge()
+    task = kind(loss_network, make_coder(phase, loss_network), LOSSES)
     task(*(pictures(seed) for seed in range(1 + kind.needs_style)))["loss"].backward()
-    trained = {id(parameter) for parameter in task.coder.trained.parameters()}
+    trained = {id(parameter) for parameter in task.autoencoder.trained.parameters()}
     for name, parameter in task.named_parameters():
         assert (parameter.grad is not None) == (id(parameter) in trained), name
 
 
 @pytest.mark.parametrize(("phase", "kind"), CASES)
 def test_a_few_steps_lower_the_loss(phase: str, kind: type):
-    judge = make_judge()
-    task = kind(judge, make_coder(phase, judge), LOSSES)
-    optimizer = torch.optim.Adam(task.coder.trained.parameters(), lr=3e-3)
+    loss_network = make_judge()
+    task = kind(loss_network, make_coder(phase, loss_network), LOSSES)
+    optimizer = torch.optim.Adam(task.autoencoder.trained.parameters(), lr=3e-3)
     batch = [pictures(seed) for seed in range(1 + kind.needs_style)]
     losses = []
     for _ in range(30):
@@ -89,25 +89,25 @@ def test_a_few_steps_lower_the_loss(phase: str, kind: type):
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts():
-    judge = make_judge()
-    losses = ReconstructionTask(judge, make_coder("student_encoder", judge), LOSSES)(pictures(0))
+    loss_network = make_judge()
+    losses = ReconstructionTask(loss_network, make_coder("student_encoder", loss_network), LOSSES)(pictures(0))
     assert set(losses) == {"loss", "pixel", "perceptual", "embedding"}
     expected = losses["pixel"] + losses["perceptual"] + 10 * losses["embedding"]
     torch.testing.assert_close(losses["loss"], expected)
 
 
 def test_the_embedding_loss_can_look_at_a_part_of_the_batch():
-    judge, images = make_judge(), pictures(0)
-    coder = make_coder("student_pair", judge)
+    loss_network, images = make_judge(), pictures(0)
+    autoencoder = make_coder("student_pair", loss_network)
     weights = LOSSES | {"perceptual": 0.0}
-    half = ReconstructionTask(judge, coder, weights, judged=0.5)(images)
-    whole, first = (ReconstructionTask(judge, coder, weights)(part) for part in (images, images[:2]))
+    half = ReconstructionTask(loss_network, autoencoder, weights, judged=0.5)(images)
+    whole, first = (ReconstructionTask(loss_network, autoencoder, weights)(part) for part in (images, images[:2]))
     torch.testing.assert_close(half["embedding"], first["embedding"])
     torch.testing.assert_close(half["pixel"], whole["pixel"])
 
 
 def test_a_perfect_coder_has_no_reconstruction_loss():
-    class Mirror(Coder):
+    class Mirror(Autoencoder):
         def encode(self, image, judged):
             return image, None
 
@@ -119,15 +119,15 @@ def test_a_perfect_coder_has_no_reconstruction_loss():
 
 
 def test_without_reconstruction_weights_stylization_has_the_losses_of_the_paper():
-    judge = make_judge()
+    loss_network = make_judge()
     weights = LOSSES | {"pixel": 0.0, "perceptual": 0.0}
-    task = StylizationTask(judge, make_coder("teacher_decoder", judge), weights)
+    task = StylizationTask(loss_network, make_coder("teacher_decoder", loss_network), weights)
     assert set(task(pictures(0), pictures(1))) == {"loss", "content", "style"}
 
 
 def test_the_last_relu_is_left_out_in_training_only():
     decoder = Decoder(NARROW)
     assert decoder.layers()[-1].relu
-    StudentDecoderCoder(draw_encoder(NARROW), decoder)
+    StudentDecoderAutoencoder(draw_encoder(NARROW), decoder)
     assert not decoder.layers()[-1].relu
     assert decoder.spec.final_relu

@@ -1,7 +1,7 @@
-"""Fields: pictures and feature maps that are computed region by region, when somebody reads them.
+"""Feature maps, pictures included, that are computed box by box, when somebody reads them.
 
-A stage describes its networks on fields; nothing is computed until the engine reads a region, and then only what that
-region needs. A field that the engine has decided to keep is in memory as a whole and forgets what it was made from.
+A stage describes its networks on feature maps; nothing is computed until the engine reads a box, and then only what
+that box needs. One that the engine has decided to keep is in memory as a whole and forgets what it was made from.
 """
 
 from __future__ import annotations
@@ -12,58 +12,58 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from styleplugin.engine.box import Box
 from styleplugin.engine.operations import Operation, segments
-from styleplugin.engine.region import Region
 
 
-class Field(Protocol):
+class FeatureMap(Protocol):
     """A map of `channels` values per cell on a grid of `size`, (height, width)."""
 
     size: tuple[int, int]
     channels: int
     like: Tensor
-    """Any tensor of the field's batch size, dtype and device."""
-    sources: tuple[Field, ...]
+    """Any tensor of the feature map's batch size, dtype and device."""
+    sources: tuple[FeatureMap, ...]
     """What it is computed from; none if it is in memory."""
 
     @property
     def macs(self) -> float:
-        """Multiply-adds to compute all of it from what is in memory, without rims."""
+        """Multiply-adds to compute all of it from what is in memory, without halos."""
         ...
 
     @property
-    def load(self) -> float:
+    def peak_values(self) -> float:
         """Values per cell that reading it holds in memory at the widest place."""
         ...
 
-    def read(self, region: Region) -> Tensor:
-        """Return the (N, C, h, w) values of a region inside the grid; not to be written to."""
+    def read(self, box: Box) -> Tensor:
+        """Return the (N, C, h, w) values of a box inside the grid; not to be written to."""
         ...
 
 
-class Canvas:
-    """A field that is in memory: (N, C, H, W), channels-last."""
+class StoredMap:
+    """A feature map that is in memory: (N, C, H, W), channels-last."""
 
-    sources: tuple[Field, ...] = ()
+    sources: tuple[FeatureMap, ...] = ()
     macs = 0.0
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor.contiguous(memory_format=torch.channels_last)
         self.size = (tensor.shape[2], tensor.shape[3])
         self.channels = tensor.shape[1]
-        self.load = float(self.channels)
+        self.peak_values = float(self.channels)
         self.like = tensor[:, :, :0]
 
-    def read(self, region: Region) -> Tensor:
-        """Return a view of the region."""
-        return region.of(self.tensor)
+    def read(self, box: Box) -> Tensor:
+        """Return a view of the box."""
+        return box.of(self.tensor)
 
 
-class Computed:
-    """A field that is a few operations away from another field."""
+class LazyMap:
+    """A feature map that is a few operations away from another feature map."""
 
-    def __init__(self, source: Field, operations: Sequence[Operation]) -> None:
-        self.sources: tuple[Field, ...] = (source,)
+    def __init__(self, source: FeatureMap, operations: Sequence[Operation]) -> None:
+        self.sources: tuple[FeatureMap, ...] = (source,)
         self.operations = operations
         self._sizes = [source.size]
         for operation in operations:
@@ -73,7 +73,7 @@ class Computed:
         self.like = source.like
         self.kept: Tensor | None = None
         self.readers = 0
-        """How many fields are computed from it."""
+        """How many feature maps are computed from it."""
         _count_reader(self)
 
     @property
@@ -85,33 +85,33 @@ class Computed:
         return own + self.sources[0].macs
 
     @property
-    def load(self) -> float:
+    def peak_values(self) -> float:
         """Values per cell at the widest place, the source included."""
         if self.kept is not None:
             return float(self.channels)
-        per_cell = [self.sources[0].load, *(op.out_channels for op in self.operations)]
+        per_cell = [self.sources[0].peak_values, *(op.out_channels for op in self.operations)]
         values = max(c * h * w for c, (h, w) in zip(per_cell, self._sizes, strict=True))
         return values / (self.size[0] * self.size[1])
 
     def keep(self, tensor: Tensor) -> None:
-        """Take the complete field; its source is let go."""
+        """Take the complete feature map; its source is let go."""
         self.kept, self.sources = tensor, ()
 
-    def read(self, region: Region) -> Tensor:
-        """Return a region: a view if the field is kept, else computed."""
-        return self.compute(region) if self.kept is None else region.of(self.kept)
+    def read(self, box: Box) -> Tensor:
+        """Return a box: a view if the feature map is kept, else computed."""
+        return self.compute(box) if self.kept is None else box.of(self.kept)
 
-    def compute(self, region: Region) -> Tensor:
-        """Compute a region from the source.
+    def compute(self, box: Box) -> Tensor:
+        """Compute a box from the source.
 
         At the picture's edges a tile runs like any other: it reads and computes a few cells beyond them, and before
         each operation the first row or column beyond is replaced by what the operation's padding wants there. So no
-        layer copies its input to pad it, and all tiles of a field have nearly the same shapes.
+        layer copies its input to pad it, and all tiles of a feature map have nearly the same shapes.
         """
         (source,) = self.sources
-        wanted = [region]
+        wanted = [box]
         for operation in reversed(self.operations):
-            wanted.append(wanted[-1].map(operation.need))
+            wanted.append(wanted[-1].map(operation.input_span))
         x = _read_beyond(source, wanted[-1])
         for operation, size, output, given in zip(
             self.operations, self._sizes[:-1], wanted[-2::-1], wanted[:0:-1], strict=True
@@ -121,11 +121,11 @@ class Computed:
         return x
 
 
-class Joined:
-    """Two fields of one grid as one: added, or the channels of the second stacked behind those of the first."""
+class JoinedMap:
+    """Two feature maps of one grid as one: added, or the channels of the second stacked behind those of the first."""
 
-    def __init__(self, first: Field, second: Field, kind: Literal["add", "stack"]) -> None:
-        self.sources: tuple[Field, ...] = (first, second)
+    def __init__(self, first: FeatureMap, second: FeatureMap, kind: Literal["add", "stack"]) -> None:
+        self.sources: tuple[FeatureMap, ...] = (first, second)
         self.kind = kind
         self.size = first.size
         self.channels = first.channels + (second.channels if kind == "stack" else 0)
@@ -138,32 +138,32 @@ class Joined:
         return sum(source.macs for source in self.sources)
 
     @property
-    def load(self) -> float:
+    def peak_values(self) -> float:
         """Values per cell at the widest place: the joined ones and those of a source."""
-        return self.channels + max(source.load for source in self.sources)
+        return self.channels + max(source.peak_values for source in self.sources)
 
-    def read(self, region: Region) -> Tensor:
-        """Compute a region from both."""
-        first, second = (source.read(region) for source in self.sources)
+    def read(self, box: Box) -> Tensor:
+        """Compute a box from both."""
+        first, second = (source.read(box) for source in self.sources)
         return first + second if self.kind == "add" else torch.cat([first, second], 1)
 
 
-def _count_reader(field: Field) -> None:
-    for source in field.sources:
-        if isinstance(source, Computed):
+def _count_reader(feature_map: FeatureMap) -> None:
+    for source in feature_map.sources:
+        if isinstance(source, LazyMap):
             source.readers += 1
 
 
-def _read_beyond(source: Field, region: Region) -> Tensor:
-    """Read a region that may reach over the edges of the source; beyond them stand zeros."""
-    inside = region.clip(source.size)
+def _read_beyond(source: FeatureMap, box: Box) -> Tensor:
+    """Read a box that may reach over the edges of the source; beyond them stand zeros."""
+    inside = box.clip(source.size)
     values = source.read(inside)
-    if inside == region:
+    if inside == box:
         return values
     x = torch.empty(
-        (*values.shape[:2], *region.size), dtype=values.dtype, device=values.device, memory_format=torch.channels_last
+        (*values.shape[:2], *box.size), dtype=values.dtype, device=values.device, memory_format=torch.channels_last
     )
-    place = inside.relative_to(region)
+    place = inside.relative_to(box)
     place.of(x).copy_(values)
     for dim, span in ((2, place.rows), (3, place.cols)):
         x.narrow(dim, 0, span.start).zero_()
@@ -171,10 +171,10 @@ def _read_beyond(source: Field, region: Region) -> Tensor:
     return x
 
 
-def _continue(x: Tensor, region: Region, size: tuple[int, int], padding: Literal["reflect", "replicate"]) -> None:
-    """Set what lies beyond each edge of a grid of `size` that a region reaches over: padding, and then zeros."""
+def _continue(x: Tensor, box: Box, size: tuple[int, int], padding: Literal["reflect", "replicate"]) -> None:
+    """Set what lies beyond each edge of a grid of `size` that a box reaches over: padding, and then zeros."""
     step = 2 if padding == "reflect" else 1
-    for dim, span, length in ((3, region.cols, size[1]), (2, region.rows, size[0])):
+    for dim, span, length in ((3, box.cols, size[1]), (2, box.rows, size[0])):
         if span.start < 0:
             edge = -span.start
             x.select(dim, edge - 1).copy_(x.select(dim, edge - 1 + step))
@@ -185,12 +185,12 @@ def _continue(x: Tensor, region: Region, size: tuple[int, int], padding: Literal
             x.narrow(dim, edge + 1, span.stop - length - 1).zero_()
 
 
-def through(source: Field, operations: Sequence[Operation]) -> Field:
-    """Describe a network on a field: one computed field per segment."""
-    field = source
+def through(source: FeatureMap, operations: Sequence[Operation]) -> FeatureMap:
+    """Describe a network on a feature map: one computed feature map per segment."""
+    feature_map = source
     for part in segments(operations):
-        field = Computed(field, part)
-    return field
+        feature_map = LazyMap(feature_map, part)
+    return feature_map
 
 
 def extend(picture: Tensor, multiple: int, minimum: int) -> Tensor:

@@ -23,15 +23,15 @@ class Span(NamedTuple):
         return Span(max(self.start, 0), min(self.stop, size))
 
 
-class Region(NamedTuple):
+class Box(NamedTuple):
     """Rectangle of rows and columns."""
 
     rows: Span
     cols: Span
 
     @classmethod
-    def whole(cls, size: tuple[int, int]) -> Region:
-        """Return the region of a complete grid of (height, width)."""
+    def whole(cls, size: tuple[int, int]) -> Box:
+        """Return the box of a complete grid of (height, width)."""
         return cls(Span(0, size[0]), Span(0, size[1]))
 
     @property
@@ -45,27 +45,27 @@ class Region(NamedTuple):
         height, width = self.size
         return height * width
 
-    def map(self, function: Callable[[Span], Span]) -> Region:
+    def map(self, function: Callable[[Span], Span]) -> Box:
         """Apply a function to rows and columns."""
-        return Region(function(self.rows), function(self.cols))
+        return Box(function(self.rows), function(self.cols))
 
-    def clip(self, size: tuple[int, int]) -> Region:
+    def clip(self, size: tuple[int, int]) -> Box:
         """Return the part inside a grid of (height, width)."""
-        return Region(self.rows.clip(size[0]), self.cols.clip(size[1]))
+        return Box(self.rows.clip(size[0]), self.cols.clip(size[1]))
 
-    def relative_to(self, other: Region) -> Region:
-        """Return this region in the coordinates of one that contains it."""
+    def relative_to(self, other: Box) -> Box:
+        """Return this box in the coordinates of one that contains it."""
         rows, cols = other.rows.start, other.cols.start
-        return Region(
+        return Box(
             Span(self.rows.start - rows, self.rows.stop - rows), Span(self.cols.start - cols, self.cols.stop - cols)
         )
 
     def of(self, tensor: Tensor) -> Tensor:
-        """Return the view of this region of an (N, C, H, W) tensor."""
+        """Return the view of this box of an (N, C, H, W) tensor."""
         return tensor[:, :, self.rows.start : self.rows.stop, self.cols.start : self.cols.stop]
 
 
-def tiles(size: tuple[int, int], side: int, *, multiple: int = 4) -> Iterator[Region]:
+def tiles(size: tuple[int, int], side: int, *, multiple: int = 4) -> Iterator[Box]:
     """Cut a grid of (height, width) into tiles of nearly equal size, about `side` by `side`, row by row.
 
     Every cell is in exactly one tile, as the sums of `Moments` need it; equal tiles let prepared kernels be reused.
@@ -73,7 +73,7 @@ def tiles(size: tuple[int, int], side: int, *, multiple: int = 4) -> Iterator[Re
     cols = _cut(size[1], side, multiple)
     for rows in _cut(size[0], side, multiple):
         for span in cols:
-            yield Region(rows, span)
+            yield Box(rows, span)
 
 
 def _cut(length: int, side: int, multiple: int) -> list[Span]:
