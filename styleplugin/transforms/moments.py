@@ -146,7 +146,8 @@ def mix_moments(parts: Sequence[Moments], weights: Sequence[float]) -> Moments:
     """Mix styles: means by weight, covariances along their symmetric roots.
 
     The whitening-coloring transform to the mixed moments is the weighted sum of the transforms to each style, which is
-    what blending colored features does (Li et al. 2017); for variances it blends standard deviations (Huang and
+    what blending colored features does (Li et al. 2017), as long as nothing is added to the covariances (`soft` adds
+    its floor to that of the mix); for variances it blends standard deviations (Huang and
     Belongie 2017). A single part with all the weight is returned as it is.
     """
     used = [(part, w) for part, w in zip(parts, normalized_weights(weights), strict=True) if w > 0]

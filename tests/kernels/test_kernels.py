@@ -20,16 +20,16 @@ CHANNELS = [(16, 16), (19, 40), (33, 17), (64, 128)]
 @pytest.fixture(params=["this CPU", "AVX2"], autouse=True)
 def cpu(request, monkeypatch):
     """The vectors of this CPU, and narrower ones."""
-    kernels = (winograd._kernel, last_layer._kernel, scatter._kernel)
+    made = (winograd._kernel, last_layer._kernel, scatter._kernel)
     target = kernels.known_target()
     if request.param == "AVX2":
         features = ",".join(f for f in target.features.split(",") if "avx512" not in f) + ",-avx512f"
         narrow = dataclasses.replace(target, name="haswell", features=features, lanes=8, rows=6)
         monkeypatch.setattr(kernels, "target", lambda: narrow)
-    for kernel in kernels:
+    for kernel in made:
         kernel.cache_clear()
     yield request.param
-    for kernel in kernels:
+    for kernel in made:
         kernel.cache_clear()
 
 

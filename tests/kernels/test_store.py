@@ -94,7 +94,7 @@ def test_the_code_of_another_kernel_is_not_taken(made, tmp_path):
     assert keys == ["a", "b", "b"]
 
 
-@pytest.mark.parametrize("name", ["styleplugin", "styleplugin/kernels"])
+@pytest.mark.parametrize("name", ["styleplugin", "styleplugin/native"])
 def test_a_folder_that_others_can_write_is_not_relied_on_and_closed(made, tmp_path, name):
     kept, keys = made
     kept("a")

@@ -461,14 +461,16 @@ class EncoderRecipe(RunRecipe):
     widths: tuple[int, ...] = ()
     """Channels after each convolution; empty for the 16 times smaller student."""
     importance: str = "l1"
-    """l1, activation or random; see `Recipe`."""
+    """l1, activation, reconstruction or random; see `Recipe`."""
     student_encoder: PhaseOptions
     """The encoder, with linear embeddings into the teacher's features."""
 
     def __post_init__(self) -> None:
         if self.level not in range(1, 6) or self.importance in RULES or self.importance not in IMPORTANCE:
             raise UsageError(
-                "SP121", f"The recipe has level {self.level!r} and importance {self.importance!r}; 1 to 5, and l1."
+                "SP121",
+                f"The recipe has level {self.level!r} and importance {self.importance!r}; 1 to 5, and "
+                f"{', '.join(name for name in IMPORTANCE if name not in RULES)} are possible.",
             )
         super().__post_init__()
 

@@ -16,6 +16,7 @@ from styleplugin.loading.build import save_encoder
 from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
 from styleplugin.networks.padding import pad_in_channels_last
 from styleplugin.train.recipe.config import EncoderRecipe, PhaseOptions
+from styleplugin.train.data.augment import random_crops
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.loop.logbook import Row
 from styleplugin.train.runs.feature_metric import solve_metrics
@@ -73,10 +74,9 @@ class EncoderRun(PhasedRun):
     def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
         """Return photographs and artworks, half of each."""
         generator = step_generator(self.recipe.seed, phase, step)
-        crop = self.recipe.data.crop
         assert self.style is not None
         sets = ((self.content, count - count // 2), (self.style, count // 2))
-        return {"content": torch.cat([pictures.random_crops(n, crop, generator) for pictures, n in sets if n])}
+        return {"content": torch.cat([random_crops(part, n, self.recipe.data, generator) for part, n in sets if n])}
 
     def begin(self, phase: str) -> EncoderTrainable:
         """Prune the teacher."""

@@ -102,7 +102,7 @@ workers.wait()
 if workers.rank == 1:
     os.kill(os.getpid(), signal.SIGKILL)
 try:
-    workers.agree(True)
+    workers.any_process(True)
 except ResourceError as error:
     print(error.code)
 """
