@@ -5,14 +5,11 @@ The command line is generated from these classes, and the nodes and the web page
 
 from __future__ import annotations
 
-import ast
-import inspect
 import math
-import textwrap
 from dataclasses import dataclass, field, fields
-from functools import cache
-from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from typing_extensions import Doc
 
 from styleplugin.errors import UsageError
 from styleplugin.paths import Reads, source_paths
@@ -61,15 +58,11 @@ def default_of(cls: type, name: str) -> Any:
     return next(f.default for f in fields(cls) if f.name == name)
 
 
-@cache
 def help_of(cls: type, name: str) -> str:
-    """Return the help text of a field of an options class: the string that follows it in the source."""
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    assert isinstance(body, ast.ClassDef)
-    for line, following in pairwise(body.body):
-        if isinstance(line, ast.AnnAssign) and getattr(line.target, "id", "") == name:
-            assert isinstance(following, ast.Expr)
-            return " ".join(ast.literal_eval(following.value).split())
+    """Return the help text of a field of an options class."""
+    for part in _annotation_parts(get_type_hints(cls, include_extras=True)[name]):
+        if isinstance(part, Doc):
+            return part.documentation
     raise KeyError(name)
 
 
@@ -120,88 +113,156 @@ def _checked(name: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
 class StylizeOptions(_Checked):
     """What the picture shall look like; for every method, as far as it has to do with it."""
 
-    strength: Annotated[float, Bounds(0, 1, step=0.05)] = 1.0
-    """Style strength: 0 keeps the content, 1 is the full effect."""
-    keep_color: KeepColor = "off"
-    """Color preservation: off (the style's colors), luminance (the content's, only light and dark change), lab (its
-    statistics)."""
-    keep_luminance: bool = False
-    """Luminance preservation: keep the content's light and dark; only the colors change."""
-    smooth: Annotated[int, Bounds(0, 64)] = 0
-    """Guided filter radius: edge-aware smoothing that follows the content, in pixels; 0 is off, 8 is good for
-    photographs."""
-    style_scale: Annotated[float, Bounds(0.1, 4, step=0.05)] = 1.0
-    """Style scale: size of the style picture relative to itself; larger gives larger strokes."""
-    trim_style: bool = False
-    """Trim the style pictures: uniform borders (black bars, frames, margins) are left out."""
-    palette: Palette = "auto"
-    """Palette of AdaIN and KBStyle: takes away what leaks of the content's colors; auto (what suits the method), off,
-    map (one linear map of the colors), level1 (whitening and coloring at level 1) or level2 (at levels 2 and 1)."""
-    levels: tuple[int, ...] = (4, 3, 2, 1)
-    """WCT levels: those to run, deepest first; fewer or shallower levels keep more of the content, 5 dissolves it."""
-    grain: Annotated[float, Bounds(0, 2, step=0.05)] | None = None
-    """WCT grain: how much noise flat parts get, so that they are painted and not woven like cloth; 0 is off. By default
-    1, and 0 for frames that share their statistics: over moving pictures it would stand still."""
-    regularization: Regularization = "soft"
-    """WCT regularization: rule for small eigenvalues; soft is reproducible, official and identity match other
-    programs."""
+    strength: Annotated[
+        float, Bounds(0, 1, step=0.05), Doc("Style strength: 0 keeps the content, 1 is the full effect.")
+    ] = 1.0
+    keep_color: Annotated[
+        KeepColor,
+        Doc(
+            "Color preservation: off (the style's colors), luminance (the content's, only light and dark "
+            "change), lab (its statistics)."
+        ),
+    ] = "off"
+    keep_luminance: Annotated[
+        bool, Doc("Luminance preservation: keep the content's light and dark; only the colors change.")
+    ] = False
+    smooth: Annotated[
+        int,
+        Bounds(0, 64),
+        Doc(
+            "Guided filter radius: edge-aware smoothing that follows the content, in pixels; 0 is off, 8 is "
+            "good for photographs."
+        ),
+    ] = 0
+    style_scale: Annotated[
+        float,
+        Bounds(0.1, 4, step=0.05),
+        Doc("Style scale: size of the style picture relative to itself; larger gives larger strokes."),
+    ] = 1.0
+    trim_style: Annotated[
+        bool, Doc("Trim the style pictures: uniform borders (black bars, frames, margins) are left out.")
+    ] = False
+    palette: Annotated[
+        Palette,
+        Doc(
+            "Palette of AdaIN and KBStyle: takes away what leaks of the content's colors; auto (what suits "
+            "the method), off, map (one linear map of the colors), level1 (whitening and coloring at level 1) "
+            "or level2 (at levels 2 and 1)."
+        ),
+    ] = "auto"
+    levels: Annotated[
+        tuple[int, ...],
+        Doc(
+            "WCT levels: those to run, deepest first; fewer or shallower levels keep more of the content, 5 "
+            "dissolves it."
+        ),
+    ] = (4, 3, 2, 1)
+    grain: Annotated[
+        Annotated[float, Bounds(0, 2, step=0.05)] | None,
+        Doc(
+            "WCT grain: how much noise flat parts get, so that they are painted and not woven like cloth; 0 "
+            "is off. By default 1, and 0 for frames that share their statistics: over moving pictures it "
+            "would stand still."
+        ),
+    ] = None
+    regularization: Annotated[
+        Regularization,
+        Doc(
+            "WCT regularization: rule for small eigenvalues; soft is reproducible, official and identity "
+            "match other programs."
+        ),
+    ] = "soft"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizeOptions(_Checked):
     """How a picture is optimized; for the method optimization only."""
 
-    steps: Annotated[int, Bounds(1, 100_000)] = 300
-    """Iterations: steps of the optimization, over all scales."""
-    style_loss: StyleLoss = "gram"
-    """Style loss: what of the style is compared, gram (Gatys's matrices) or wasserstein (distance of Gaussians)."""
-    content_weight: Annotated[float, Bounds(0, 1000, step=0.1)] = 1.0
-    """Content weight: how much the shapes of the content count."""
-    style_weight: Annotated[float, Bounds(0, 1000, step=0.1)] = 10.0
-    """Style weight: how much the style counts."""
-    smoothness_weight: Annotated[float, Bounds(0, 1000, step=0.1)] = 5.0
-    """Total variation weight: how much differences between neighboring pixels cost; more takes away noise."""
-    start: Start = "stylized"
-    """Initialization: stylized (the result of a feed-forward model: fastest), content or noise."""
-    start_model: Annotated[str, Reads(source_paths)] = "cd-wct.x16"
-    """Initialization model: the feed-forward model for the start."""
-    scales: Annotated[int, Bounds(1, 6)] = 2
-    """Coarse-to-fine scales: sizes to work at, each twice the one before, up to the picture's own; coarse ones make
-    large strokes cheap."""
-    optimizer: Optimizer = "lbfgs"
-    """Optimizer: lbfgs (fewest steps) or adam (least memory)."""
-    step_size: Annotated[float, Bounds(0.001, 10, step=0.001)] = 1.0
-    """Learning rate: factor for the optimizer's steps."""
-    seed: Annotated[int, Bounds(0, (1 << 63) - 1)] = 0
-    """Random seed: of the noise that the initialization noise begins with."""
-    encoder: Annotated[str, Reads(source_paths)] = "cd-wct.x16"
-    """Loss network: what sees the picture, the deepest encoder of a model, or an encoder or VGG-19 as file:PATH or
-    hub:OWNER/REPO@REVISION/FILE."""
+    steps: Annotated[int, Bounds(1, 100_000), Doc("Iterations: steps of the optimization, over all scales.")] = 300
+    style_loss: Annotated[
+        StyleLoss,
+        Doc(
+            "Style loss: what of the style is compared, gram (Gatys's matrices) or wasserstein (distance of Gaussians)."
+        ),
+    ] = "gram"
+    content_weight: Annotated[
+        float, Bounds(0, 1000, step=0.1), Doc("Content weight: how much the shapes of the content count.")
+    ] = 1.0
+    style_weight: Annotated[float, Bounds(0, 1000, step=0.1), Doc("Style weight: how much the style counts.")] = 10.0
+    smoothness_weight: Annotated[
+        float,
+        Bounds(0, 1000, step=0.1),
+        Doc("Total variation weight: how much differences between neighboring pixels cost; more takes away noise."),
+    ] = 5.0
+    start: Annotated[
+        Start, Doc("Initialization: stylized (the result of a feed-forward model: fastest), content or noise.")
+    ] = "stylized"
+    start_model: Annotated[
+        str, Reads(source_paths), Doc("Initialization model: the feed-forward model for the start.")
+    ] = "cd-wct.x16"
+    scales: Annotated[
+        int,
+        Bounds(1, 6),
+        Doc(
+            "Coarse-to-fine scales: sizes to work at, each twice the one before, up to the picture's own; "
+            "coarse ones make large strokes cheap."
+        ),
+    ] = 2
+    optimizer: Annotated[Optimizer, Doc("Optimizer: lbfgs (fewest steps) or adam (least memory).")] = "lbfgs"
+    step_size: Annotated[
+        float, Bounds(0.001, 10, step=0.001), Doc("Learning rate: factor for the optimizer's steps.")
+    ] = 1.0
+    seed: Annotated[
+        int, Bounds(0, (1 << 63) - 1), Doc("Random seed: of the noise that the initialization noise begins with.")
+    ] = 0
+    encoder: Annotated[
+        str,
+        Reads(source_paths),
+        Doc(
+            "Loss network: what sees the picture, the deepest encoder of a model, or an encoder or VGG-19 as "
+            "file:PATH or hub:OWNER/REPO@REVISION/FILE."
+        ),
+    ] = "cd-wct.x16"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameOptions(_Checked):
     """How the frames of a shot share their statistics; this decides how steady the picture is over time."""
 
-    statistics: Statistics = "per frame"
-    """Shared statistics: where the content's come from, each frame by itself, the whole batch, or one frame for all;
-    the latter two keep a shot steady."""
-    frame: Annotated[int, Bounds(0, 1 << 20)] = 0
-    """Reference frame: the one that gives the statistics, counted from 0; for `one frame` only."""
+    statistics: Annotated[
+        Statistics,
+        Doc(
+            "Shared statistics: where the content's come from, each frame by itself, the whole batch, or one "
+            "frame for all; the latter two keep a shot steady."
+        ),
+    ] = "per frame"
+    frame: Annotated[
+        int,
+        Bounds(0, 1 << 20),
+        Doc("Reference frame: the one that gives the statistics, counted from 0; for `one frame` only."),
+    ] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions(_Checked):
     """Where and in which pieces the work is done; none of it changes the picture."""
 
-    device: str = "auto"
-    """Device: auto, cpu, cuda, cuda:1 or mps."""
-    tile: str = "auto"
-    """Tile size: side of a tile in pixels (a multiple of 16), auto, or whole for the picture in one piece."""
-    memory_limit_mb: Annotated[int, Bounds(64, 1 << 22)] | None = None
-    """Memory limit: most memory to plan for beside the program itself, in MB; by default half of what is free."""
-    max_megapixels: Annotated[float, Bounds(0.001, 100_000)] = DEFAULT_MAX_MEGAPIXELS
-    """Pixel limit: most million pixels of a picture that is read; larger ones are refused before they are decoded."""
+    device: Annotated[str, Doc("Device: auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    tile: Annotated[
+        str, Doc("Tile size: side of a tile in pixels (a multiple of 16), auto, or whole for the picture in one piece.")
+    ] = "auto"
+    memory_limit_mb: Annotated[
+        Annotated[int, Bounds(64, 1 << 22)] | None,
+        Doc("Memory limit: most memory to plan for beside the program itself, in MB; by default half of what is free."),
+    ] = None
+    max_megapixels: Annotated[
+        float,
+        Bounds(0.001, 100_000),
+        Doc(
+            "Pixel limit: most million pixels of a picture that is read; larger ones are refused before they "
+            "are decoded."
+        ),
+    ] = DEFAULT_MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -222,15 +283,20 @@ class EngineOptions(_Checked):
 class StyleWeight:
     """One style of a mix."""
 
-    style: Any
-    """Path of a picture or style file, or anything `stylize` accepts as a style."""
-    weight: float = field(default=1.0)
-    """Share of this style; the weights of a mix are scaled to sum to 1."""
-    region: Any = None
-    """Where on the content this style applies, as a mask: white is painted. Styles without a region are mixed where no
-    other region is."""
-    mask: Any = None
-    """Which part of the style's picture counts, as a mask: white counts, black (bars, captions) does not."""
+    style: Annotated[Any, Doc("Path of a picture or style file, or anything `stylize` accepts as a style.")]
+    weight: Annotated[float, Doc("Share of this style; the weights of a mix are scaled to sum to 1.")] = field(
+        default=1.0
+    )
+    region: Annotated[
+        Any,
+        Doc(
+            "Where on the content this style applies, as a mask: white is painted. Styles without a region "
+            "are mixed where no other region is."
+        ),
+    ] = None
+    mask: Annotated[
+        Any, Doc("Which part of the style's picture counts, as a mask: white counts, black (bars, captions) does not.")
+    ] = None
 
 
 def parse_style_weight(text: str) -> StyleWeight:

@@ -119,7 +119,7 @@ def test_the_report_is_one_file_with_everything(make_recipe, tmp_path: Path):
     assert "<script>" not in page and "&lt;script&gt;" in page
     assert page.count("data:image/jpeg;base64,") == 4 and page.count("data:image/png;base64,") == 1
     assert "http" not in page.replace("http-equiv", "")
-    for words in ("student_pair", "psnr", "quality gate", "&quot;widths&quot;"):
+    for words in ("student_pair", "psnr", "quality gate", "&#34;widths&#34;"):
         assert words in page
 
 

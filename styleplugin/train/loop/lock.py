@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from styleplugin.errors import UsageError
+
+LOCK, OWNER = "run.lock", "run.pid"
+"""Files in the folder: what is locked, and the process that did."""
 
 
 @contextmanager
@@ -18,29 +22,16 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: SP142, another process holds it; its id is named.
     """
-    with (folder / "run.lock").open("a+") as file:
-        try:
-            _lock(file.fileno())
-        except OSError as error:
-            file.seek(0)
-            raise UsageError(
-                "SP142", f"Process {file.read().strip() or '?'} is training in {folder}.", "Choose another folder."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    # A lock in this process that is held already is another run's: no lock is lent to a second owner.
+    lock = FileLock(folder / LOCK, timeout=0, is_singleton=False)
+    owner = folder / OWNER
+    try:
+        lock.acquire()
+    except Timeout as error:
+        process = owner.read_text().strip() if owner.exists() else "?"
+        raise UsageError("SP142", f"Process {process} is training in {folder}.", "Choose another folder.") from error
+    try:
+        owner.write_text(str(os.getpid()))
         yield
-
-
-def _lock(descriptor: int) -> None:
-    """Lock an open file until it is closed; OSError if another process has it."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        # A byte behind the process id, which others must be able to read.
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        lock.release()

@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from typing_extensions import Doc
 
 from styleplugin.errors import UsageError
 from styleplugin.networks.kbstyle import KBSpec
@@ -27,24 +29,35 @@ Sources = str | tuple[str, ...]
 class DataOptions:
     """Which pictures, and what is cut from them."""
 
-    name: str = "unnamed"
-    """What the pictures are, for the model card."""
-    photos: Sources = "../shared/data/train/photos*"
-    """Contents: a folder of pictures or tars, or a tar, or a list of them; `*` in a name stands for any characters."""
-    paintings: Sources = "../shared/data/train/paintings*"
-    """Styles, the same; only methods that are trained with styles need them."""
-    short_side: int = 300
-    """Pictures are shrunk to it when they are read, pixels."""
-    crop: int = 256
-    """Side of a training crop, pixels, a multiple of 16; smaller pictures are enlarged to it."""
-    largest: int = 0
-    """Squares of up to this side are cut and shrunk to a crop, so that shapes are seen at many scales; 0 cuts crops."""
-    vary: float = 0.0
-    """How much exposure, contrast and hue of a crop are changed, 0 to 1."""
-    open_license: bool = False
-    """Take only pictures for which the index beside their tar names a license that allows it."""
-    paintings_as_contents: bool = False
-    """Naturalistic paintings, marked in the index, are contents too."""
+    name: Annotated[str, Doc("What the pictures are, for the model card.")] = "unnamed"
+    photos: Annotated[
+        Sources,
+        Doc(
+            "Contents: a folder of pictures or tars, or a tar, or a list of them; `*` in a name stands for "
+            "any characters."
+        ),
+    ] = "../shared/data/train/photos*"
+    paintings: Annotated[Sources, Doc("Styles, the same; only methods that are trained with styles need them.")] = (
+        "../shared/data/train/paintings*"
+    )
+    short_side: Annotated[int, Doc("Pictures are shrunk to it when they are read, pixels.")] = 300
+    crop: Annotated[
+        int, Doc("Side of a training crop, pixels, a multiple of 16; smaller pictures are enlarged to it.")
+    ] = 256
+    largest: Annotated[
+        int,
+        Doc(
+            "Squares of up to this side are cut and shrunk to a crop, so that shapes are seen at many scales; "
+            "0 cuts crops."
+        ),
+    ] = 0
+    vary: Annotated[float, Doc("How much exposure, contrast and hue of a crop are changed, 0 to 1.")] = 0.0
+    open_license: Annotated[
+        bool, Doc("Take only pictures for which the index beside their tar names a license that allows it.")
+    ] = False
+    paintings_as_contents: Annotated[bool, Doc("Naturalistic paintings, marked in the index, are contents too.")] = (
+        False
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.vary <= 1:
@@ -83,82 +96,100 @@ def _listed(sources: Sources) -> tuple[str, ...]:
 class TeacherOptions:
     """VGG-19, or MobileNet."""
 
-    source: str = ""
-    """A model whose deepest encoder teaches, by name or source; or `file:PATH` or `hub:OWNER/REPO@REVISION/FILE` of a
-    VGG-19, or for photorealistic students of that backbone of a MobileNet v1. Empty for the files below."""
-    painter: str = ""
-    """A model of WCT, AdaIN or KBStyle, by name or source, whose pictures a student of AdaIN or KBStyle learns from."""
-    root: str = "../shared/data/teachers"
-    """Folder of the files below."""
-    vgg: str = "vgg19_imagenet.safetensors"
-    """VGG-19 as deep as it is needed, with the mean activations of each channel."""
-    vgg_sha256: str = "cbbb2a761ff7b9812be729594a9609aeead4cbf73360bbc7416ae11aa7dd0fc8"
-    """Of its content."""
-    mobilenet: str = "mobilenet_v1_100_imagenet.safetensors"
-    """MobileNet v1, batch normalization folded; photorealistic students of that backbone."""
-    mobilenet_sha256: str = "1ad6e14e9a6e7e4e9938cd472156691d3b1cddfb6b53a7ee1f9da74599c86a4c"
-    """Of its content."""
+    source: Annotated[
+        str,
+        Doc(
+            "A model whose deepest encoder teaches, by name or source; or `file:PATH` or "
+            "`hub:OWNER/REPO@REVISION/FILE` of a VGG-19, or for photorealistic students of that backbone of a "
+            "MobileNet v1. Empty for the files below."
+        ),
+    ] = ""
+    painter: Annotated[
+        str,
+        Doc(
+            "A model of WCT, AdaIN or KBStyle, by name or source, whose pictures a student of AdaIN or "
+            "KBStyle learns from."
+        ),
+    ] = ""
+    root: Annotated[str, Doc("Folder of the files below.")] = "../shared/data/teachers"
+    vgg: Annotated[str, Doc("VGG-19 as deep as it is needed, with the mean activations of each channel.")] = (
+        "vgg19_imagenet.safetensors"
+    )
+    vgg_sha256: Annotated[str, Doc("Of its content.")] = (
+        "cbbb2a761ff7b9812be729594a9609aeead4cbf73360bbc7416ae11aa7dd0fc8"
+    )
+    mobilenet: Annotated[
+        str, Doc("MobileNet v1, batch normalization folded; photorealistic students of that backbone.")
+    ] = "mobilenet_v1_100_imagenet.safetensors"
+    mobilenet_sha256: Annotated[str, Doc("Of its content.")] = (
+        "1ad6e14e9a6e7e4e9938cd472156691d3b1cddfb6b53a7ee1f9da74599c86a4c"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseOptions:
     """One phase: what is trained is said by its name."""
 
-    steps: int
-    """Optimizer steps; 0 takes the weights the phase starts from as they are."""
-    batch: int = 16
-    """Crops per step."""
-    lr: float = 0.03
-    """Peak length of a step relative to the weights (see `muon`): linear warm-up, then a cosine down to 2% of it.
-
-    The paper's Adam at a constant 1e-4 is made for 1e5 steps; our runs are far shorter.
-    """
-    warmup: int = 100
-    """Steps of the warm-up."""
-    clip: float = 1.0
-    """Largest norm of the gradient."""
-    average: float = 0.0
-    """Share of the steps done over which the weights are averaged, below 1; with it the learning rate stays at its
-    peak, and the average is good whenever the phase is stopped. 0 takes the last weights."""
-    init: str = ""
-    """Weights to continue from: a file of this phase or a pair; empty starts anew."""
-    pixel: float = 1.0
-    """Weight of the pixel loss."""
-    perceptual: float = 1.0
-    """Weight of the feature loss of the output."""
-    embedding: float = 10.0
-    """Weight of the embedding loss; student encoders only."""
-    judged: float = 1.0
-    """Share of a batch that the embedding loss looks at, where nothing else needs the loss network, which takes
-    a good part of a step."""
-    content: float = 1.0
-    """AdaIN, KBStyle and cascades: weight of the content loss."""
-    style: float = 10.0
-    """AdaIN, KBStyle and cascades: weight of the style loss."""
-    taught: float = 0.0
-    """AdaIN, KBStyle and cascades: weight of the distance to the painter's picture in deep features."""
-    picture: float = 0.0
-    """AdaIN, KBStyle and cascades: weight of the distance to the painter's picture at a quarter of its size."""
-    distill: float = 1.0
-    """Photorealistic: weight of the distance to the teacher's principal components."""
-    feature: float = 1.0
-    """Photorealistic: weight of the distance of decoded features to those that the encoder had there."""
-    grid: float = 0.0
-    """KBStyle: weight of the grid that upsampling leaves in the output."""
-    weave: float = 0.0
-    """AdaIN, KBStyle and cascades: weight of cloth and diagonal hatching in flat parts."""
-    encoder: float = 0.0
-    """KBStyle student: weight of the distance to the teacher's encoder features, content and style."""
-    decoder: float = 0.0
-    """KBStyle student: the same at the mirrored stages of the decoder."""
-    code: float = 0.0
-    """KBStyle student: the same for the statistics of the style at the transform points."""
-    output: float = 0.0
-    """KBStyle student: weight of the distance to the teacher's picture."""
-    amplitude: float = 0.0
-    """Pruning: A of the rule (see `sparsity`); 0 fits it to the steps."""
-    every: int = 0
-    """Pruning: steps between two updates; 0 fits it to the steps."""
+    steps: Annotated[int, Doc("Optimizer steps; 0 takes the weights the phase starts from as they are.")]
+    batch: Annotated[int, Doc("Crops per step.")] = 16
+    lr: Annotated[
+        float,
+        Doc(
+            "Peak length of a step relative to the weights (see `muon`): linear warm-up, then a cosine down "
+            "to 2% of it. The paper's Adam at a constant 1e-4 is made for 1e5 steps; our runs are far "
+            "shorter."
+        ),
+    ] = 0.03
+    warmup: Annotated[int, Doc("Steps of the warm-up.")] = 100
+    clip: Annotated[float, Doc("Largest norm of the gradient.")] = 1.0
+    average: Annotated[
+        float,
+        Doc(
+            "Share of the steps done over which the weights are averaged, below 1; with it the learning rate "
+            "stays at its peak, and the average is good whenever the phase is stopped. 0 takes the last "
+            "weights."
+        ),
+    ] = 0.0
+    init: Annotated[str, Doc("Weights to continue from: a file of this phase or a pair; empty starts anew.")] = ""
+    pixel: Annotated[float, Doc("Weight of the pixel loss.")] = 1.0
+    perceptual: Annotated[float, Doc("Weight of the feature loss of the output.")] = 1.0
+    embedding: Annotated[float, Doc("Weight of the embedding loss; student encoders only.")] = 10.0
+    judged: Annotated[
+        float,
+        Doc(
+            "Share of a batch that the embedding loss looks at, where nothing else needs the loss network, "
+            "which takes a good part of a step."
+        ),
+    ] = 1.0
+    content: Annotated[float, Doc("AdaIN, KBStyle and cascades: weight of the content loss.")] = 1.0
+    style: Annotated[float, Doc("AdaIN, KBStyle and cascades: weight of the style loss.")] = 10.0
+    taught: Annotated[
+        float, Doc("AdaIN, KBStyle and cascades: weight of the distance to the painter's picture in deep features.")
+    ] = 0.0
+    picture: Annotated[
+        float,
+        Doc("AdaIN, KBStyle and cascades: weight of the distance to the painter's picture at a quarter of its size."),
+    ] = 0.0
+    distill: Annotated[float, Doc("Photorealistic: weight of the distance to the teacher's principal components.")] = (
+        1.0
+    )
+    feature: Annotated[
+        float, Doc("Photorealistic: weight of the distance of decoded features to those that the encoder had there.")
+    ] = 1.0
+    grid: Annotated[float, Doc("KBStyle: weight of the grid that upsampling leaves in the output.")] = 0.0
+    weave: Annotated[
+        float, Doc("AdaIN, KBStyle and cascades: weight of cloth and diagonal hatching in flat parts.")
+    ] = 0.0
+    encoder: Annotated[
+        float, Doc("KBStyle student: weight of the distance to the teacher's encoder features, content and style.")
+    ] = 0.0
+    decoder: Annotated[float, Doc("KBStyle student: the same at the mirrored stages of the decoder.")] = 0.0
+    code: Annotated[
+        float, Doc("KBStyle student: the same for the statistics of the style at the transform points.")
+    ] = 0.0
+    output: Annotated[float, Doc("KBStyle student: weight of the distance to the teacher's picture.")] = 0.0
+    amplitude: Annotated[float, Doc("Pruning: A of the rule (see `sparsity`); 0 fits it to the steps.")] = 0.0
+    every: Annotated[int, Doc("Pruning: steps between two updates; 0 fits it to the steps.")] = 0
 
     @property
     def learns_from_teacher(self) -> bool:
@@ -191,46 +222,38 @@ class PhaseOptions:
 class GateOptions:
     """Figures on the validation pictures that a student must reach; below 0 the kind's own limit holds."""
 
-    psnr: float = -1.0
-    """Least reconstruction, dB."""
-    dead: float = -1.0
-    """Largest share of channels that are always zero."""
-    ssim: float = -1.0
-    """KBStyle: least structural similarity to the content."""
-    style: float = -1.0
-    """KBStyle: largest distance to the style."""
-    unexplained: float = -1.0
-    """Encoder: largest share of the teacher's features that the embeddings leave over, at the worst level."""
+    psnr: Annotated[float, Doc("Least reconstruction, dB.")] = -1.0
+    dead: Annotated[float, Doc("Largest share of channels that are always zero.")] = -1.0
+    ssim: Annotated[float, Doc("KBStyle: least structural similarity to the content.")] = -1.0
+    style: Annotated[float, Doc("KBStyle: largest distance to the style.")] = -1.0
+    unexplained: Annotated[
+        float,
+        Doc("Encoder: largest share of the teacher's features that the embeddings leave over, at the worst level."),
+    ] = -1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecipe:
     """What all recipes of one run share."""
 
-    name: str
-    """Of the result, and of the run in logs."""
-    seed: int = 0
-    """All random numbers follow from it, the phase and the step."""
-    precision: str = "bf16"
-    """bf16 (autocast), or fp32; losses are float32 in both."""
-    log_every: int = 50
-    """Steps between lines of the log."""
-    validate_every: int = 500
-    """Steps between validations with a contact sheet."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
-    data: DataOptions = field(default_factory=DataOptions)
-    """The pictures."""
-    teacher: TeacherOptions = field(default_factory=TeacherOptions)
-    """What judges, and what students start from."""
-    lessons: int = 1600
-    """Pictures of the painter."""
-    gate: GateOptions = field(default_factory=GateOptions)
-    """What the student must reach to be published."""
-    minutes: float = 0.0
-    """Time budget; all steps are changed by one factor to fit it. 0 takes the steps as they are."""
-    license: str = "unknown"
-    """Of the weights, as far as the pictures and the teacher allow."""
+    name: Annotated[str, Doc("Of the result, and of the run in logs.")]
+    seed: Annotated[int, Doc("All random numbers follow from it, the phase and the step.")] = 0
+    precision: Annotated[str, Doc("bf16 (autocast), or fp32; losses are float32 in both.")] = "bf16"
+    log_every: Annotated[int, Doc("Steps between lines of the log.")] = 50
+    validate_every: Annotated[int, Doc("Steps between validations with a contact sheet.")] = 500
+    checkpoint_every: Annotated[int, Doc("Steps between checkpoints.")] = 500
+    data: Annotated[DataOptions, Doc("The pictures.")] = field(default_factory=DataOptions)
+    teacher: Annotated[TeacherOptions, Doc("What judges, and what students start from.")] = field(
+        default_factory=TeacherOptions
+    )
+    lessons: Annotated[int, Doc("Pictures of the painter.")] = 1600
+    gate: Annotated[GateOptions, Doc("What the student must reach to be published.")] = field(
+        default_factory=GateOptions
+    )
+    minutes: Annotated[
+        float, Doc("Time budget; all steps are changed by one factor to fit it. 0 takes the steps as they are.")
+    ] = 0.0
+    license: Annotated[str, Doc("Of the weights, as far as the pictures and the teacher allow.")] = "unknown"
 
     def __post_init__(self) -> None:
         if self.minutes < 0:
@@ -271,32 +294,45 @@ class RunRecipe:
 class Recipe(RunRecipe):
     """Trains one pair."""
 
-    method: str = "wct"
-    """wct or adain."""
-    level: int
-    """1 to 5; AdaIN's is 4."""
-    widths: tuple[int, ...] = ()
-    """Channels of the student after each convolution; empty for the 16 times smaller student."""
-    teacher_widths: tuple[int, ...] = ()
-    """Channels of the teacher's decoder, in encoder order; empty mirrors the teacher, less is for small machines."""
-    importance: str = "l1"
-    """Which filters of the teacher the student starts from: l1 (largest norm), activation (mean activation times the
-    norm of the outgoing filters), reconstruction (those from which the others follow, and filters solved for by least
-    squares), those that spp, increg or greg leave in the phase `pruning`, or random (none)."""
-    grow_from: str = ""
-    """Recipe of a shallower pair, or of the same level, whose layers this one begins with: a path relative to this
-    recipe, or the name of an earlier pair in the same bundle. It is trained first, into a folder beside this run's, if
-    that has no result yet."""
-    teacher_decoder: PhaseOptions
-    """The full-width decoder, trained on the loss network's features."""
-    pruning: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
-    """The teacher's encoder and that decoder while spp, increg or greg take filters out; only with these."""
-    student_encoder: PhaseOptions
-    """The small encoder, trained through that frozen decoder."""
-    student_decoder: PhaseOptions
-    """The small decoder, trained for the small encoder."""
-    student_pair: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
-    """Both together, with the embedding loss that keeps the encoder's features the teacher's."""
+    method: Annotated[str, Doc("wct or adain.")] = "wct"
+    level: Annotated[int, Doc("1 to 5; AdaIN's is 4.")]
+    widths: Annotated[
+        tuple[int, ...], Doc("Channels of the student after each convolution; empty for the 16 times smaller student.")
+    ] = ()
+    teacher_widths: Annotated[
+        tuple[int, ...],
+        Doc(
+            "Channels of the teacher's decoder, in encoder order; empty mirrors the teacher, less is for "
+            "small machines."
+        ),
+    ] = ()
+    importance: Annotated[
+        str,
+        Doc(
+            "Which filters of the teacher the student starts from: l1 (largest norm), activation (mean "
+            "activation times the norm of the outgoing filters), reconstruction (those from which the others "
+            "follow, and filters solved for by least squares), those that spp, increg or greg leave in the "
+            "phase `pruning`, or random (none)."
+        ),
+    ] = "l1"
+    grow_from: Annotated[
+        str,
+        Doc(
+            "Recipe of a shallower pair, or of the same level, whose layers this one begins with: a path "
+            "relative to this recipe, or the name of an earlier pair in the same bundle. It is trained first, "
+            "into a folder beside this run's, if that has no result yet."
+        ),
+    ] = ""
+    teacher_decoder: Annotated[PhaseOptions, Doc("The full-width decoder, trained on the loss network's features.")]
+    pruning: Annotated[
+        PhaseOptions,
+        Doc("The teacher's encoder and that decoder while spp, increg or greg take filters out; only with these."),
+    ] = field(default_factory=lambda: PhaseOptions(steps=0))
+    student_encoder: Annotated[PhaseOptions, Doc("The small encoder, trained through that frozen decoder.")]
+    student_decoder: Annotated[PhaseOptions, Doc("The small decoder, trained for the small encoder.")]
+    student_pair: Annotated[
+        PhaseOptions, Doc("Both together, with the embedding loss that keeps the encoder's features the teacher's.")
+    ] = field(default_factory=lambda: PhaseOptions(steps=0))
 
     def __post_init__(self) -> None:
         if self.method not in ("wct", "adain") or self.level not in range(1, 6):
@@ -351,25 +387,23 @@ class Recipe(RunRecipe):
 class PhotoRecipe(RunRecipe):
     """Trains one photorealistic student."""
 
-    backbone: str
-    """vgg or mobilenet, student and teacher alike."""
-    widths: tuple[int, ...] = ()
-    """Channels at the four transform points; empty for those of the paper."""
-    energy: tuple[float, ...] = (80.0, 100.0, 100.0, 5.0)
-    """Total variance of the student's features at the four transform points, mean over pictures. The transform adds 1
-    to every variance, so that it changes little where the energy is small."""
-    basis_pictures: int = 512
-    """Pictures whose features the global eigenbases are taken from, all of the same weight."""
-    block1: PhaseOptions
-    """The first block of encoder and decoder."""
-    block2: PhaseOptions
-    """The second; what was trained before is frozen, here and below."""
-    block3: PhaseOptions
-    """The third."""
-    block4: PhaseOptions
-    """The fourth."""
-    joint: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
-    """All blocks together."""
+    backbone: Annotated[str, Doc("vgg or mobilenet, student and teacher alike.")]
+    widths: Annotated[tuple[int, ...], Doc("Channels at the four transform points; empty for those of the paper.")] = ()
+    energy: Annotated[
+        tuple[float, ...],
+        Doc(
+            "Total variance of the student's features at the four transform points, mean over pictures. The "
+            "transform adds 1 to every variance, so that it changes little where the energy is small."
+        ),
+    ] = (80.0, 100.0, 100.0, 5.0)
+    basis_pictures: Annotated[
+        int, Doc("Pictures whose features the global eigenbases are taken from, all of the same weight.")
+    ] = 512
+    block1: Annotated[PhaseOptions, Doc("The first block of encoder and decoder.")]
+    block2: Annotated[PhaseOptions, Doc("The second; what was trained before is frozen, here and below.")]
+    block3: Annotated[PhaseOptions, Doc("The third.")]
+    block4: Annotated[PhaseOptions, Doc("The fourth.")]
+    joint: Annotated[PhaseOptions, Doc("All blocks together.")] = field(default_factory=lambda: PhaseOptions(steps=0))
 
     def __post_init__(self) -> None:
         spec = PhotoSpec(backbone=self.backbone, widths=self.widths)  # type: ignore[arg-type]
@@ -400,20 +434,29 @@ class PhotoRecipe(RunRecipe):
 class KBRecipe(RunRecipe):
     """Trains a KBStyle teacher, and its student by symmetric knowledge distillation."""
 
-    widths: tuple[int, ...] = KBSpec().widths
-    """Channels of the student at full, half and quarter size."""
-    blocks: int = KBSpec().blocks
-    """Residual blocks at quarter size, of teacher and student."""
-    teacher_widths: tuple[int, ...] = (32, 64, 156)
-    """The teacher's channels: 14 times the student's parameters."""
-    style_levels: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    """Weights of relu1_1 to relu4_1 in the style loss."""
-    big: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
-    """The teacher; without steps there is none."""
-    small: PhaseOptions
-    """The student; with encoder, decoder, code and output at 0 it learns without a teacher."""
-    polish: PhaseOptions = field(default_factory=lambda: PhaseOptions(steps=0))
-    """The student once more, from where it got to: a phase that takes away the grid of the upsampling."""
+    widths: Annotated[tuple[int, ...], Doc("Channels of the student at full, half and quarter size.")] = KBSpec().widths
+    blocks: Annotated[int, Doc("Residual blocks at quarter size, of teacher and student.")] = KBSpec().blocks
+    teacher_widths: Annotated[tuple[int, ...], Doc("The teacher's channels: 14 times the student's parameters.")] = (
+        32,
+        64,
+        156,
+    )
+    style_levels: Annotated[tuple[float, ...], Doc("Weights of relu1_1 to relu4_1 in the style loss.")] = (
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+    )
+    big: Annotated[PhaseOptions, Doc("The teacher; without steps there is none.")] = field(
+        default_factory=lambda: PhaseOptions(steps=0)
+    )
+    small: Annotated[
+        PhaseOptions, Doc("The student; with encoder, decoder, code and output at 0 it learns without a teacher.")
+    ]
+    polish: Annotated[
+        PhaseOptions,
+        Doc("The student once more, from where it got to: a phase that takes away the grid of the upsampling."),
+    ] = field(default_factory=lambda: PhaseOptions(steps=0))
 
     def __post_init__(self) -> None:
         assert self.spec.blocks == self.big_spec.blocks  # making them checks the widths
@@ -456,14 +499,12 @@ class KBRecipe(RunRecipe):
 class EncoderRecipe(RunRecipe):
     """Trains an encoder alone, for the optimization."""
 
-    level: int = 5
-    """1 to 5."""
-    widths: tuple[int, ...] = ()
-    """Channels after each convolution; empty for the 16 times smaller student."""
-    importance: str = "l1"
-    """l1, activation, reconstruction or random; see `Recipe`."""
-    student_encoder: PhaseOptions
-    """The encoder, with linear embeddings into the teacher's features."""
+    level: Annotated[int, Doc("1 to 5.")] = 5
+    widths: Annotated[
+        tuple[int, ...], Doc("Channels after each convolution; empty for the 16 times smaller student.")
+    ] = ()
+    importance: Annotated[str, Doc("l1, activation, reconstruction or random; see `Recipe`.")] = "l1"
+    student_encoder: Annotated[PhaseOptions, Doc("The encoder, with linear embeddings into the teacher's features.")]
 
     def __post_init__(self) -> None:
         if self.level not in range(1, 6) or self.importance in RULES or self.importance not in IMPORTANCE:
@@ -497,12 +538,9 @@ class EncoderRecipe(RunRecipe):
 class CascadeRecipe(RunRecipe):
     """Trains the decoders of a WCT model once more, in the row in which they are used."""
 
-    start: str = ""
-    """The model, by name or source; in a bundle empty, for its pairs."""
-    levels: tuple[int, ...] = ()
-    """Whose decoders learn; empty for all but level 1."""
-    decoders: PhaseOptions
-    """These decoders, all at once."""
+    start: Annotated[str, Doc("The model, by name or source; in a bundle empty, for its pairs.")] = ""
+    levels: Annotated[tuple[int, ...], Doc("Whose decoders learn; empty for all but level 1.")] = ()
+    decoders: Annotated[PhaseOptions, Doc("These decoders, all at once.")]
 
     def usual_limits(self) -> dict[str, float]:
         """Return limits that a model passes after a short training."""
@@ -522,16 +560,16 @@ class CascadeRecipe(RunRecipe):
 class BundleRecipe:
     """Trains several pairs and packs them into one file."""
 
-    name: str
-    """Of the result."""
-    pairs: tuple[Recipe, ...]
-    """Of the pairs; in a file a list of other files, paths relative to it, or tables."""
-    cascade: CascadeRecipe | None = None
-    """What all of them learn together then; in a file the path of another file, or a table."""
-    minutes: float = 0.0
-    """Time budget of all pairs together; 0 takes the steps as they are."""
-    license: str = "unknown"
-    """Of the weights, as far as the pictures and the teacher allow."""
+    name: Annotated[str, Doc("Of the result.")]
+    pairs: Annotated[
+        tuple[Recipe, ...], Doc("Of the pairs; in a file a list of other files, paths relative to it, or tables.")
+    ]
+    cascade: Annotated[
+        CascadeRecipe | None,
+        Doc("What all of them learn together then; in a file the path of another file, or a table."),
+    ] = None
+    minutes: Annotated[float, Doc("Time budget of all pairs together; 0 takes the steps as they are.")] = 0.0
+    license: Annotated[str, Doc("Of the weights, as far as the pictures and the teacher allow.")] = "unknown"
 
     def __post_init__(self) -> None:
         if self.cascade and any(pair.method != "wct" for pair in self.pairs):
@@ -546,18 +584,14 @@ class BundleRecipe:
 class MetricRecipe:
     """Solves for the metrics of an encoder; nothing is trained in steps."""
 
-    name: str
-    """Of the model that the encoder is from."""
-    encoder: str
-    """The encoder: the deepest one of a model, by name or file:PATH."""
-    pictures: int = 400
-    """Photographs, and as many artworks, that are looked at."""
-    data: DataOptions = field(default_factory=DataOptions)
-    """The pictures."""
-    teacher: TeacherOptions = field(default_factory=TeacherOptions)
-    """What judges, and what students start from."""
-    license: str = "unknown"
-    """Of the file."""
+    name: Annotated[str, Doc("Of the model that the encoder is from.")]
+    encoder: Annotated[str, Doc("The encoder: the deepest one of a model, by name or file:PATH.")]
+    pictures: Annotated[int, Doc("Photographs, and as many artworks, that are looked at.")] = 400
+    data: Annotated[DataOptions, Doc("The pictures.")] = field(default_factory=DataOptions)
+    teacher: Annotated[TeacherOptions, Doc("What judges, and what students start from.")] = field(
+        default_factory=TeacherOptions
+    )
+    license: Annotated[str, Doc("Of the file.")] = "unknown"
 
     def __post_init__(self) -> None:
         if self.pictures < 1:
