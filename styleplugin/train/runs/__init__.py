@@ -1,0 +1,1 @@
+"""The runs of each kind of student: its phases, in order."""
