@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleplugin.images.picture import Picture
-from styleplugin.images.small import read_image
+from styleplugin.images.read import read_image
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

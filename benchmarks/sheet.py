@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from styleplugin.images.picture import to_pil
-from styleplugin.images.small import read_image
+from styleplugin.images.read import read_image
 
 _GAP, _HEAD = 4, 18
 

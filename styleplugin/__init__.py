@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from styleplugin.errors import StylePluginError, StylePluginWarning
     from styleplugin.export.look import Look, fit_look
     from styleplugin.export.publish import export_student, publish
-    from styleplugin.images.formats import picture_extensions
+    from styleplugin.images.formats.known import picture_extensions
     from styleplugin.images.looks.read import read_lut
     from styleplugin.images.looks.table import LUT
-    from styleplugin.images.picture import Picture, to_picture
-    from styleplugin.images.small import picture_size, read_image
+    from styleplugin.images.picture import Picture
+    from styleplugin.images.read import picture_size, read_image, to_picture
     from styleplugin.job import Result
     from styleplugin.loading.index import DEFAULT_MODELS, list_models, pull, read_card
     from styleplugin.optimize import Optimization
@@ -70,11 +70,11 @@ _NAMES = {
     "errors": ("StylePluginError", "StylePluginWarning"),
     "export.look": ("Look", "fit_look"),
     "export.publish": ("export_student", "publish"),
-    "images.formats": ("picture_extensions",),
+    "images.formats.known": ("picture_extensions",),
     "images.looks.read": ("read_lut",),
     "images.looks.table": ("LUT",),
-    "images.picture": ("Picture", "to_picture"),
-    "images.small": ("picture_size", "read_image"),
+    "images.picture": ("Picture",),
+    "images.read": ("picture_size", "read_image", "to_picture"),
     "optimize": ("Optimization",),
     "options": ("EngineOptions", "FrameOptions", "OptimizeOptions", "StyleWeight", "StylizeOptions"),
     "report": ("Report",),

@@ -19,8 +19,9 @@ from styleplugin.errors import MaskError, UsageError
 from styleplugin.files import PathLike
 from styleplugin.images.borders import Borders, uniform_borders
 from styleplugin.images.masks import read_mask
-from styleplugin.images.picture import Picture, to_picture, to_pil
-from styleplugin.images.small import image_bytes, losses, write_image
+from styleplugin.images.picture import Picture, to_pil
+from styleplugin.images.read import to_picture
+from styleplugin.images.write import image_bytes, losses, write_image
 from styleplugin.kinds import PICTURE
 from styleplugin.options import DEFAULT_MAX_MEGAPIXELS, StyleWeight
 from styleplugin.paths import Written, check_paths
@@ -59,7 +60,7 @@ class Result:
         metadata: bool = True,
         keep_location: bool = False,
     ) -> None:
-        """Write the picture; see `styleplugin.images.small.write_image` for formats and errors.
+        """Write the picture; see `styleplugin.images.write.write_image` for formats and errors.
 
         Args:
             path: A file name, or an open binary file.

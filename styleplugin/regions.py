@@ -12,7 +12,8 @@ from torch import Tensor
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
 from styleplugin.images.masks import read_mask
-from styleplugin.images.picture import Picture, to_picture
+from styleplugin.images.picture import Picture
+from styleplugin.images.read import to_picture
 from styleplugin.job import Result, part_of
 from styleplugin.options import DEFAULT_MAX_MEGAPIXELS, StyleWeight
 from styleplugin.paths import paths_among

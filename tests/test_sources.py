@@ -61,7 +61,7 @@ thread may look in between, or do the same."""
 PROGRAMS = {
     "styleplugin/cli.py": {"catch_warnings", "simplefilter"},
     "gradio_app/app.py": {"simplefilter"},
-    "styleplugin/images/pillow_warnings.py": {"filterwarnings"},
+    "styleplugin/images/formats/pillow_warnings.py": {"filterwarnings"},
 }
 """The command line and the page's own start, and the one filter for Pillow, which is taken away as it came."""
 

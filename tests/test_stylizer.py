@@ -23,7 +23,7 @@ from styleplugin.errors import (
     WeightsError,
 )
 from styleplugin.images.color import rgb_to_lab
-from styleplugin.images.picture import to_picture
+from styleplugin.images.read import to_picture
 from styleplugin.images.smooth import guided_filter
 from styleplugin.loading import index
 from styleplugin.loading.build import describe

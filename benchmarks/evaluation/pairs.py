@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from styleplugin.images.small import read_image
+from styleplugin.images.read import read_image
 
 VALIDATION = Path(__file__).parents[3] / "shared" / "data" / "validation"
 COUNT = 60

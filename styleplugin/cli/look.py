@@ -79,7 +79,8 @@ def look_export(
     from styleplugin.files import atomic_write, has_suffix
     from styleplugin.images.looks.read import CUBE_SUFFIX
     from styleplugin.images.looks.table import check_size
-    from styleplugin.images.small import check_output, read_image
+    from styleplugin.images.read import read_image
+    from styleplugin.images.write import check_output
 
     if not has_suffix(output, CUBE_SUFFIX):
         raise UsageError("SP111", f"A look's name ends in .cube; the name was {output!r}.", "Change the name.")
@@ -146,7 +147,8 @@ def look_apply(
     import torch
 
     from styleplugin.images.looks.read import read_lut
-    from styleplugin.images.small import check_output, check_quality, read_image, write_image
+    from styleplugin.images.read import read_image
+    from styleplugin.images.write import check_output, check_quality, write_image
 
     StylizeOptions(strength=strength)
     check_quality(quality)

@@ -109,7 +109,8 @@ def stylize_command(
     """
     from styleplugin.api import stylize
     from styleplugin.files import atomic_write
-    from styleplugin.images.small import check_output, check_quality, check_size, read_image
+    from styleplugin.images.read import read_image
+    from styleplugin.images.write import check_output, check_quality, check_size
 
     check_quality(quality)
     parts = [parse_style_weight(text) for text in [*([style_picture] if style_picture else []), *style]]

@@ -21,9 +21,10 @@ from styleplugin.images.looks.hald import write_hald
 from styleplugin.images.looks.read import CUBE_SUFFIX
 from styleplugin.images.looks.table import LUT, check_size
 from styleplugin.images.masks import read_mask
-from styleplugin.images.picture import from_channels, to_picture
-from styleplugin.images.small import write_image
+from styleplugin.images.picture import from_channels
+from styleplugin.images.read import to_picture
 from styleplugin.images.sums import total
+from styleplugin.images.write import write_image
 from styleplugin.kinds import PICTURE, TABLE
 from styleplugin.paths import Written, check_paths, paths_among
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from styleplugin.errors import MaskError, TensorInputError
 from styleplugin.guard import guarded
 from styleplugin.images.color import luminance
-from styleplugin.images.picture import Picture, to_picture
+from styleplugin.images.picture import Picture
+from styleplugin.images.read import to_picture
 from styleplugin.options import DEFAULT_MAX_MEGAPIXELS
 
 _WHITES = (255, 65535)
@@ -99,7 +100,7 @@ def _labels(obj: Any, max_megapixels: float) -> np.ndarray | None:
         return _labels_of_picture(obj)
     if isinstance(obj, (str, os.PathLike, Image.Image)):
         # Reading needs masks' neighbors in turn.
-        from styleplugin.images.small import read_labels
+        from styleplugin.images.read import read_labels
 
         return read_labels(obj, max_megapixels=max_megapixels)
     if isinstance(obj, Tensor):

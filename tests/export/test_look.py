@@ -8,7 +8,8 @@ from styleplugin.cli import run
 from styleplugin.errors import MaskError, UsageError
 from styleplugin.images.looks.table import LUT
 from styleplugin.images.picture import from_channels
-from styleplugin.images.small import read_image, write_image
+from styleplugin.images.read import read_image
+from styleplugin.images.write import write_image
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from styleplugin.errors import InputImageError, MaskError
-from styleplugin.images.deep import encode_png16
+from styleplugin.images.formats.png16 import encode_png16
 from styleplugin.images.masks import read_mask
-from styleplugin.images.picture import to_picture
-from styleplugin.images.profile import SRGB_PROFILE
+from styleplugin.images.profiles import SRGB_PROFILE
+from styleplugin.images.read import to_picture
 
 SIDES = st.integers(1, 9)
 quick = settings(max_examples=40, deadline=None)

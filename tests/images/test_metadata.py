@@ -10,11 +10,11 @@ from fakes.tiff import tiff
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from styleplugin.images.deep import encode_png16
-from styleplugin.images.jpeg import with_xmp
-from styleplugin.images.picture import to_picture
-from styleplugin.images.profile import SRGB_PROFILE
-from styleplugin.images.small import read_image, write_image
+from styleplugin.images.formats.jpeg import with_xmp
+from styleplugin.images.formats.png16 import encode_png16
+from styleplugin.images.profiles import SRGB_PROFILE
+from styleplugin.images.read import read_image, to_picture
+from styleplugin.images.write import write_image
 
 XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -9,7 +9,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from styleplugin.errors import TensorInputError
-from styleplugin.images.picture import Picture, to_array, to_picture, to_pil
+from styleplugin.images.picture import Picture, to_array, to_pil
+from styleplugin.images.read import to_picture
 
 SIDES = st.integers(1, 9)
 quick = settings(max_examples=40, deadline=None)

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from styleplugin.errors import ImageTooLargeError, InputImageError, OutputError, StylePluginWarning
-from styleplugin.images.picture import Picture, to_array, to_picture
-from styleplugin.images.profile import SRGB_PROFILE
-from styleplugin.images.small import check_output, from_pil, losses, picture_size, read_image, write_image
+from styleplugin.images.picture import Picture, to_array
+from styleplugin.images.profiles import SRGB_PROFILE
+from styleplugin.images.read import from_pil, picture_size, read_image, to_picture
+from styleplugin.images.write import check_output, losses, write_image
 
 quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -18,7 +18,8 @@ from styleplugin.files import PathLike
 from styleplugin.images.looks.judge import changes_with_red, is_edited, is_smooth, roughness
 from styleplugin.images.looks.table import LUT, MAX_SIZE, unusable
 from styleplugin.images.picture import from_channels
-from styleplugin.images.small import read_image, write_image
+from styleplugin.images.read import read_image
+from styleplugin.images.write import write_image
 
 _MAX_LEVEL = 16
 """Of pictures that are read; 256 nodes, every color of 8 bits."""

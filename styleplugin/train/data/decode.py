@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from styleplugin.errors import ImageTooLargeError, InputImageError
-from styleplugin.images.small import decode_samples
+from styleplugin.images.read import decode_samples
 
 MAX_RATIO = 16
 """Longer and narrower pictures are left out: scaled by their short side, one of 1 x 20,000 fills the memory."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from styleplugin.errors import InputImageError, UsageError
 from styleplugin.files import has_suffix
-from styleplugin.images.formats import is_picture_name
+from styleplugin.images.formats.known import is_picture_name
 from styleplugin.images.opening import read_bytes
 from styleplugin.options import DEFAULT_MAX_MEGAPIXELS
 from styleplugin.train.data.folders import files_below

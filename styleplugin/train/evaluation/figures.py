@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from styleplugin.errors import UsageError
-from styleplugin.images.formats import is_picture_name
-from styleplugin.images.small import read_image
+from styleplugin.images.formats.known import is_picture_name
+from styleplugin.images.read import read_image
 from styleplugin.networks.pairs import Pair
 from styleplugin.train.networks.teachers import LossNetwork
 from styleplugin.train.pruning.filters import dead_fraction

@@ -15,17 +15,17 @@ from styleplugin.loading.build import StyleModel, blank_pairs, load_model, load_
 from styleplugin.networks.padding import pad_in_channels_last
 from styleplugin.networks.pairs import PairModel, PairSpec, pairing_id
 from styleplugin.tensorfile import read_weights
-from styleplugin.train.runs.bundles import bundle, join_gates
-from styleplugin.train.tasks.cascade import WEIGHTS, CascadeTask, CascadeTrainable
-from styleplugin.train.recipe.config import CascadeRecipe, PhaseOptions, Recipe
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.evaluation.figures import evaluate_pair, evaluate_stylization, reconstruction_psnr
 from styleplugin.train.evaluation.gate import verdict
 from styleplugin.train.loop.logbook import Row
-from styleplugin.train.runs.phases import SHEET, PhasedRun
-from styleplugin.train.pruning.filters import REINITIALIZE_UNTIL, reinitialize
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.teachers import build_loss_network
+from styleplugin.train.pruning.filters import REINITIALIZE_UNTIL, reinitialize
+from styleplugin.train.recipe.config import CascadeRecipe, PhaseOptions, Recipe
+from styleplugin.train.runs.bundles import bundle, join_gates
+from styleplugin.train.runs.phases import SHEET, PhasedRun
+from styleplugin.train.tasks.cascade import WEIGHTS, CascadeTask, CascadeTrainable
 
 PAIRS = "pairs.safetensors"
 """The finished model in full precision."""
@@ -113,7 +113,9 @@ class CascadeRun(PhasedRun):
         assert isinstance(model, PairModel)
         images = self.validation.cpu()
         contents, styles = self.held_out_pairs(len(self.validation))
-        task = self.task(CascadeTrainable(_copy(model).to(self.device), self.levels), self.recipe.phase(self.phases[-1]))
+        task = self.task(
+            CascadeTrainable(_copy(model).to(self.device), self.levels), self.recipe.phase(self.phases[-1])
+        )
         batches = zip(contents.split(SHEET), styles.split(SHEET), strict=True)
         outputs = torch.cat([task.stylize(*batch).clamp(0, 1) for batch in batches])
         card = self.evaluated(evaluate_stylization(self.loss_network, contents, styles, outputs))

@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from styleplugin.loading.build import save_encoder
 from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
 from styleplugin.networks.padding import pad_in_channels_last
-from styleplugin.train.recipe.config import EncoderRecipe, PhaseOptions
 from styleplugin.train.data.augment import random_crops
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.loop.logbook import Row
-from styleplugin.train.runs.feature_metric import solve_metrics
-from styleplugin.train.networks.parts import load_part, save_part
-from styleplugin.train.runs.phases import MEASURED, SHEET, PhasedRun
-from styleplugin.train.pruning.filters import dead_fraction
 from styleplugin.train.loop.setting import Setting
+from styleplugin.train.networks.parts import load_part, save_part
 from styleplugin.train.networks.start import start_student_encoder
 from styleplugin.train.networks.teachers import LossNetwork, build_loss_network
+from styleplugin.train.pruning.filters import dead_fraction
+from styleplugin.train.recipe.config import EncoderRecipe, PhaseOptions
+from styleplugin.train.runs.feature_metric import solve_metrics
+from styleplugin.train.runs.phases import MEASURED, SHEET, PhasedRun
 from styleplugin.transforms.losses import feature_distance
 
 METRIC_PICTURES = 200
@@ -114,7 +114,9 @@ class EncoderRun(PhasedRun):
         assert self.style is not None
         training, held_out = (self.content, self.style), (self.held_out, self.style_held_out)
         crop = self.recipe.data.crop
-        roots, left = solve_metrics(encoder, self.loss_network.to(self.device), training, held_out, crop, METRIC_PICTURES)
+        roots, left = solve_metrics(
+            encoder, self.loss_network.to(self.device), training, held_out, crop, METRIC_PICTURES
+        )
         dead = dead_fraction(encoder, self.validation)
         card = self.evaluated({"unexplained": max(left.values()), "dead": dead, **left})
         card["keeps"] = started["keeps"]

@@ -21,10 +21,10 @@ from styleplugin.loading.encoders import load_encoder
 from styleplugin.networks.pairs import pairing_id
 from styleplugin.networks.vgg import Encoder
 from styleplugin.tensorfile import write_weights
-from styleplugin.train.recipe.config import MetricRecipe
 from styleplugin.train.data.pictures import Pictures, load_set
 from styleplugin.train.loop.logbook import Logbook
 from styleplugin.train.networks.teachers import LossNetwork, build_loss_network
+from styleplugin.train.recipe.config import MetricRecipe
 from styleplugin.transforms.eigen import square_root
 
 _RIDGE = 1e-4
@@ -120,7 +120,9 @@ def solve_metrics(
 
 
 @torch.no_grad()
-def _measured(encoder: Encoder, loss_network: LossNetwork, sets: Sequence[Pictures], crop: int, count: int) -> list[_Products]:
+def _measured(
+    encoder: Encoder, loss_network: LossNetwork, sets: Sequence[Pictures], crop: int, count: int
+) -> list[_Products]:
     """Add up the features of pictures of all sets, as many of each."""
     products = [_Products() for _ in range(encoder.spec.level)]
     device = next(encoder.parameters()).device
@@ -128,6 +130,8 @@ def _measured(encoder: Encoder, loss_network: LossNetwork, sets: Sequence[Pictur
         crops = pictures.center_crops(crop, min(count, len(pictures)))
         for images in crops.split(_BATCH):
             images = images.to(device, memory_format=torch.channels_last)
-            for level, student, teacher in zip(products, encoder.features(images), loss_network.features(images), strict=True):
+            for level, student, teacher in zip(
+                products, encoder.features(images), loss_network.features(images), strict=True
+            ):
                 level.add(student, teacher)
     return products

@@ -12,14 +12,14 @@ from styleplugin.networks.kbstyle import KBModel
 from styleplugin.networks.layers import drawn_from
 from styleplugin.networks.padding import pad_in_channels_last
 from styleplugin.tensorfile import TEACHER, read_weights, write_weights
-from styleplugin.train.recipe.config import KBRecipe, PhaseOptions
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.evaluation.figures import evaluate_stylization, reconstruction_psnr
-from styleplugin.train.tasks.kbstyle import WEIGHTS, KBTask, KBTrainable
 from styleplugin.train.loop.logbook import Row
-from styleplugin.train.runs.phases import SHEET, PhasedRun, started_from
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.teachers import build_loss_network
+from styleplugin.train.recipe.config import KBRecipe, PhaseOptions
+from styleplugin.train.runs.phases import SHEET, PhasedRun, started_from
+from styleplugin.train.tasks.kbstyle import WEIGHTS, KBTask, KBTrainable
 
 
 class KBRun(PhasedRun):

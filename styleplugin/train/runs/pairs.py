@@ -15,6 +15,10 @@ from styleplugin.networks.padding import pad_in_channels_last
 from styleplugin.networks.pairs import Pair, PairModel, PairSpec
 from styleplugin.networks.vgg import Decoder, Encoder
 from styleplugin.tensorfile import TEACHER, read_weights
+from styleplugin.train.data.pictures import step_generator
+from styleplugin.train.evaluation.figures import evaluate_pair, reconstruction_psnr
+from styleplugin.train.loop.logbook import Row
+from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.autoencoders import (
     WEIGHTS,
     Autoencoder,
@@ -25,22 +29,18 @@ from styleplugin.train.networks.autoencoders import (
     StudentPairAutoencoder,
     TeacherDecoderAutoencoder,
 )
-from styleplugin.train.recipe.config import PhaseOptions, Recipe
-from styleplugin.train.data.pictures import step_generator
-from styleplugin.train.evaluation.figures import evaluate_pair, reconstruction_psnr
-from styleplugin.train.loop.logbook import Row
 from styleplugin.train.networks.parts import load_part, load_pruned, read_card, save_part, save_pruned
-from styleplugin.train.runs.phases import SHEET, PhasedRun
-from styleplugin.train.pruning.filters import REINITIALIZE_UNTIL, dead_fraction, reinitialize
-from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.start import (
     start_pruning,
     start_student_decoder,
     start_student_encoder,
     start_teacher_decoder,
 )
-from styleplugin.train.tasks.pairs import ReconstructionTask, StylizationTask
 from styleplugin.train.networks.teachers import build_loss_network
+from styleplugin.train.pruning.filters import REINITIALIZE_UNTIL, dead_fraction, reinitialize
+from styleplugin.train.recipe.config import PhaseOptions, Recipe
+from styleplugin.train.runs.phases import SHEET, PhasedRun
+from styleplugin.train.tasks.pairs import ReconstructionTask, StylizationTask
 
 
 class PairRun(PhasedRun):

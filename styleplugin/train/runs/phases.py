@@ -19,19 +19,19 @@ from styleplugin.errors import WeightsError
 from styleplugin.loading.build import StyleModel, load_tensors, save_model
 from styleplugin.tensorfile import TEACHER, read_weights
 from styleplugin.train.data.augment import random_crops
-from styleplugin.train.recipe.config import PhaseOptions, RunRecipe
+from styleplugin.train.data.lessons import Lessons
 from styleplugin.train.data.pictures import Pictures, step_generator
 from styleplugin.train.evaluation.gate import verdict
-from styleplugin.train.data.lessons import Lessons
-from styleplugin.train.loop.logbook import Logbook, Row
-from styleplugin.train.loop.fit import PruningStepper, Intervals, Stepper, fit, measure_speed
 from styleplugin.train.evaluation.page import write_page
-from styleplugin.train.networks.parts import read_card
-from styleplugin.train.recipe.plan import PhasePlan, Plan, peak_memory_mb
-from styleplugin.train.pruning.pruned import PrunedAutoencoder
+from styleplugin.train.loop.fit import Intervals, PruningStepper, Stepper, fit, measure_speed
+from styleplugin.train.loop.logbook import Logbook, Row
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.loop.state import Checkpoints, Progress
+from styleplugin.train.networks.parts import read_card
 from styleplugin.train.networks.teachers import LossNetwork
+from styleplugin.train.pruning.pruned import PrunedAutoencoder
+from styleplugin.train.recipe.config import PhaseOptions, RunRecipe
+from styleplugin.train.recipe.plan import PhasePlan, Plan, peak_memory_mb
 
 PROBES = 64
 """Pictures for dead channels and validation."""

@@ -15,16 +15,16 @@ from styleplugin.networks.mobilenet import MobileNet
 from styleplugin.networks.padding import pad_in_channels_last
 from styleplugin.networks.photorealistic import PhotoModel
 from styleplugin.tensorfile import TEACHER, read_weights, write_weights
-from styleplugin.train.recipe.config import PHOTO_PHASES, PhaseOptions, PhotoRecipe, TeacherOptions
 from styleplugin.train.data.pictures import step_generator
-from styleplugin.train.networks.eigenbasis import Eigenbasis, global_eigenbasis
 from styleplugin.train.evaluation.figures import reconstruction_psnr
 from styleplugin.train.loop.logbook import Row
-from styleplugin.train.runs.phases import SHEET, PhasedRun, started_from
-from styleplugin.train.tasks.photorealistic import PhotoTask, PhotoTrainable, principal_components
-from styleplugin.train.runs.photorealistic_start import start_block
 from styleplugin.train.loop.setting import Setting
+from styleplugin.train.networks.eigenbasis import Eigenbasis, global_eigenbasis
 from styleplugin.train.networks.teachers import build_loss_network, label_of, read_pinned
+from styleplugin.train.recipe.config import PHOTO_PHASES, PhaseOptions, PhotoRecipe, TeacherOptions
+from styleplugin.train.runs.phases import SHEET, PhasedRun, started_from
+from styleplugin.train.runs.photorealistic_start import start_block
+from styleplugin.train.tasks.photorealistic import PhotoTask, PhotoTrainable, principal_components
 from styleplugin.transforms.moments import Moments
 
 STARTING = 32

@@ -15,7 +15,8 @@ from styleplugin.images.looks.cube import read_cube, write_cube
 from styleplugin.images.looks.read import read_lut
 from styleplugin.images.looks.table import LUT, Curves
 from styleplugin.images.picture import from_channels
-from styleplugin.images.small import read_image, write_image
+from styleplugin.images.read import read_image
+from styleplugin.images.write import write_image
 
 
 @pytest.mark.parametrize("size", [17, 33])

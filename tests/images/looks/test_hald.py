@@ -10,7 +10,8 @@ from styleplugin.images.looks.hald import read_hald, write_hald
 from styleplugin.images.looks.read import read_lut
 from styleplugin.images.looks.table import LUT
 from styleplugin.images.picture import from_channels
-from styleplugin.images.small import read_image, write_image
+from styleplugin.images.read import read_image
+from styleplugin.images.write import write_image
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 

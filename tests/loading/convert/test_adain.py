@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from styleplugin.errors import WeightsError
-from styleplugin.images.small import read_image
+from styleplugin.images.read import read_image
 from styleplugin.loading.build import load_model, save_model
 from styleplugin.loading.convert.adain import import_adain
 from styleplugin.networks.pairs import Pair, PairModel, PairSpec

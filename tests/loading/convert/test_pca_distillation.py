@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from styleplugin import cli
 from styleplugin.errors import WeightsError
-from styleplugin.images.small import read_image
+from styleplugin.images.read import read_image
 from styleplugin.loading.build import describe, load_model
 from styleplugin.loading.convert.pca_distillation import backbones_in, import_pca_distillation
 from styleplugin.networks.photorealistic import PhotoModel, PhotoSpec

@@ -12,9 +12,9 @@ from styleplugin.networks.pairs import pairing_id
 from styleplugin.networks.vgg import Encoder, VGGSpec
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import run
-from styleplugin.train.recipe.config import MetricRecipe, TeacherOptions
 from styleplugin.train.data.pictures import load_pictures
 from styleplugin.train.networks.teachers import RARE
+from styleplugin.train.recipe.config import MetricRecipe, TeacherOptions
 from styleplugin.train.recipe.toml import read_recipe
 
 
@@ -36,8 +36,8 @@ def test_the_teachers_own_features_are_embedded_by_their_scale(recipe, tmp_path)
     unexplained = weights.metadata["card"]["metrics"]["unexplained"]
     assert set(unexplained) == {f"level{k}" for k in range(1, 5)} and max(unexplained.values()) < 1e-3
     assert any(row.get("event") == "evaluated" for row in rows)
-    # The loss network is the same network with every channel brought to mean 1 on the training photographs; those that hardly
-    # open there are scaled as if they had a quarter of their layer's mean.
+    # The loss network is the same network with every channel brought to mean 1 on the training photographs; those that
+    # hardly open there are scaled as if they had a quarter of their layer's mean.
     photos = load_pictures(recipe.data.photos, short_side=40, smallest=32)[0].center_crops(32, 12)
     with torch.no_grad():
         features = load_encoder(recipe.encoder).encoder.features(photos)

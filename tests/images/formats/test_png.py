@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from styleplugin.errors import InputImageError
-from styleplugin.images.deep import decode_png16, encode_png16
+from styleplugin.images.formats.png16 import decode_png16, encode_png16
 from styleplugin.images.picture import to_array
-from styleplugin.images.small import picture_size, read_image
+from styleplugin.images.read import picture_size, read_image
 
 P3_POINTS = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 SRGB_POINTS = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from styleplugin.errors import InputImageError, StylePluginWarning
-from styleplugin.images.deep import decode_png16, encode_png16, is_png16
-from styleplugin.images.picture import Picture, to_array, to_picture
-from styleplugin.images.profile import SRGB_PROFILE
-from styleplugin.images.small import read_image, write_image
+from styleplugin.images.formats.png16 import decode_png16, encode_png16, is_png16
+from styleplugin.images.picture import Picture, to_array
+from styleplugin.images.profiles import SRGB_PROFILE
+from styleplugin.images.read import read_image, to_picture
+from styleplugin.images.write import write_image
 
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 quick = settings(max_examples=30, deadline=None)

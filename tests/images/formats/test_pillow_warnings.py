@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from styleplugin.images.pillow_warnings import pillow_warnings
-from styleplugin.images.small import read_image
+from styleplugin.images.formats.pillow_warnings import pillow_warnings
+from styleplugin.images.read import read_image
 
 
 def say(text: str, category: type[Warning] = UserWarning) -> None:

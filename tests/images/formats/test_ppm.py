@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from styleplugin.errors import InputImageError
-from styleplugin.images.small import read_image
+from styleplugin.images.read import read_image
 
 
 def read(tmp_path, data: bytes):

@@ -9,9 +9,9 @@ from PIL import Image
 
 from styleplugin import memory
 from styleplugin.errors import InputImageError, ResourceError
-from styleplugin.images import jpeg
+from styleplugin.images.formats import jpeg
 from styleplugin.images.picture import to_array
-from styleplugin.images.small import read_image
+from styleplugin.images.read import read_image
 
 
 def picture_file(**settings) -> bytes:

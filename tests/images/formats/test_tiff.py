@@ -8,7 +8,7 @@ from fakes.tiff import CIELAB, CMYK, DEFLATE, GRAY, LZW, NONE, RGB, WHITE_IS_ZER
 
 from styleplugin.errors import InputImageError, StylePluginError, TensorInputError
 from styleplugin.images.picture import to_array
-from styleplugin.images.small import read_image
+from styleplugin.images.read import read_image
 
 
 def noise(height: int, width: int, channels: int, dtype: type = np.uint16) -> np.ndarray:

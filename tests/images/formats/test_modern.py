@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from styleplugin.errors import ImageTooLargeError, InputImageError, OutputError
-from styleplugin.images import formats, heif, jxl
-from styleplugin.images.picture import Picture, to_array, to_picture
-from styleplugin.images.small import picture_size, read_image, write_image
+from styleplugin.images.formats import heif, jxl, known
+from styleplugin.images.picture import Picture, to_array
+from styleplugin.images.read import picture_size, read_image, to_picture
+from styleplugin.images.write import write_image
 
 EXIF = Image.Exif()
 EXIF[0x0112], EXIF[0x010E] = 6, "a hill"
@@ -139,15 +140,15 @@ def test_damaged_files_are_told(tmp_path, name):
 @pytest.mark.parametrize(("kind", "name"), [("HEIF", "a.heic"), ("JXL", "a.jxl"), ("AVIF", "a.avif")])
 def test_a_missing_library_is_named(tmp_path, monkeypatch, kind, name):
     data = {"HEIF": heic(scene()), "JXL": base64.b64decode(JXL16), "AVIF": base64.b64decode(AVIF10)}[kind]
-    assert name[1:] in formats.picture_extensions()
-    monkeypatch.setattr(formats, "find_spec", lambda module: None)
-    monkeypatch.setattr(formats.features, "check", lambda feature: False)
-    assert name[1:] not in formats.picture_extensions()
-    with pytest.raises(InputImageError, match=f"Install {formats.PACKAGES[kind]}") as caught:
+    assert name[1:] in known.picture_extensions()
+    monkeypatch.setattr(known, "find_spec", lambda module: None)
+    monkeypatch.setattr(known.features, "check", lambda feature: False)
+    assert name[1:] not in known.picture_extensions()
+    with pytest.raises(InputImageError, match=f"Install {known.PACKAGES[kind]}") as caught:
         read(tmp_path, data, name)
     assert caught.value.code == "SP203"
     if kind != "HEIF":
-        with pytest.raises(OutputError, match=f"Install {formats.PACKAGES[kind]}"):
+        with pytest.raises(OutputError, match=f"Install {known.PACKAGES[kind]}"):
             write_image(to_picture(scene()), tmp_path / f"out{name[1:]}")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from styleplugin.errors import InputImageError
 from styleplugin.images.picture import to_array
-from styleplugin.images.small import read_image
+from styleplugin.images.read import read_image
 
 GRAYS = np.arange(16, dtype=np.uint8) * 16
 

@@ -11,10 +11,11 @@ import pytest
 from fakes.tiff import tiff
 from PIL import Image, ImageCms
 
-from styleplugin.images.deep import encode_png16
+from styleplugin.images.formats.png16 import encode_png16
 from styleplugin.images.picture import to_array
-from styleplugin.images.profile import SRGB_PROFILE
-from styleplugin.images.small import read_image, write_image
+from styleplugin.images.profiles import SRGB_PROFILE
+from styleplugin.images.read import read_image
+from styleplugin.images.write import write_image
 
 Point = tuple[float, float, float]
 
