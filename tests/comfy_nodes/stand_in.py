@@ -11,7 +11,15 @@ from enum import Enum
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-NODES = ("comfy_nodes.nodes", "comfy_nodes.nodes_training", "comfy_nodes.sockets")
+NODES = (
+    "comfy_nodes.nodes",
+    "comfy_nodes.nodes_looks",
+    "comfy_nodes.nodes_styles",
+    "comfy_nodes.nodes_training",
+    "comfy_nodes.nodes_transfer",
+    "comfy_nodes.inputs",
+    "comfy_nodes.sockets",
+)
 """The modules that declare nodes."""
 
 

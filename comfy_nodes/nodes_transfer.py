@@ -1,0 +1,210 @@
+# pyright: reportMissingImports=false
+"""Nodes that stylize; see `nodes` for the rules of what may never change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from styleplugin import OptimizeOptions, StylizeOptions, options
+
+from . import logic
+from .inputs import choice_of, mask_input, number_of, pictures_and_model, statistics, tile
+from .sockets import host_of
+
+CATEGORY = "image/style transfer"
+
+
+class StylePluginTransfer(io.ComfyNode):
+    """See `logic.transfer`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginTransfer",
+            display_name="Style Transfer (Fast)",
+            category=CATEGORY,
+            description="Give pictures the style of another one, at any size, in one pass through a small network.",
+            search_aliases=["AdaIN", "WCT", "stylize", "neural style", "painting", "artistic"],
+            inputs=[
+                *pictures_and_model(),
+                number_of("strength", StylizeOptions),
+                choice_of("keep_color", StylizeOptions),
+                statistics(),
+                io.Int.Input(
+                    "depth",
+                    default=4,
+                    min=1,
+                    max=5,
+                    advanced=True,
+                    tooltip="WCT only: the deepest level that is used; fewer levels keep more of the content.",
+                ),
+                number_of("style_scale", StylizeOptions, advanced=True),
+                tile(),
+                mask_input(),
+                choice_of("palette", StylizeOptions, optional=True, advanced=True),
+                number_of(
+                    "grain",
+                    StylizeOptions,
+                    default=1.0,
+                    optional=True,
+                    advanced=True,
+                    tooltip="WCT only: how much noise flat parts get, so that they are painted and not woven like "
+                    "cloth; 0 is off. Frames that share their statistics get none: over a clip it would stand still.",
+                ),
+            ],
+            outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def check_lazy_status(cls, strength: float, style: Any = None, model: Any = None, **_: Any) -> list[str]:
+        return _needed(strength, style=style, model=model)
+
+    @classmethod
+    def execute(
+        cls,
+        content: Any,
+        strength: float,
+        keep_color: str,
+        statistics: dict[str, Any],
+        depth: int,
+        style_scale: float,
+        tile: int,
+        style: Any = None,
+        model: Any = None,
+        mask: Any = None,
+        palette: str = "auto",
+        grain: float = 1.0,
+    ) -> io.NodeOutput:
+        image = logic.transfer(
+            host_of(cls),
+            content,
+            style,
+            model,
+            mask,
+            strength=strength,
+            keep_color=keep_color,
+            depth=depth,
+            style_scale=style_scale,
+            tile=tile,
+            palette=palette,
+            grain=grain,
+            **statistics,
+        )
+        return io.NodeOutput(image)
+
+
+class StylePluginPhotoTransfer(io.ComfyNode):
+    """See `logic.photo_transfer`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginPhotoTransfer",
+            display_name="Photo Style Transfer",
+            category=CATEGORY,
+            description="Give photographs the light and colors of another one; they stay photographs.",
+            search_aliases=["photorealistic", "color grading", "PCA", "look transfer", "relight"],
+            inputs=[
+                *pictures_and_model(),
+                number_of("strength", StylizeOptions),
+                choice_of("keep_color", StylizeOptions),
+                io.Boolean.Input(
+                    "keep_luminance", default=False, tooltip=options.help_of(StylizeOptions, "keep_luminance")
+                ),
+                statistics(),
+                number_of("smooth", StylizeOptions, advanced=True),
+                number_of("style_scale", StylizeOptions, advanced=True),
+                tile(),
+                mask_input(),
+            ],
+            outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def check_lazy_status(cls, strength: float, style: Any = None, model: Any = None, **_: Any) -> list[str]:
+        return _needed(strength, style=style, model=model)
+
+    @classmethod
+    def execute(
+        cls,
+        content: Any,
+        strength: float,
+        keep_color: str,
+        keep_luminance: bool,
+        statistics: dict[str, Any],
+        smooth: int,
+        style_scale: float,
+        tile: int,
+        style: Any = None,
+        model: Any = None,
+        mask: Any = None,
+    ) -> io.NodeOutput:
+        image = logic.photo_transfer(
+            host_of(cls),
+            content,
+            style,
+            model,
+            mask,
+            strength=strength,
+            keep_color=keep_color,
+            keep_luminance=keep_luminance,
+            smooth=smooth,
+            style_scale=style_scale,
+            tile=tile,
+            **statistics,
+        )
+        return io.NodeOutput(image)
+
+
+class StylePluginOptimize(io.ComfyNode):
+    """See `logic.optimize`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StylePluginOptimize",
+            display_name="Style Transfer (Optimize)",
+            category=CATEGORY,
+            description="Paint pictures in the style of others step by step: slow, rich, at any size.",
+            search_aliases=["Gatys", "optimization", "neural style", "painting", "Gram matrix"],
+            inputs=[
+                io.Image.Input("content", tooltip="The pictures to stylize, one after the other."),
+                io.Image.Input("style", tooltip="The style pictures; those of a batch count alike."),
+                number_of("steps", OptimizeOptions),
+                number_of("style_weight", OptimizeOptions),
+                number_of("content_weight", OptimizeOptions),
+                choice_of("start", OptimizeOptions),
+                choice_of("keep_color", StylizeOptions),
+                choice_of("style_loss", OptimizeOptions, advanced=True),
+                number_of("smoothness_weight", OptimizeOptions, advanced=True),
+                number_of("scales", OptimizeOptions, advanced=True),
+                choice_of("optimizer", OptimizeOptions, advanced=True),
+                number_of("style_scale", StylizeOptions, advanced=True),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=(1 << 53) - 1,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    advanced=True,
+                    tooltip=options.help_of(OptimizeOptions, "seed"),
+                ),
+                tile(),
+                mask_input(),
+            ],
+            outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, content: Any, style: Any, mask: Any = None, **chosen: Any) -> io.NodeOutput:
+        return io.NodeOutput(logic.optimize(host_of(cls), content, style, mask, **chosen))
+
+
+def _needed(strength: float, **inputs: Any) -> list[str]:
+    """Return the inputs that must still be computed; at strength 0 neither style nor model is."""
+    return [name for name, value in inputs.items() if value is None] if strength else []
