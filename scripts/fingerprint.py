@@ -88,7 +88,9 @@ def runs() -> dict[str, Callable[[], list[torch.Tensor]]]:
             for result in styleplugin.load("kbstyle.200k", device="cpu").frames(frames, waves, statistics=statistics)
         ]
     chosen["look"] = lambda: [
-        styleplugin.fit_look(lake, styleplugin.stylize(lake, dots, model="pca-photo.vgg").tensor).lut.table
+        styleplugin.fit_look(
+            lake, styleplugin.stylize(lake, dots, model="pca-photo.vgg", device="cpu").tensor
+        ).lut.table
     ]
     for optimizer in ("lbfgs", "adam"):
         for loss in ("gram", "wasserstein"):
@@ -128,16 +130,19 @@ def main() -> None:
     if arguments.here:
         arguments.output.write_text(json.dumps(fingerprint(), indent=1))
         return
+    before = json.loads(arguments.compare.read_text()) if arguments.compare else {}
     found: dict[str, str] = {}
     for label, native in (("compiled", "1"), ("torch", "0")):
         command = [sys.executable, __file__, str(arguments.output), "--here"]
         subprocess.run(command, env=os.environ | {"STYLEPLUGIN_NATIVE": native}, check=True)
         found |= {f"{name} ({label})": value for name, value in json.loads(arguments.output.read_text()).items()}
     arguments.output.write_text(json.dumps(found, indent=1) + "\n")
+    failed = [name for name, value in found.items() if value.startswith("SP")]
+    print(f"{len(found)} results, {len(failed)} errors.", *failed, sep="\n")
     if arguments.compare:
-        before = json.loads(arguments.compare.read_text())
-        changed = sorted(name for name in before.keys() | found.keys() if before.get(name) != found.get(name))
-        print(f"{len(found) - len(changed)} of {len(found)} are the same.", *changed, sep="\n")
+        names = before.keys() | found.keys()
+        changed = sorted(name for name in names if before.get(name) != found.get(name))
+        print(f"{len(names) - len(changed)} of {len(names)} are the same.", *changed, sep="\n")
         sys.exit(bool(changed))
 
 

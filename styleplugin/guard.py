@@ -96,8 +96,11 @@ class _FullPrecision:
         for products in (*of_mkldnn, backends.cuda.matmul):
             before = getattr(products, "fp32_precision", None)
             if before in ("tf32", "bf16"):
+                # What is the same without a precision of its own comes from above, and shall follow it again.
+                products.fp32_precision = "none"
+                own = "none" if products.fp32_precision == before else before
                 products.fp32_precision = "ieee"
-                self._give_back.append(partial(_back_to_precision, products, before))
+                self._give_back.append(partial(_back_to_precision, products, own))
 
 
 def _matmul_precision() -> str | None:

@@ -179,6 +179,15 @@ def test_the_precision_of_a_backend_is_given_back(of: str):
         assert place.fp32_precision == "bf16"
 
 
+@pytest.mark.skipif(not BACKENDS_HAVE_PRECISIONS, reason="torch before 2.9 has one precision for all backends")
+def test_a_precision_that_comes_from_above_follows_it_again():
+    with STATES["precision of everything"]():
+        with guarded():
+            assert torch.backends.mkldnn.conv.fp32_precision == "ieee"
+        assert torch.backends.mkldnn.conv.fp32_precision == "tf32"
+    assert torch.backends.mkldnn.conv.fp32_precision == "none"
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -59,7 +59,7 @@ SHARED = {
 """What changes the random state or the warnings' filters of the whole process, even where it puts them back: another
 thread may look in between, or do the same."""
 PROGRAMS = {
-    "styleplugin/cli.py": {"catch_warnings", "simplefilter"},
+    "styleplugin/cli/main.py": {"catch_warnings", "simplefilter"},
     "gradio_app/app.py": {"simplefilter"},
     "styleplugin/images/formats/pillow_warnings.py": {"filterwarnings"},
 }

@@ -14,7 +14,9 @@ from scripts import train_weights
 from scripts.training_queue import jobs, rounds, taking
 from scripts.training_queue.log import FIELDS, Log, figures_of
 from styleplugin.errors import CheckpointError, UsageError
-from styleplugin.tensorfile import check_identity
+from styleplugin.loading.build import save_model
+from styleplugin.networks.pairs import PairModel
+from styleplugin.tensorfile import check_identity, read_weights
 from styleplugin.train import KBRecipe, Recipe
 from styleplugin.train.loop.lock import locked
 from styleplugin.train.recipe.config import BundleRecipe, CascadeRecipe, PhotoRecipe
@@ -168,6 +170,22 @@ def test_a_student_that_fails_the_tests_leaves_the_folder_as_it_was(pupil: Path,
     assert "tests fail" in taking.take(KB, log=trained, passes=lambda job: False)
     assert {path.name: path.read_text() for path in taking.WEIGHTS.iterdir()} == {"index.json": "{}"}
     assert not trained.taken(KB.name)
+
+
+def test_a_pair_is_embedded_in_half_precision_under_its_name_and_license_again_and_again(
+    make_pair, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(taking, "WEIGHTS", tmp_path / "weights")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "index.json").write_text('{"models": []}')
+    latest = tmp_path / "latest.safetensors"
+    save_model(latest, PairModel("adain", [make_pair(4, final_relu=False)]), license="MIT; of a test", card={"metrics": {}})
+    for _ in range(2):
+        file = taking.embed(jobs.job_of("cd-adain.x16"), latest)
+    weights = read_weights(file)
+    assert file == tmp_path / "weights" / "cd-adain.x16.safetensors"
+    assert weights.metadata["license"] == "MIT; of a test"
+    assert any(value.dtype == torch.float16 for value in weights.tensors.values())
 
 
 def test_a_student_on_its_way_is_kept_once_and_gone_on_from(queue: Path, pupil: Path, trained: Log, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.evaluation.intervals import interval
 from styleplugin.loading import index
+from styleplugin.tensorfile import read_weights
 from styleplugin.train.runs.bundles import bundle
 from styleplugin.train.runs.phases import LATEST
 
@@ -90,7 +91,7 @@ def embed(job: Job, latest: Path) -> Path:
     """Copy a student into the weights folder, in the form in which models of its kind are distributed."""
     finished = latest.with_name(f"{job.name}.safetensors")
     if job.name.startswith("cd-adain"):
-        bundle([latest], finished, index.read_card(f"file:{latest}")["license"], name=job.name)
+        bundle([latest], finished, read_weights(latest).metadata["license"], name=job.name, overwrite=True)
     else:
         shutil.copyfile(latest, finished)
     index.add_to_index(finished, job.name, description=job.description, folder=WEIGHTS)

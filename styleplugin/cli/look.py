@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
@@ -24,10 +24,6 @@ from styleplugin.errors import StylePluginWarning, UsageError
 from styleplugin.kinds import TABLE
 from styleplugin.options import EngineOptions, Method, StylizeOptions
 from styleplugin.paths import Writes
-
-if TYPE_CHECKING:
-    pass
-
 
 _STYLIZE, _ENGINE = StylizeOptions(), EngineOptions()
 

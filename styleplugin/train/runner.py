@@ -233,14 +233,14 @@ def _build(unit: _Unit, setting: Setting) -> PhasedRun:
 def _growing(recipe: Recipe, earlier: _Unit) -> Recipe:
     """Return a recipe whose phases begin with the results of an earlier run, as far as the widths agree.
 
-    An encoder that is reconstructed has no layers of another one, for each of its layers follows from those before it.
+    What is reconstructed has no layers of another run, for each of its layers follows from those before it.
     """
     assert isinstance(earlier.recipe, Recipe)
     reconstructed = recipe.importance == RECONSTRUCTION
     sources = {} if reconstructed else {"teacher_decoder": "teacher_decoder"}
     widths = earlier.recipe.student.widths
     if recipe.student.widths[: len(widths)] == widths:
-        sources |= {"student_decoder": "student_pair"}
+        sources |= {} if reconstructed and recipe.has_teacher_decoder else {"student_decoder": "student_pair"}
         sources |= {} if reconstructed else {"student_encoder": "student_pair"}
     phases = {
         phase: replace(recipe.phase(phase), init=str(earlier.out / f"{source}.safetensors"))

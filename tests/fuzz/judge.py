@@ -40,7 +40,7 @@ def input_path(name: str, folder: Path) -> Path:
     return folder / f"input{PARSERS[name].suffix}"
 
 
-class LossNetwork:
+class Judge:
     """Gives inputs to a parser, in a process that does nothing else.
 
     Args:

@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from fuzz.judge import LossNetwork, input_path
+from fuzz.judge import Judge, input_path
 from fuzz.mutation import mutate
 from fuzz.parsers import PARSERS, seeds_of
 
@@ -59,7 +59,7 @@ def judge_all(
         inputs: What it is given; the child draws them.
         corpus: Where inputs that fail are written.
         seconds: After which no more are drawn.
-        patience: See `LossNetwork`.
+        patience: See `Judge`.
 
     Returns:
         How many inputs there were, how many were accepted and how many failed.
@@ -81,7 +81,7 @@ def judge_all(
 def _judge_each(
     name: str, inputs: Iterable[bytes], folder: Path, corpus: Path, seconds: float, patience: float, counts: list[int]
 ) -> None:
-    judge = LossNetwork(name, folder, patience)
+    judge = Judge(name, folder, patience)
     _limit_address_space()
     end = time.monotonic() + seconds
     kinds: dict[str, int] = {}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fuzz.judge import LossNetwork
+from fuzz.judge import Judge
 from fuzz.mutation import mutate
 from fuzz.parsers import PARSERS, mend_png, mend_safetensors, seeds_of
 
@@ -39,11 +39,11 @@ def test_AT_damaged_files_are_our_error_or_a_right_result():
 )
 def test_the_judge_notices_what_breaks_the_rule(monkeypatch, tmp_path, read, words):
     monkeypatch.setitem(PARSERS, "cube", replace(PARSERS["cube"], read=read))
-    assert words in LossNetwork("cube", tmp_path)(b"").failure
+    assert words in Judge("cube", tmp_path)(b"").failure
 
 
 def test_the_judge_tells_errors_of_ours_from_results(tmp_path):
-    judge = LossNetwork("cube", tmp_path)
+    judge = Judge("cube", tmp_path)
     assert judge(seeds_of("cube")[0]).accepted
     refused = judge(b"LUT_3D_SIZE 2\n")
     assert not refused.accepted and not refused.failure

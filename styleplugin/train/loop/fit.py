@@ -150,7 +150,7 @@ def fit(
         batches: A pure function of the step.
         progress: Where to begin.
         checkpoints: Written in between and when the run is stopped.
-        rhythm: How often.
+        intervals: How often.
         on_log: Gets step, mean losses since the last line, learning rate and images per second.
         on_validate: Gets the number of steps done; may change the weights, if the same step does so again the same.
         on_skip: Gets a step whose loss was not finite, to save its batch.

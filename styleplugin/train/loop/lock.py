@@ -20,18 +20,21 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock for the block.
 
     Raises:
-        UsageError: SP142, another process holds it; its id is named.
+        UsageError: SP142, another process holds it; its id is named; SP144, nobody can.
     """
-    # A lock in this process that is held already is another run's: no lock is lent to a second owner.
-    lock = FileLock(folder / LOCK, timeout=0, is_singleton=False)
-    owner = folder / OWNER
+    lock, owner = FileLock(folder / LOCK, timeout=0), folder / OWNER
     try:
         lock.acquire()
+        owner.write_text(str(os.getpid()))
     except Timeout as error:
         process = owner.read_text().strip() if owner.exists() else "?"
         raise UsageError("SP142", f"Process {process} is training in {folder}.", "Choose another folder.") from error
+    except OSError as error:
+        lock.release()
+        raise UsageError(
+            "SP144", f"The folder {str(folder)!r} cannot be locked: {error.strerror}.", "Choose another folder."
+        ) from error
     try:
-        owner.write_text(str(os.getpid()))
         yield
     finally:
         lock.release()

@@ -158,7 +158,7 @@ class DistillTask(nn.Module):
 
     Args:
         loss_network: Frozen.
-        coder: One of the phases.
+        autoencoder: One of the phases.
         weights: Of the losses, by `WEIGHTS`.
         judged: Share of a batch that the embedding loss looks at, where nothing else needs the loss network.
     """

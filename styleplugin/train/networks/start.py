@@ -75,10 +75,8 @@ def start_pruning(recipe: Recipe, loss_network: LossNetwork, teacher_decoder: De
         UsageError: SP121, the student is wider than the teacher.
     """
     encoder = teacher_encoder(loss_network.layers, recipe.level)
-    widths, wide = recipe.student.widths, encoder.spec.widths
-    if any(narrow > full for full, narrow in zip(wide, widths, strict=True)):
-        raise UsageError("SP121", f"The student has the widths {list(widths)}, the teacher {list(wide)}; not more.")
-    return PrunedAutoencoder(recipe.importance, encoder, teacher_decoder, widths, seed=recipe.seed)
+    _check_widths(recipe.student, encoder.spec)
+    return PrunedAutoencoder(recipe.importance, encoder, teacher_decoder, recipe.student.widths, seed=recipe.seed)
 
 
 @torch.no_grad()
@@ -97,7 +95,7 @@ def start_student_encoder(
         recipe: The run.
         loss_network: On the device of the images.
         images: As above; the more, the better the reconstruction.
-        styles: (N, 3, H, W) in [0, 1], for AdaIN.
+        styles: (N, 3, H, W) in [0, 1], where the run has styles.
         pruned: The encoder that the phase "pruning" has left.
 
     Returns:
@@ -134,6 +132,7 @@ def _chosen_encoder(
     if recipe.importance == RECONSTRUCTION:
         images = images if styles is None else torch.cat([images, styles])[::2]
         teacher = teacher_encoder(loss_network.layers, recipe.level).to(images.device)
+        _check_widths(recipe.student, teacher.spec)
         return reconstruct_encoder(teacher, recipe.student, images, generator)
     layers = {} if recipe.importance == "random" else loss_network.layers
     return prune_encoder(layers, recipe.student, recipe.importance, images[:STARTING], generator)
@@ -166,7 +165,9 @@ def start_student_decoder(
     if recipe.importance == RECONSTRUCTION and recipe.has_teacher_decoder:
         features, wide = (_to_decode(network, images, styles) for network in (encoder.encoder, loss_network))
         generator = step_generator(recipe.seed, "start student_decoder", 0)
-        decoder = reconstruct_decoder(teacher_decoder().to(images.device), spec, features, wide, generator)
+        teacher = teacher_decoder().to(images.device)
+        _check_widths(spec, teacher.spec)
+        decoder = reconstruct_decoder(teacher, spec, features, wide, generator)
         return _grown(decoder, _earlier(recipe, "student_decoder", spec))
     images = images[:STARTING]
     if pruned:
@@ -180,6 +181,13 @@ def start_student_decoder(
     teacher = teacher_decoder().to(images.device)
     decoder = prune_decoder(teacher, embedding, spec, recipe.importance, encoder.encoder(images))
     return _grown(decoder, _earlier(recipe, "student_decoder", spec))
+
+
+def _check_widths(student: VGGSpec, teacher: VGGSpec) -> None:
+    if any(narrow > full for full, narrow in zip(teacher.widths, student.widths, strict=True)):
+        raise UsageError(
+            "SP121", f"The student has the widths {list(student.widths)}, the teacher {list(teacher.widths)}; not more."
+        )
 
 
 def _to_decode(encoder: Encoder | LossNetwork, images: Tensor, styles: Tensor | None) -> Tensor:

@@ -243,7 +243,7 @@ class RunRecipe:
     validate_every: Annotated[int, Doc("Steps between validations with a contact sheet.")] = 500
     checkpoint_every: Annotated[int, Doc("Steps between checkpoints.")] = 500
     data: Annotated[DataOptions, Doc("The pictures.")] = field(default_factory=DataOptions)
-    teacher: Annotated[TeacherOptions, Doc("What judges, and what students start from.")] = field(
+    teacher: Annotated[TeacherOptions, Doc("The loss network, and what students start from.")] = field(
         default_factory=TeacherOptions
     )
     lessons: Annotated[int, Doc("Pictures of the painter.")] = 1600
@@ -588,7 +588,7 @@ class MetricRecipe:
     encoder: Annotated[str, Doc("The encoder: the deepest one of a model, by name or file:PATH.")]
     pictures: Annotated[int, Doc("Photographs, and as many artworks, that are looked at.")] = 400
     data: Annotated[DataOptions, Doc("The pictures.")] = field(default_factory=DataOptions)
-    teacher: Annotated[TeacherOptions, Doc("What judges, and what students start from.")] = field(
+    teacher: Annotated[TeacherOptions, Doc("The loss network, and what students start from.")] = field(
         default_factory=TeacherOptions
     )
     license: Annotated[str, Doc("Of the file.")] = "unknown"

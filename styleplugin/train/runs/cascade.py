@@ -90,7 +90,7 @@ class CascadeRun(PhasedRun):
         return {"psnr": round(sum(values) / len(values), 3)} | figures, [contents, styles, output]
 
     def mend(self, phase: str, trainable: CascadeTrainable, step: int, steps: int) -> Row:
-        """Revive dead channels."""
+        """Reinitialize dead channels."""
         if step > REINITIALIZE_UNTIL * steps:
             return {}
         generator = step_generator(self.recipe.seed, f"revive {phase}", step)
@@ -139,7 +139,7 @@ class CascadeRun(PhasedRun):
         return before | {"metrics": metrics, "gate": join_gates(gates)}
 
     def teacher_card(self) -> dict[str, Any]:
-        """Return what judged, for the card."""
+        """Return the loss network, for the card."""
         return {"sha256": self.loss_network.sources}
 
 

@@ -1,7 +1,7 @@
 """The run of an encoder alone, for the optimization: its linear embeddings must give the teacher's features.
 
 No decoder learns and no picture is made, so that it is by far the cheapest student. At the end its metrics are solved
-for (`metric_run`) and go into its file.
+for (`runs.feature_metric`) and go into its file.
 """
 
 from __future__ import annotations
@@ -79,8 +79,10 @@ class EncoderRun(PhasedRun):
         return {"content": torch.cat([random_crops(part, n, self.recipe.data, generator) for part, n in sets if n])}
 
     def begin(self, phase: str) -> EncoderTrainable:
-        """Prune the teacher."""
-        encoder, self._keeps = start_student_encoder(self.recipe, self.loss_network, self.probes)
+        """Prune or reconstruct the teacher."""
+        assert self.style is not None
+        styles = self.style.center_crops(self.recipe.data.crop, len(self.probes))
+        encoder, self._keeps = start_student_encoder(self.recipe, self.loss_network, self.probes, styles)
         return EncoderTrainable(encoder)
 
     def task(self, trainable: EncoderTrainable, options: PhaseOptions) -> EmbeddingTask:
@@ -123,5 +125,5 @@ class EncoderRun(PhasedRun):
         save_encoder(target, encoder.cpu(), roots, license=self.recipe.license, card=card)
 
     def teacher_card(self) -> dict[str, Any]:
-        """Return what judged, for the card."""
+        """Return the loss network, for the card."""
         return {"sha256": self.loss_network.sources}

@@ -102,5 +102,5 @@ class KBRun(PhasedRun):
             save_model(path, student, license=self.recipe.license, card=card, dtype=dtype)
 
     def teacher_card(self) -> dict[str, Any]:
-        """Return what judged, for the card."""
+        """Return the loss network, for the card."""
         return {"sha256": self.loss_network.sources}

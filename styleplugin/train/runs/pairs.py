@@ -147,7 +147,7 @@ class PairRun(PhasedRun):
         return row, rows
 
     def mend(self, phase: str, trainable: Autoencoder, step: int, steps: int) -> Row:
-        """Revive dead channels."""
+        """Reinitialize dead channels."""
         seen = self._students(trainable, self.probes)
         if not seen or step > REINITIALIZE_UNTIL * steps:
             return {}
@@ -184,7 +184,7 @@ class PairRun(PhasedRun):
         return _join(encoder.encoder, decoder)
 
     def teacher_card(self) -> dict[str, Any]:
-        """Return what judged, and whose decoder taught, for the card."""
+        """Return the loss network, and whose decoder taught, for the card."""
         decoder = self.recipe.teacher_decoder.init
         known = {"decoder": {Path(decoder).stem: read_weights(decoder, limits=TEACHER).sha256}} if decoder else {}
         return {"sha256": self.loss_network.sources} | known

@@ -150,7 +150,7 @@ class PhasedRun:
         raise NotImplementedError
 
     def teacher_card(self) -> dict[str, Any]:
-        """Return what judged, for the card."""
+        """Return the loss network, for the card."""
         raise NotImplementedError
 
     def card(self, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -285,6 +285,8 @@ class PhasedRun:
             self.steps_done[phase] = read_card(path)["steps"]
             return
         trainable = self.begin(phase)
+        # What was solved or chosen may differ in the last bits, and then in a channel.
+        self.setting.workers.copy_from_first(trainable.trained)
         progress = Progress(steps=options.steps)
         if options.steps:
             progress = self._fit(phase, options, trainable)

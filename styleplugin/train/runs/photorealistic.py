@@ -145,7 +145,7 @@ class PhotoRun(PhasedRun):
         save_model(target, student, license=self.recipe.license, card=card, dtype=torch.float16)
 
     def teacher_card(self) -> dict[str, Any]:
-        """Return what judged, for the card."""
+        """Return the loss network, for the card."""
         return {"sha256": self.sources}
 
 

@@ -33,14 +33,15 @@ def weave_error(output: Tensor, content: Tensor) -> Tensor:
         output: (N, 3, H, W) in [0, 1], sides of at least 32.
         content: Of the same shape; windows in which it is flat count.
     """
-    window = torch.hann_window(SIDE, periodic=False, dtype=torch.float32, device=output.device)
-    weights = 1 / (1 + (_windows(content).std((2, 3)) / FLAT).square())
-    spectrum = torch.fft.rfft2(_windows(output) * window * window[:, None])
-    power = spectrum.real.square() + spectrum.imag.square()
-    by_direction = power.flatten(2) @ _directions().to(power.device) + _NOTHING
-    shares = by_direction / by_direction.sum(2, keepdim=True)
-    share = (weights[..., None] * shares).sum(1) / weights.sum(1, keepdim=True)
-    return (share - ALLOWED).relu().square().sum(1).mean()
+    with torch.autocast(output.device.type, enabled=False):
+        window = torch.hann_window(SIDE, periodic=False, dtype=torch.float32, device=output.device)
+        weights = 1 / (1 + (_windows(content).std((2, 3)) / FLAT).square())
+        spectrum = torch.fft.rfft2(_windows(output) * window * window[:, None])
+        power = spectrum.real.square() + spectrum.imag.square()
+        by_direction = power.flatten(2) @ _directions(power.device) + _NOTHING
+        shares = by_direction / by_direction.sum(2, keepdim=True)
+        share = (weights[..., None] * shares).sum(1) / weights.sum(1, keepdim=True)
+        return (share - ALLOWED).relu().square().sum(1).mean()
 
 
 def _windows(images: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def _windows(images: Tensor) -> Tensor:
 
 
 @cache
-def _directions() -> Tensor:
+def _directions(device: torch.device) -> Tensor:
     """Return what brings a spectrum to the mean power of each direction, periods of 3 to 16 px: (32 * 17, 8)."""
     down = torch.fft.fftfreq(SIDE, dtype=torch.float32, device="cpu")[:, None]
     right = torch.fft.rfftfreq(SIDE, dtype=torch.float32, device="cpu")[None]
@@ -64,4 +65,4 @@ def _directions() -> Tensor:
     belongs = (
         direction.flatten()[:, None] == torch.arange(DIRECTIONS, dtype=torch.int64, device="cpu")
     ) & in_band.flatten()[:, None]
-    return belongs / belongs.sum(0)
+    return (belongs / belongs.sum(0)).to(device)

@@ -50,7 +50,7 @@ def unexplained(encoder: Encoder) -> float:
 def test_a_student_as_wide_as_the_teacher_has_its_features():
     images = blocks(1)
     wide = teacher()(images)
-    assert float((reconstructed(8)(images) - wide).std() / wide.std()) < 0.02
+    assert float((reconstructed(8)(images) - wide).std() / wide.std()) < 0.05
 
 
 def test_a_narrow_one_is_nearer_to_the_teacher_than_a_pruned_one():
