@@ -179,7 +179,9 @@ def test_a_pair_is_embedded_in_half_precision_under_its_name_and_license_again_a
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "index.json").write_text('{"models": []}')
     latest = tmp_path / "latest.safetensors"
-    save_model(latest, PairModel("adain", [make_pair(4, final_relu=False)]), license="MIT; of a test", card={"metrics": {}})
+    save_model(
+        latest, PairModel("adain", [make_pair(4, final_relu=False)]), license="MIT; of a test", card={"metrics": {}}
+    )
     for _ in range(2):
         file = taking.embed(jobs.job_of("cd-adain.x16"), latest)
     weights = read_weights(file)

@@ -141,8 +141,8 @@ def _normalized(features: Tensor) -> Tensor:
     return affine(features, 1 / deviation, -mean / deviation)
 
 
-def grid_error(image: Tensor) -> Tensor:
-    """Return how much the differences of neighbors depend on their place in the period, of (N, 3, H, W).
+def grid_error(image: Tensor, period: int = PERIOD) -> Tensor:
+    """Return how much the differences of neighbors depend on their place in the period, in pixels, of (N, 3, H, W).
 
     Two parts. The share that repeats: for each row and column the differences are averaged by their place; the mean of
     these squares is the power of the spectrum at the period and its overtones, and noise gives about period / side.
@@ -152,8 +152,8 @@ def grid_error(image: Tensor) -> Tensor:
     errors = []
     for lines in (image, image.transpose(2, 3)):
         steps = lines.diff(dim=3)
-        whole = steps.shape[3] // PERIOD * PERIOD
-        steps = steps[..., :whole].unflatten(3, (-1, PERIOD))
+        whole = steps.shape[3] // period * period
+        steps = steps[..., :whole].unflatten(3, (-1, period))
         means = steps.mean(3)
         means = means - means.mean(3, keepdim=True)
         errors.append(means.square().mean() / steps.square().mean().detach().clamp_min(1e-8))

@@ -95,3 +95,11 @@ def test_the_content_error_leaves_colors_free():
     shapes, other = torch.rand(2, 5, 16, 16), torch.rand(2, 5, 16, 16)
     assert float(content_error(3 * shapes + 1, shapes)) < 1e-6
     assert float(content_error(other, shapes)) > 1
+
+
+@pytest.mark.parametrize("period", [4, 8])
+def test_a_grid_is_an_error_at_its_period(period: int):
+    noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    lines = torch.zeros(64)
+    lines[::period] = 1
+    assert grid_error(noise + lines, period) > 4 * grid_error(noise, period)

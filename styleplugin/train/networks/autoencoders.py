@@ -18,7 +18,7 @@ from styleplugin.train.networks.teachers import LossNetwork
 from styleplugin.train.pruning.pruned import PrunedAutoencoder
 from styleplugin.transforms.losses import feature_distance, weigh
 
-WEIGHTS = ("pixel", "perceptual", "embedding", "content", "style", "weave", "taught", "picture")
+WEIGHTS = ("pixel", "perceptual", "embedding", "content", "style", "grid", "weave", "taught", "picture")
 """Parts of the loss of a pair, names of fields of `PhaseOptions`."""
 
 

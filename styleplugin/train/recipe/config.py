@@ -176,7 +176,7 @@ class PhaseOptions:
     feature: Annotated[
         float, Doc("Photorealistic: weight of the distance of decoded features to those that the encoder had there.")
     ] = 1.0
-    grid: Annotated[float, Doc("KBStyle: weight of the grid that upsampling leaves in the output.")] = 0.0
+    grid: Annotated[float, Doc("AdaIN and KBStyle: weight of the grid that upsampling leaves in the output.")] = 0.0
     weave: Annotated[
         float, Doc("AdaIN, KBStyle and cascades: weight of cloth and diagonal hatching in flat parts.")
     ] = 0.0

@@ -9,7 +9,14 @@ from styleplugin.train.networks.autoencoders import DistillTask
 from styleplugin.train.networks.teachers import wanted_statistics
 from styleplugin.train.tasks.weave import weave_error
 from styleplugin.transforms.adain import adain
-from styleplugin.transforms.losses import feature_distance, mse, picture_errors, statistics_of, style_distance
+from styleplugin.transforms.losses import (
+    feature_distance,
+    grid_error,
+    mse,
+    picture_errors,
+    statistics_of,
+    style_distance,
+)
 
 
 class ReconstructionTask(DistillTask):
@@ -71,6 +78,8 @@ class StylizationTask(DistillTask):
             parts["content"] = mse(shown[-1], adain(judged[-1][:count].float(), judged[-1][count:].float()))
         if picture is not None:
             parts |= picture_errors(output[:count], shown, picture, self.judged(picture))
+        if self.weights["grid"]:
+            parts["grid"] = grid_error(output[:count], self.loss_network.vgg.spec.stride)
         if self.weights["weave"]:
             parts["weave"] = weave_error(output[:count], content)
         if own:
