@@ -287,7 +287,7 @@ def test_I15_16_bit_pictures_stay_16_bit_and_come_back_exactly_at_strength_0(wct
     ramp = np.linspace(0, 65535, 70 * 90 * 3).astype(np.uint16).reshape(70, 90, 3)
     result = wct(ramp, STYLE, strength=0, **LEVELS)
     result.save(tmp_path / "deep.png")
-    back = styleplugin.images.picture.to_picture(tmp_path / "deep.png")
+    back = styleplugin.to_picture(tmp_path / "deep.png")
     assert back.bits == 16
     assert np.abs(back.rgb[0].permute(1, 2, 0).numpy() * 65535 - ramp).max() <= 1
 

@@ -193,7 +193,13 @@ def test_a_recipe_can_be_copied_and_loaded(page: Any):
     strength = page.get_by_role("spinbutton", name=re.compile("Strength")).filter(visible=True)
     expect(strength).to_have_value("0.35", timeout=30_000)
     text.fill('{"strength": 7}')
-    page.get_by_role("button", name="Load this recipe").filter(visible=True).click()
+    refused = page.locator(".toast-body").first
+    # A click that comes before the last one is done with does nothing.
+    for _ in range(60):
+        page.get_by_role("button", name="Load this recipe").filter(visible=True).click()
+        page.wait_for_timeout(1000)
+        if refused.is_visible():
+            break
     assert "strength was 7" in toast(page)
 
 
