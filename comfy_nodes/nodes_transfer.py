@@ -66,34 +66,13 @@ class StylePluginTransfer(io.ComfyNode):
     def execute(
         cls,
         content: Any,
-        strength: float,
-        keep_color: str,
         statistics: dict[str, Any],
-        depth: int,
-        style_scale: float,
-        tile: int,
         style: Any = None,
         model: Any = None,
         mask: Any = None,
-        palette: str = "auto",
-        grain: float = 1.0,
+        **chosen: Any,
     ) -> io.NodeOutput:
-        image = logic.transfer(
-            host_of(cls),
-            content,
-            style,
-            model,
-            mask,
-            strength=strength,
-            keep_color=keep_color,
-            depth=depth,
-            style_scale=style_scale,
-            tile=tile,
-            palette=palette,
-            grain=grain,
-            **statistics,
-        )
-        return io.NodeOutput(image)
+        return io.NodeOutput(logic.transfer(host_of(cls), content, style, model, mask, **statistics, **chosen))
 
 
 class StylePluginPhotoTransfer(io.ComfyNode):
@@ -132,32 +111,13 @@ class StylePluginPhotoTransfer(io.ComfyNode):
     def execute(
         cls,
         content: Any,
-        strength: float,
-        keep_color: str,
-        keep_luminance: bool,
         statistics: dict[str, Any],
-        smooth: int,
-        style_scale: float,
-        tile: int,
         style: Any = None,
         model: Any = None,
         mask: Any = None,
+        **chosen: Any,
     ) -> io.NodeOutput:
-        image = logic.photo_transfer(
-            host_of(cls),
-            content,
-            style,
-            model,
-            mask,
-            strength=strength,
-            keep_color=keep_color,
-            keep_luminance=keep_luminance,
-            smooth=smooth,
-            style_scale=style_scale,
-            tile=tile,
-            **statistics,
-        )
-        return io.NodeOutput(image)
+        return io.NodeOutput(logic.photo_transfer(host_of(cls), content, style, model, mask, **statistics, **chosen))
 
 
 class StylePluginOptimize(io.ComfyNode):

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.draw_patterns import COUNT, KINDS, ORIGIN  # noqa: E402
 from styleplugin.train.data.sources import read_files  # noqa: E402
-from styleplugin.train.recipe.config import DataOptions  # noqa: E402
+from styleplugin.train.recipe.options import DataOptions  # noqa: E402
 
 COLUMNS = ("title", "author", "year", "license", "license_url", "source", "source_path", "sha256")
 PATTERNS = {"title": f"{COUNT} patterns: {', '.join(KINDS)}", **ORIGIN}

@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT))
 
 PACKAGES = ("styleplugin", "comfy_nodes", "gradio_app")
 MOST = {"lines of a function": 60, "lines of a file": 450, "modules of a folder": 12}
-METHOD = "kbstyle"
-"""The method whose name is looked for."""
+METHOD, CLASSES = "kbstyle", r"\bKB[A-Z]"
+"""The method whose name is looked for, and what its classes begin with."""
 SHOWN = 8
 
 
@@ -49,9 +49,9 @@ def sizes() -> dict[str, Counter[str]]:
     return found
 
 
-def named(method: str) -> dict[str, int]:
+def named(method: str, classes: str) -> dict[str, int]:
     """Return the files of the packages that name a method or its classes, and how often."""
-    words = re.compile(rf"{method}|\bKB[A-Z]", re.IGNORECASE)
+    words = re.compile(f"{method}|{classes}")
     found = {str(path.relative_to(ROOT)): len(words.findall(path.read_text())) for path in sources()}
     return {path: count for path, count in found.items() if count}
 
@@ -87,7 +87,7 @@ def main() -> None:
     for name, counts in sizes().items():
         over = [f"{size:5}  {where}" for where, size in counts.most_common() if size > MOST[name]]
         print(f"{name}, more than {MOST[name]}: {len(over)}", *over[:SHOWN], sep="\n")
-    method = named(METHOD)
+    method = named(METHOD, CLASSES)
     print(f"files that name {METHOD}: {len(method)}, outside of folders of its own:")
     print(*(f"{count:5}  {path}" for path, count in method.items() if METHOD not in path), sep="\n")
     files, calls = passed()

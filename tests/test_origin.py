@@ -11,7 +11,7 @@ from scripts.training_queue.jobs import JOBS, PAINTER_SOURCE, WEIGHTS
 from scripts.training_queue.log import Log
 from styleplugin.loading import index
 from styleplugin.tensorfile import read_weights
-from styleplugin.train.recipe.config import TeacherOptions
+from styleplugin.train.recipe.options import TeacherOptions
 
 TEACHERS = {TeacherOptions().vgg, TeacherOptions().mobilenet}
 """Networks trained for recognition, on whose filters students may begin."""

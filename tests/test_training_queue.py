@@ -58,7 +58,7 @@ def pupil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def trained(log: Log) -> Log:
     """The log of a student that has seen enough."""
-    log.add(model=KB.name, event="round", crops=taking.COMPLETE_CROPS)
+    log.add(model=KB.name, event="round", sha256="0" * 64, crops=taking.COMPLETE_CROPS)
     return log
 
 
@@ -119,12 +119,19 @@ def test_the_log_keeps_what_was_written(log: Log):
 
 def test_the_first_complete_student_is_taken_in_any_case(pupil: Path, log: Log, monkeypatch):
     (taking.WEIGHTS / f"{KB.name}.safetensors").write_bytes(b"from before the queue")
-    log.add(model=KB.name, event="round", crops=taking.COMPLETE_CROPS - 1)
+    log.add(model=KB.name, event="round", sha256="0" * 64, crops=taking.COMPLETE_CROPS - 1)
     judged(monkeypatch, e_style=0.9, e_content=1.4)
     assert "kept, its gap" in taking.take(KB, log=log, passes=always)
-    log.add(model=KB.name, event="round", crops=1)
+    log.add(model=KB.name, event="round", sha256="0" * 64, crops=1)
     assert "taken" in taking.take(KB, log=log, passes=always)
     assert figures_of(log.taken(KB.name)[0])["e_style"] == 0.9
+
+
+def test_crops_of_rounds_without_a_student_make_none_complete(pupil: Path, log: Log, monkeypatch):
+    (taking.WEIGHTS / f"{KB.name}.safetensors").write_bytes(b"embedded")
+    log.add(model=KB.name, event="round", crops=taking.COMPLETE_CROPS)
+    judged(monkeypatch)
+    assert "kept, its gap" in taking.take(KB, log=log, passes=always)
 
 
 def test_the_first_student_is_taken_before_it_is_complete_if_it_is_better(pupil: Path, log: Log, monkeypatch):

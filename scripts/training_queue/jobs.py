@@ -10,14 +10,8 @@ from styleplugin.loading.build import save_model
 from styleplugin.loading.convert.adain import import_adain
 from styleplugin.networks.pairs import PairModel
 from styleplugin.train import read_recipe
-from styleplugin.train.recipe.config import (
-    AnyRecipe,
-    BundleRecipe,
-    KBRecipe,
-    PhotoRecipe,
-    Recipe,
-    RunRecipe,
-)
+from styleplugin.train.recipe.config import AnyRecipe, BundleRecipe, KBRecipe, PhotoRecipe, Recipe
+from styleplugin.train.recipe.options import RunRecipe
 from styleplugin.train.runs.phases import LATEST
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +53,9 @@ class Job:
 JOBS = (
     Job(name="kbstyle.200k", recipe="kbstyle.toml", description="183 kB for any style: the quickest painter"),
     Job(name="cd-adain.x16", recipe="cd-adain.toml", description="one pair at relu4_1: quick, keeps the outlines"),
-    Job(name="cd-wct.x16", recipe="cd-wct.toml", description="five pairs, levels 5 to 1: rich strokes and textures"),
+    Job(
+        name="cd-wct.x16", recipe="cd-wct.toml", description="five pairs, one for each level: rich strokes and textures"
+    ),
     Job(name="kbstyle.large", recipe="kbstyle-large.toml", description="2.5 MB for any style: quick, with more detail"),
     Job(
         name="pca-photo.vgg",

@@ -55,9 +55,11 @@ class Log:
         """Return the hours that a model has been trained for."""
         return sum(float(row["hours"] or 0) for row in self.rows() if row["model"] == model)
 
-    def crops(self, model: str) -> int:
-        """Return the crops that a model has seen."""
-        return sum(int(row["crops"] or 0) for row in self.rows() if row["model"] == model)
+    def crops(self, model: str, *, judged: bool = False) -> int:
+        """Return the crops that a model has seen; `judged` leaves out rounds that ended without a student, as those do
+        in which the pairs of a bundle are still trained one by one."""
+        rows = (row for row in self.rows() if row["model"] == model and (row["sha256"] or not judged))
+        return sum(int(row["crops"] or 0) for row in rows)
 
     def newest_of(self, model: str) -> dict[str, str]:
         """Return the last row of a model; nothing while there is none."""

@@ -14,7 +14,7 @@ import torch
 from styleplugin.errors import Cancelled, CheckpointError
 from styleplugin.train import run
 from styleplugin.train.loop.lock import locked
-from styleplugin.train.recipe.config import RunRecipe
+from styleplugin.train.recipe.options import RunRecipe
 from styleplugin.train.recipe.places import RECIPE
 
 from .jobs import JOBS, KEPT, PATTERNS, QUEUE, WEIGHTS, Job, make_painters, make_patterns, recipe_of, runs_of

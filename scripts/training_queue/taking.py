@@ -30,7 +30,7 @@ BARS = {
 """What each model is to reach; the less the better in all of these. Provisional, until the base line
 of these networks is whole; those of the photo models come from other networks."""
 COMPLETE_CROPS = 20_000
-"""Crops after which the first student of a model counts as complete."""
+"""Crops, of rounds that ended with a student, after which the first one of a model counts as complete."""
 LARGER_IS_BETTER = ("ssim", "edge_ssim")
 NEUTRAL = ("flat_deviation",)
 """Neither large nor small is good."""
@@ -59,7 +59,7 @@ def take(job: Job, *, log: Log = LOG, passes: Callable[[Job], bool] = passes_tes
     before = [figures_of(row) for row in log.taken(job.name)]
     embedded = WEIGHTS / f"{job.name}.safetensors"
     rivals = before[-1:]
-    if not before and embedded.exists() and log.crops(job.name) < COMPLETE_CROPS:
+    if not before and embedded.exists() and log.crops(job.name, judged=True) < COMPLETE_CROPS:
         rivals = [means(judge(job, embedded))]
     found = judge(job, job.latest)
     figures = means(found)

@@ -5,14 +5,7 @@ from styleplugin.train.data.sources import count_pictures, holds_pictures
 from styleplugin.train.evaluation.chart import WIDTH as PANEL_WIDTH
 from styleplugin.train.evaluation.page import write_page
 from styleplugin.train.loop.logbook import read_log
-from styleplugin.train.recipe.config import (
-    BundleRecipe,
-    CascadeRecipe,
-    EncoderRecipe,
-    KBRecipe,
-    PhotoRecipe,
-    Recipe,
-)
+from styleplugin.train.recipe.config import BundleRecipe, CascadeRecipe, EncoderRecipe, KBRecipe, PhotoRecipe, Recipe
 from styleplugin.train.recipe.plan import Plan
 from styleplugin.train.recipe.presets import new_recipe
 from styleplugin.train.recipe.toml import read_recipe, recipe_text

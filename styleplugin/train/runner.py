@@ -27,8 +27,8 @@ from styleplugin.train.recipe.config import (
     MetricRecipe,
     PhotoRecipe,
     Recipe,
-    RunRecipe,
 )
+from styleplugin.train.recipe.options import RunRecipe
 from styleplugin.train.recipe.places import RECIPE, check_new, check_places
 from styleplugin.train.recipe.plan import Plan
 from styleplugin.train.recipe.toml import read_recipe

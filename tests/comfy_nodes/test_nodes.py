@@ -126,9 +126,12 @@ def test_every_node_runs(nodes):
     again = nodes.StylePluginLoadStyle.execute("mix_00001_.style.safetensors").args[0]
     # The host hands over dynamic inputs as one dictionary.
     for statistics in ({"statistics": "per frame"}, {"statistics": "one frame", "frame": 0}):
-        fast = nodes.StylePluginTransfer.execute(content, 1.0, "off", statistics, 5, 1.0, 0, again, model).args[0]
+        # It names all that it hands over, and nothing for what is not connected.
+        given = {"content": content, "statistics": statistics, "style": again, "model": model}
+        given |= {"strength": 1.0, "keep_color": "off", "style_scale": 1.0, "tile": 0}
+        fast = nodes.StylePluginTransfer.execute(depth=5, palette="auto", grain=1.0, **given).args[0]
         photo = nodes.StylePluginPhotoTransfer.execute(
-            content, 1.0, "off", False, statistics, 0, 1.0, 0, again, model, torch.ones(1, 64, 96)
+            keep_luminance=False, smooth=0, mask=torch.ones(1, 64, 96), **given
         ).args[0]
         assert torch.equal(fast, photo)
     look, errors, report = nodes.StylePluginExportLook.execute(content, fast, "17", "luts/look").args

@@ -11,7 +11,8 @@ from styleplugin.train.data.pictures import Pictures, step_generator
 from styleplugin.train.evaluation.gate import verdict
 from styleplugin.train.loop.muon import ADAM_SHARE, MOMENTUM, Muon, orthogonalize
 from styleplugin.train.networks.autoencoders import WEIGHTS
-from styleplugin.train.recipe.config import GateOptions, KBRecipe, PhaseOptions
+from styleplugin.train.recipe.config import KBRecipe
+from styleplugin.train.recipe.options import GateOptions, PhaseOptions
 from styleplugin.train.tasks.pairs import StylizationTask
 from styleplugin.transforms.adain import adain
 

@@ -17,7 +17,7 @@ from styleplugin.loading.build import load_model, save_model
 from styleplugin.loading.encoders import load_encoder
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import BEST, BundleRecipe, EncoderRecipe, Plan, read_log, run
-from styleplugin.train.recipe.config import DataOptions, GateOptions, PhaseOptions, TeacherOptions
+from styleplugin.train.recipe.options import DataOptions, GateOptions, PhaseOptions, TeacherOptions
 
 from .conftest import stop_at
 from .test_runner import sha256

@@ -19,7 +19,8 @@ from styleplugin.train import BundleRecipe, Recipe, bundle, run
 from styleplugin.train.data.pictures import load_pictures
 from styleplugin.train.evaluation.figures import evaluate_pair, sample_psnr
 from styleplugin.train.networks.parts import load_part
-from styleplugin.train.recipe.config import PHASES, RULES, PhaseOptions, TeacherOptions
+from styleplugin.train.recipe.config import PHASES, RULES
+from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
 from styleplugin.train.runs.pairs import PairRun
 
 from .conftest import stop_at
@@ -270,6 +271,35 @@ def test_a_student_starts_from_what_pruning_leaves(rule: str, make_recipe, tmp_p
     with pytest.raises(Cancelled):
         run(recipe, tmp_path / "stopped", device="cpu", on_event=stop_at("pruning", 4))
     assert sha256(run(recipe, tmp_path / "stopped", resume=True, device="cpu")) == sha256(result)
+
+
+def test_what_is_reconstructed_takes_no_layers_of_a_shallower_pair(make_recipe, tmp_path: Path, monkeypatch):
+    still = dict.fromkeys(PHASES[1:], PhaseOptions(steps=0))
+    recipes = {"1.toml": make_recipe(level=1), "2.toml": make_recipe(importance="reconstruction", **still)}
+    alone = run(recipes["2.toml"], tmp_path / "alone", device="cpu")
+    monkeypatch.setattr("styleplugin.train.runner.read_recipe", lambda path: recipes[path])
+    grown = run(replace(recipes["2.toml"], grow_from="1.toml"), tmp_path / "grown", device="cpu")
+    first, second = (read_weights(file).tensors for file in (alone, grown))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_R11_a_reconstructed_student_is_no_wider_than_its_teacher(make_recipe, tmp_path: Path):
+    with pytest.raises(UsageError, match=r"\[4, 4, 9\]"):
+        run(make_recipe(importance="reconstruction", widths=(4, 4, 9)), tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("importance", ["activation", "reconstruction"])
+def test_a_student_that_is_whole_is_not_made_of_its_teacher_again(
+    finished, make_recipe, tmp_path, monkeypatch, importance
+):
+    pair = finished[0] / "pair.safetensors"
+    still = dict.fromkeys(PHASES, PhaseOptions(steps=0))
+    halves = {f"student_{half}": PhaseOptions(steps=0, init=str(pair)) for half in ("encoder", "decoder")}
+    for name in ("reconstruct_encoder", "prune_encoder", "reconstruct_decoder", "prune_decoder"):
+        monkeypatch.setattr(f"styleplugin.train.networks.start.{name}", lambda *_: pytest.fail("made again"))
+    result = run(make_recipe(importance=importance, **still | halves), tmp_path, device="cpu")
+    before, after = (read_weights(file).tensors for file in (pair, result))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 def test_R11_pruning_without_steps_or_with_too_wide_a_student_is_refused(make_recipe, tmp_path: Path):

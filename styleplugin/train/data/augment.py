@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleplugin.train.data.pictures import Pictures
-from styleplugin.train.recipe.config import DataOptions
+from styleplugin.train.recipe.options import DataOptions
 
 EXPOSURE = 0.5
 """Largest change in stops."""

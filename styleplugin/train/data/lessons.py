@@ -25,7 +25,7 @@ from styleplugin.tensorfile import TEACHER, read_weights, write_weights
 from styleplugin.train.data.augment import random_crops
 from styleplugin.train.data.pictures import Pictures, step_generator
 from styleplugin.train.networks.teachers import LossNetwork
-from styleplugin.train.recipe.config import RunRecipe
+from styleplugin.train.recipe.options import RunRecipe
 from styleplugin.transforms.adain import adain
 from styleplugin.transforms.losses import joined, statistics_of
 from styleplugin.transforms.wct import wct

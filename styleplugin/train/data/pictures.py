@@ -23,7 +23,7 @@ from torch import Tensor
 from styleplugin.errors import Cancelled, InputImageError, StylePluginWarning, UsageError
 from styleplugin.train.data.decode import decode
 from styleplugin.train.data.sources import PictureFile, read_files
-from styleplugin.train.recipe.config import DataOptions
+from styleplugin.train.recipe.options import DataOptions
 
 MAX_BROKEN, MAX_BROKEN_SHARE = 3, 0.01
 """So many files, or this share of them where that is more, may be broken; but always fewer than half."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from styleplugin.train.recipe.config import RunRecipe
+from styleplugin.train.recipe.options import RunRecipe
 
 _AT_LEAST = ("psnr", "ssim")
 

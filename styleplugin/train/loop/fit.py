@@ -24,7 +24,7 @@ from styleplugin.train.loop.distributed import Workers
 from styleplugin.train.loop.muon import Muon
 from styleplugin.train.loop.state import Checkpoints, Progress
 from styleplugin.train.pruning.pruned import PrunedAutoencoder
-from styleplugin.train.recipe.config import PhaseOptions
+from styleplugin.train.recipe.options import PhaseOptions
 
 MAX_SKIPPED = 3
 FINAL_LR = 0.02

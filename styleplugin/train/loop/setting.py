@@ -12,7 +12,7 @@ from styleplugin.errors import Cancelled
 from styleplugin.train.data.pictures import Pictures, load_set
 from styleplugin.train.loop.distributed import Workers
 from styleplugin.train.loop.logbook import Row
-from styleplugin.train.recipe.config import DataOptions
+from styleplugin.train.recipe.options import DataOptions
 from styleplugin.train.recipe.plan import Plan
 
 

@@ -103,11 +103,13 @@ def start_student_encoder(
     """
     spec = recipe.student
     earlier = _earlier(recipe, "student_encoder", spec)
-    generator = step_generator(recipe.seed, "start student_encoder", 0)
+    keeps: Keeps = {}
     if pruned:
-        encoder, keeps = pruned.to(images.device), {}
+        encoder = pruned.to(images.device)
+    elif _is_whole(earlier, spec):
+        encoder = Encoder(spec).to(images.device)
     else:
-        encoder, keeps = _chosen_encoder(recipe, loss_network, images, styles, generator)
+        encoder, keeps = _chosen_encoder(recipe, loss_network, images, styles)
     if earlier is not None:
         encoder = _grown(encoder, earlier.encoder if isinstance(earlier, EmbeddedEncoder) else earlier)
         keeps = {}
@@ -127,8 +129,8 @@ def _chosen_encoder(
     loss_network: LossNetwork,
     images: Tensor,
     styles: Tensor | None,
-    generator: torch.Generator,
 ) -> tuple[Encoder, Keeps]:
+    generator = step_generator(recipe.seed, "start student_encoder", 0)
     if recipe.importance == RECONSTRUCTION:
         images = images if styles is None else torch.cat([images, styles])[::2]
         teacher = teacher_encoder(loss_network.layers, recipe.level).to(images.device)
@@ -162,25 +164,35 @@ def start_student_decoder(
     """
     spec = recipe.student
     encoder.to(images.device)
-    if recipe.importance == RECONSTRUCTION and recipe.has_teacher_decoder:
-        features, wide = (_to_decode(network, images, styles) for network in (encoder.encoder, loss_network))
-        generator = step_generator(recipe.seed, "start student_decoder", 0)
-        teacher = teacher_decoder().to(images.device)
-        _check_widths(spec, teacher.spec)
-        decoder = reconstruct_decoder(teacher, spec, features, wide, generator)
-        return _grown(decoder, _earlier(recipe, "student_decoder", spec))
-    images = images[:STARTING]
+    earlier = _earlier(recipe, "student_decoder", spec)
     if pruned:
-        return _grown(pruned.to(images.device), _earlier(recipe, "student_decoder", spec))
-    if recipe.importance in ("random", RECONSTRUCTION):
-        generator = step_generator(recipe.seed, "start student_decoder", 0)
-        decoder = draw_decoder(spec, encoder.encoder(images), generator)
-        return _grown(decoder, _earlier(recipe, "student_decoder", spec))
+        decoder = pruned.to(images.device)
+    elif _is_whole(earlier, spec):
+        decoder = Decoder(spec).to(images.device)
+    else:
+        decoder = _chosen_decoder(recipe, encoder, loss_network, teacher_decoder, images, styles)
+    return _grown(decoder, earlier)
+
+
+def _chosen_decoder(
+    recipe: Recipe,
+    encoder: EmbeddedEncoder,
+    loss_network: LossNetwork,
+    teacher_decoder: Callable[[], Decoder],
+    images: Tensor,
+    styles: Tensor | None,
+) -> Decoder:
+    spec, generator = recipe.student, step_generator(recipe.seed, "start student_decoder", 0)
+    if recipe.importance == "random" or (recipe.importance == RECONSTRUCTION and not recipe.has_teacher_decoder):
+        return draw_decoder(spec, encoder.encoder(images[:STARTING]), generator)
+    teacher = teacher_decoder().to(images.device)
+    if recipe.importance == RECONSTRUCTION:
+        _check_widths(spec, teacher.spec)
+        features, wide = (_to_decode(network, images, styles) for network in (encoder.encoder, loss_network))
+        return reconstruct_decoder(teacher, spec, features, wide, generator)
     embedding = encoder.embeddings[-1]
     assert isinstance(embedding, nn.Conv2d)
-    teacher = teacher_decoder().to(images.device)
-    decoder = prune_decoder(teacher, embedding, spec, recipe.importance, encoder.encoder(images))
-    return _grown(decoder, _earlier(recipe, "student_decoder", spec))
+    return prune_decoder(teacher, embedding, spec, recipe.importance, encoder.encoder(images[:STARTING]))
 
 
 def _check_widths(student: VGGSpec, teacher: VGGSpec) -> None:
@@ -210,6 +222,14 @@ def _earlier(recipe: Recipe | EncoderRecipe, phase: str, spec: VGGSpec) -> Part 
     part, _ = load_part(init, phase)
     check_spec(part, spec, init)
     return part
+
+
+def _is_whole(earlier: Part | None, spec: VGGSpec) -> bool:
+    """Whether an earlier run has all layers, so that nothing need be chosen that it would replace."""
+    return (
+        earlier is not None
+        and (earlier.encoder if isinstance(earlier, EmbeddedEncoder) else earlier).spec.level == spec.level
+    )
 
 
 def _grown(network: Network, earlier: nn.Module | None) -> Network:

@@ -13,7 +13,7 @@ from styleplugin.loading.build import load_tensors
 from styleplugin.loading.encoders import load_encoder
 from styleplugin.networks.vgg import CONVS, Encoder, VGGSpec, convs_of_level
 from styleplugin.tensorfile import TEACHER, read_weights
-from styleplugin.train.recipe.config import TeacherOptions
+from styleplugin.train.recipe.options import TeacherOptions
 from styleplugin.transforms.losses import Statistics, parted, statistics_of
 
 RARE = 0.25

@@ -16,15 +16,12 @@ from styleplugin.train.recipe.config import (
     AnyRecipe,
     BundleRecipe,
     CascadeRecipe,
-    DataOptions,
     EncoderRecipe,
     KBRecipe,
-    PhaseOptions,
     PhotoRecipe,
     Recipe,
-    Sources,
-    TeacherOptions,
 )
+from styleplugin.train.recipe.options import DataOptions, PhaseOptions, Sources, TeacherOptions
 from styleplugin.values import integers
 
 TrainMethod = Literal["wct", "adain", "photorealistic", "kbstyle", "encoder"]

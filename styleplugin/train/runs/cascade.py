@@ -22,7 +22,8 @@ from styleplugin.train.loop.logbook import Row
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.teachers import build_loss_network
 from styleplugin.train.pruning.filters import REINITIALIZE_UNTIL, reinitialize
-from styleplugin.train.recipe.config import CascadeRecipe, PhaseOptions, Recipe
+from styleplugin.train.recipe.config import CascadeRecipe, Recipe
+from styleplugin.train.recipe.options import PhaseOptions
 from styleplugin.train.runs.bundles import bundle, join_gates
 from styleplugin.train.runs.phases import SHEET, PhasedRun
 from styleplugin.train.tasks.cascade import WEIGHTS, CascadeTask, CascadeTrainable

@@ -23,7 +23,8 @@ from styleplugin.train.networks.parts import load_part, save_part
 from styleplugin.train.networks.start import start_student_encoder
 from styleplugin.train.networks.teachers import LossNetwork, build_loss_network
 from styleplugin.train.pruning.filters import dead_fraction
-from styleplugin.train.recipe.config import EncoderRecipe, PhaseOptions
+from styleplugin.train.recipe.config import EncoderRecipe
+from styleplugin.train.recipe.options import PhaseOptions
 from styleplugin.train.runs.feature_metric import solve_metrics
 from styleplugin.train.runs.phases import MEASURED, SHEET, PhasedRun
 from styleplugin.transforms.losses import feature_distance

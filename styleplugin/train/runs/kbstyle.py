@@ -17,7 +17,8 @@ from styleplugin.train.evaluation.figures import evaluate_stylization, reconstru
 from styleplugin.train.loop.logbook import Row
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.teachers import build_loss_network
-from styleplugin.train.recipe.config import KBRecipe, PhaseOptions
+from styleplugin.train.recipe.config import KBRecipe
+from styleplugin.train.recipe.options import PhaseOptions
 from styleplugin.train.runs.phases import SHEET, PhasedRun, started_from
 from styleplugin.train.tasks.kbstyle import WEIGHTS, KBTask, KBTrainable
 

@@ -38,7 +38,8 @@ from styleplugin.train.networks.start import (
 )
 from styleplugin.train.networks.teachers import build_loss_network
 from styleplugin.train.pruning.filters import REINITIALIZE_UNTIL, dead_fraction, reinitialize
-from styleplugin.train.recipe.config import PhaseOptions, Recipe
+from styleplugin.train.recipe.config import Recipe
+from styleplugin.train.recipe.options import PhaseOptions
 from styleplugin.train.runs.phases import SHEET, PhasedRun
 from styleplugin.train.tasks.pairs import ReconstructionTask, StylizationTask
 

@@ -30,7 +30,7 @@ from styleplugin.train.loop.state import Checkpoints, Progress
 from styleplugin.train.networks.parts import read_card
 from styleplugin.train.networks.teachers import LossNetwork
 from styleplugin.train.pruning.pruned import PrunedAutoencoder
-from styleplugin.train.recipe.config import PhaseOptions, RunRecipe
+from styleplugin.train.recipe.options import PhaseOptions, RunRecipe
 from styleplugin.train.recipe.plan import PhasePlan, Plan, peak_memory_mb
 
 PROBES = 64

@@ -21,7 +21,8 @@ from styleplugin.train.loop.logbook import Row
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.eigenbasis import Eigenbasis, global_eigenbasis
 from styleplugin.train.networks.teachers import build_loss_network, label_of, read_pinned
-from styleplugin.train.recipe.config import PHOTO_PHASES, PhaseOptions, PhotoRecipe, TeacherOptions
+from styleplugin.train.recipe.config import PHOTO_PHASES, PhotoRecipe
+from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
 from styleplugin.train.runs.phases import SHEET, PhasedRun, started_from
 from styleplugin.train.runs.photorealistic_start import start_block
 from styleplugin.train.tasks.photorealistic import PhotoTask, PhotoTrainable, principal_components

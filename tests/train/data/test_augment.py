@@ -6,7 +6,7 @@ import torch
 from styleplugin.errors import UsageError
 from styleplugin.train.data.augment import change_colors, random_crops
 from styleplugin.train.data.pictures import Pictures
-from styleplugin.train.recipe.config import DataOptions
+from styleplugin.train.recipe.options import DataOptions
 
 OPTIONS = DataOptions(crop=32)
 

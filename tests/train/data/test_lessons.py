@@ -15,7 +15,7 @@ from styleplugin.train import KBRecipe, run
 from styleplugin.train.data.lessons import CHUNK, Lessons, painter_of
 from styleplugin.train.data.pictures import load_set, step_generator
 from styleplugin.train.networks.teachers import build_loss_network
-from styleplugin.train.recipe.config import DataOptions, PhaseOptions, TeacherOptions
+from styleplugin.train.recipe.options import DataOptions, PhaseOptions, TeacherOptions
 from styleplugin.transforms.losses import parted, statistics_of
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{StylePluginWarning.__module__}.StylePluginWarning")

@@ -15,7 +15,7 @@ from styleplugin.train.data import pictures
 from styleplugin.train.data.decode import decode
 from styleplugin.train.data.pictures import load_pictures, load_set, step_generator
 from styleplugin.train.data.sources import count_pictures, holds_pictures, read_files
-from styleplugin.train.recipe.config import DataOptions
+from styleplugin.train.recipe.options import DataOptions
 
 
 def png(seed: int, height: int = 40, width: int = 48) -> bytes:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from styleplugin.errors import Cancelled, NumericalError
 from styleplugin.train.loop.fit import Intervals, Stepper, fit, learning_rate, measure_speed
 from styleplugin.train.loop.state import Checkpoints, Progress
-from styleplugin.train.recipe.config import PhaseOptions
+from styleplugin.train.recipe.options import PhaseOptions
 
 OPTIONS = PhaseOptions(steps=8, batch=2, lr=0.2, warmup=2)
 

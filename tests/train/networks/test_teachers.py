@@ -10,7 +10,7 @@ from styleplugin.loading.convert.vgg import import_vgg
 from styleplugin.networks.vgg import Encoder, VGGSpec
 from styleplugin.train.data.pictures import load_pictures
 from styleplugin.train.networks.teachers import build_loss_network, measure_means, normalize_layers
-from styleplugin.train.recipe.config import TeacherOptions
+from styleplugin.train.recipe.options import TeacherOptions
 
 
 def images(count: int = 4, seed: int = 0) -> torch.Tensor:

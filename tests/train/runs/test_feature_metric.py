@@ -14,7 +14,8 @@ from styleplugin.tensorfile import read_weights
 from styleplugin.train import run
 from styleplugin.train.data.pictures import load_pictures
 from styleplugin.train.networks.teachers import RARE
-from styleplugin.train.recipe.config import MetricRecipe, TeacherOptions
+from styleplugin.train.recipe.config import MetricRecipe
+from styleplugin.train.recipe.options import TeacherOptions
 from styleplugin.train.recipe.toml import read_recipe
 
 

@@ -9,7 +9,8 @@ from styleplugin.loading.build import load_model
 from styleplugin.networks.kbstyle import KBModel, KBSpec
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import KBRecipe, read_recipe, run
-from styleplugin.train.recipe.config import KB_PHASES, PhaseOptions, TeacherOptions
+from styleplugin.train.recipe.config import KB_PHASES
+from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
 from styleplugin.train.tasks.kbstyle import DISTILLED, WEIGHTS, KBTask, KBTrainable
 
 from ..conftest import stop_at

@@ -16,7 +16,8 @@ from styleplugin.networks.photorealistic import PhotoModel, PhotoSpec
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import PhotoRecipe, run
 from styleplugin.train.networks.eigenbasis import global_eigenbasis
-from styleplugin.train.recipe.config import PHOTO_PHASES, PhaseOptions, TeacherOptions
+from styleplugin.train.recipe.config import PHOTO_PHASES
+from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
 from styleplugin.train.runs.photorealistic_start import start_block
 from styleplugin.train.tasks.photorealistic import PhotoTask, PhotoTrainable, principal_components
 
