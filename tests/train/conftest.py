@@ -21,9 +21,9 @@ from styleplugin.train.recipe.config import PHASES, Recipe
 from styleplugin.train.recipe.options import DataOptions, PhaseOptions, TeacherOptions
 
 
-def make_vgg(level: int, width: int = 8) -> dict[str, torch.Tensor]:
+def make_vgg(level: int, width: int = 8, *, seed: int = 0) -> dict[str, torch.Tensor]:
     """Draw a teacher in the layout of VGG-19, on its scale."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     tensors, channels = {}, 3
     for conv in convs_of_level(level):
         gain = 1 / 64 if conv == "1_1" else 1

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -15,6 +17,8 @@ from styleplugin.train.pruning.filters import (
     selection_embedding,
 )
 
+from ..conftest import make_vgg
+
 COUNTS = {1: (684, 651), 2: (7_420, 7_379), 3: (35_164, 35_091), 4: (219_804, 219_667), 5: (810_140, 810_003)}
 TEACHER_COUNTS = {1: 1_731, 2: 112_451, 3: 555_075, 4: 3_505_219, 5: 12_944_451}
 PREPROCESS = 12
@@ -29,15 +33,7 @@ def blocks(seed: int = 0) -> torch.Tensor:
     return random(8, 3, 4, 4, seed=seed).repeat_interleave(8, 2).repeat_interleave(8, 3)
 
 
-def wide_layers(level: int, width: int = 8) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    layers, channels = {}, 3
-    for conv in convs_of_level(level):
-        gain = 1 / 64 if conv == "1_1" else 1
-        weight = torch.randn(width, channels, 3, 3, generator=generator) * gain * (2 / (9 * channels)) ** 0.5
-        layers |= {f"conv{conv}.weight": weight, f"conv{conv}.bias": torch.full((width,), 0.5)}
-        channels = width
-    return layers
+wide_layers = partial(make_vgg, seed=1)
 
 
 def prune(level: int, width: int, importance: str = "l1", known: int | None = None):
