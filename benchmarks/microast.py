@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
-from styleplugin.loading.build import load_tensors
 from styleplugin.loading.convert.source import read_source
+from styleplugin.networks.model import load_tensors
 from styleplugin.transforms.adain import adain
 
 # Input and output channels, side of the kernel, stride, groups.

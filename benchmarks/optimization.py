@@ -36,8 +36,8 @@ from torch import Tensor
 
 from styleplugin import optimize
 from styleplugin.loading.encoders import LoadedEncoder, load_encoder
+from styleplugin.methods.optimization.run import Optimization
 from styleplugin.networks.vgg import Encoder, VGGSpec, convs_of_level, teacher_spec
-from styleplugin.optimize import Optimization
 
 TEACHERS = ROOT.parent / "shared" / "data" / "teachers"
 VGG = "vgg19_imagenet_conv1_1-conv3_4.safetensors"

@@ -21,8 +21,8 @@ from torch import Tensor
 
 import styleplugin
 from styleplugin.errors import StylePluginWarning
-from styleplugin.networks.kbstyle import KBModel
-from styleplugin.networks.photorealistic import PhotoModel
+from styleplugin.methods.kbstyle.model import KBModel
+from styleplugin.methods.photorealistic.model import PhotoModel
 from styleplugin.stylizer import Stylizer
 from styleplugin.train.pruning.filters import dead_fraction
 from styleplugin.transforms import metrics

@@ -27,11 +27,12 @@ from torch import Tensor
 
 import styleplugin
 from styleplugin.errors import StylePluginWarning
-from styleplugin.loading.build import StyleModel, describe
+from styleplugin.loading.build import describe
 from styleplugin.loading.convert.adain import import_adain
 from styleplugin.loading.convert.collaborative_distillation import import_collaborative_distillation
 from styleplugin.loading.convert.pca_distillation import import_pca_distillation
-from styleplugin.networks.photorealistic import Backbone
+from styleplugin.methods.photorealistic.model import Backbone
+from styleplugin.networks.model import StyleModel
 from styleplugin.options import EngineOptions, StylizeOptions, default_of
 from styleplugin.stylizer import Stylizer
 

@@ -147,7 +147,7 @@ def check_inside(root: str | os.PathLike[str], path: Path) -> Path:
 def embedded_models() -> list[str]:
     """Return the names of the models that came with the pack, the default ones of each method first."""
     return list(
-        dict.fromkeys([*styleplugin.DEFAULT_MODELS.values(), *(entry.name for entry in styleplugin.list_models())])
+        dict.fromkeys([*styleplugin.default_models().values(), *(entry.name for entry in styleplugin.list_models())])
     )
 
 

@@ -342,7 +342,9 @@ def warm_up() -> None:
     """Load the model of the first tab and use it once, so that the first picture does not wait for that."""
     # 256 px with contrast: a smaller or plain style is warned about, and its map is not the usual one.
     picture = styleplugin.to_picture(Image.linear_gradient("L").convert("RGB"))
-    job = Job(lambda job: loaded(styleplugin.DEFAULT_MODELS["wct"])(picture, picture, on_step=_telling(job)))
+    job = Job(
+        lambda job: loaded(next(iter(styleplugin.default_models().values())))(picture, picture, on_step=_telling(job))
+    )
     for _ in job.steps("warm up"):
         pass
 

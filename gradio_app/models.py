@@ -25,7 +25,7 @@ def admit(source: str) -> None:
 
 def models_of(*methods: str) -> list[tuple[str, str]]:
     """Return the models of some methods as (label, source): the methods' own ones first, the owner's last."""
-    first = [styleplugin.DEFAULT_MODELS[method] for method in methods]
+    first = [styleplugin.default_models()[method] for method in methods]
     entries = [entry for entry in styleplugin.list_models() if entry.method in methods]
     entries.sort(key=lambda entry: first.index(entry.name) if entry.name in first else len(first))
     own = [(_label(source), source) for source, method in _own.items() if method in methods]

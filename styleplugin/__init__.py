@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from styleplugin.images.picture import Picture
     from styleplugin.images.read import picture_size, read_image, to_picture
     from styleplugin.job import Result
-    from styleplugin.loading.index import DEFAULT_MODELS, list_models, pull, read_card
-    from styleplugin.optimize import Optimization
+    from styleplugin.loading.index import list_models, pull, read_card
+    from styleplugin.methods.optimization.run import Optimization
+    from styleplugin.methods.registry import default_models
     from styleplugin.options import EngineOptions, FrameOptions, OptimizeOptions, StyleWeight, StylizeOptions
     from styleplugin.report import Report
     from styleplugin.style import Style, mix_styles
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "DEFAULT_MODELS",
     "LUT",
     "EngineOptions",
     "FrameOptions",
@@ -46,6 +46,7 @@ __all__ = [
     "StyleWeight",
     "StylizeOptions",
     "Stylizer",
+    "default_models",
     "errors",
     "export_student",
     "fit_look",
@@ -75,13 +76,14 @@ _NAMES = {
     "images.looks.table": ("LUT",),
     "images.picture": ("Picture",),
     "images.read": ("picture_size", "read_image", "to_picture"),
-    "optimize": ("Optimization",),
+    "methods.optimization.run": ("Optimization",),
+    "methods.registry": ("default_models",),
     "options": ("EngineOptions", "FrameOptions", "OptimizeOptions", "StyleWeight", "StylizeOptions"),
     "report": ("Report",),
     "style": ("Style", "mix_styles"),
     "job": ("Result",),
     "stylizer": ("Stylizer", "load"),
-    "loading.index": ("DEFAULT_MODELS", "list_models", "pull", "read_card"),
+    "loading.index": ("list_models", "pull", "read_card"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from styleplugin import kinds
 from styleplugin.errors import UsageError, WeightsError
 from styleplugin.files import has_suffix
-from styleplugin.methods.base import StyleCode, mix_codes
 from styleplugin.methods.palette import Finish
+from styleplugin.methods.stage import StyleCode, mix_codes
 from styleplugin.tensorfile import STYLE, Weights, read_weights, shortened, write_weights
 from styleplugin.transforms.moments import Moments, mix_moments, normalized_weights
 

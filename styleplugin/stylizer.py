@@ -41,14 +41,13 @@ from styleplugin.job import (
     weighted,
 )
 from styleplugin.loading import index
-from styleplugin.loading.build import ModelInfo, StyleModel
-from styleplugin.methods.adain import AdaIN
-from styleplugin.methods.base import Method, StyleCode
-from styleplugin.methods.kbstyle import KBStyle
-from styleplugin.methods.palette import MEASURED, Finish, finish_of
-from styleplugin.methods.photorealistic import Photorealistic
+from styleplugin.loading.build import ModelInfo
+from styleplugin.methods import registry
+from styleplugin.methods.palette import MEASURED, MODEL, Finish, color_finish, level_finish
 from styleplugin.methods.run import Maps, measure_style, run_stages
-from styleplugin.methods.wct import WCT
+from styleplugin.methods.stage import Method, StyleCode
+from styleplugin.networks.model import StyleModel
+from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
 from styleplugin.paths import paths_among
 from styleplugin.regions import has_regions, refuse_regions, stylize_regions
@@ -58,12 +57,6 @@ from styleplugin.tensorfile import shortened
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments
 
-METHODS: dict[str, Callable[[Any, Tensor], Method]] = {
-    "wct": WCT,
-    "adain": AdaIN,
-    "photorealistic": Photorealistic,
-    "kbstyle": KBStyle,
-}
 _PRECISIONS = (torch.float32, torch.float64)
 
 
@@ -149,8 +142,8 @@ class Stylizer:
         if self.device.type == "cpu":
             keep_freed_memory()
         self._like = torch.empty(0, device=self.device, dtype=dtype)
-        self._method = METHODS[model.method](model, self._like)
-        self._finish = cache(partial(finish_of, like=self._like))
+        self._method = registry.imported(registry.find(model.method).method)(model, self._like)
+        self._finish = cache(partial(_finish_of, like=self._like))
         self._encoders = model.encoder_ids
         self._shapes = code_shapes(model.points, diagonal=self._method.diagonal)
 
@@ -561,7 +554,6 @@ def load(model: str, *, allow_unknown_model: bool = False, **options: Any) -> St
     """
     engine_options = options_from(EngineOptions, options)
     module, info = index.load(model, allow_unknown=allow_unknown_model)
-    assert isinstance(module, StyleModel)
     return Stylizer(module, info, engine_options, source=index.absolute(model))
 
 
@@ -572,8 +564,37 @@ def _rebuilt(source: str | Path, sha256: str, options: EngineOptions, dtype: tor
         WeightsError: SP301, the file is gone; SP313, it is another one now.
     """
     module, info = index.load(source, sha256=sha256)
-    assert isinstance(module, StyleModel)
     return Stylizer(module, info, options, dtype=dtype, source=source)
+
+
+def run(
+    content: Any,
+    style: Any,
+    *,
+    method: str | None = None,
+    model: str | None = None,
+    allow_unknown_model: bool = False,
+    mask: Any = None,
+    label: int | None = None,
+    on_step: OnStep | None = None,
+    **options: Any,
+) -> Result:
+    """Stylize one picture by a feed-forward method; see `styleplugin.stylize`.
+
+    Raises:
+        UsageError: SP108, the model is for another method; others as `load` and `Stylizer`.
+    """
+    known = {f.name for f in fields(EngineOptions)}
+    engine_options = {name: options.pop(name) for name in list(options) if name in known}
+    options_from(StylizeOptions, options)
+    stylizer = load(model or choose_model(method, style), allow_unknown_model=allow_unknown_model, **engine_options)
+    if method is not None and stylizer.info.method != method:
+        raise UsageError(
+            "SP108",
+            f"The model {stylizer.info.name} is for the method {stylizer.info.method}, but `method` was {method}.",
+            "Leave one of them out.",
+        )
+    return stylizer(content, style, mask=mask, label=label, on_step=on_step, **options)
 
 
 def choose_model(method: str | None, style: Any) -> str:
@@ -589,14 +610,7 @@ def choose_model(method: str | None, style: Any) -> str:
                 given = Style.load(given)
             if isinstance(given, Style):
                 return _embedded_model_of(given)
-        method = "wct"
-    if method not in index.DEFAULT_MODELS:
-        raise UsageError(
-            "SP102",
-            f"`method` was {method!r}; it must be one of {', '.join(index.DEFAULT_MODELS)}.",
-            "Use one of these.",
-        )
-    return index.DEFAULT_MODELS[method]
+    return registry.find(method).default_model
 
 
 def _embedded_model_of(style: Style) -> str:
@@ -608,6 +622,21 @@ def _embedded_model_of(style: Style) -> str:
             "Name the model with `model=`.",
         )
     return style.model
+
+
+def _finish_of(palette: str, like: Tensor) -> Finish:
+    """Return what map, level1 or level2 runs; raises WeightsError SP313 or SP316 if its weights are not there."""
+    if palette == "map":
+        return color_finish()
+    model, info = _palette_model()
+    return level_finish(palette, model, info.sha256, like)
+
+
+@cache
+def _palette_model() -> tuple[PairModel, ModelInfo]:
+    model, info = index.load(f"builtin:{MODEL}")
+    assert isinstance(model, PairModel)
+    return model, info
 
 
 def _tick(on_step: OnStep | None) -> OnBand:

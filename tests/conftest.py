@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from styleplugin.loading.build import save_model
-from styleplugin.networks.kbstyle import KBModel, KBSpec
+from styleplugin.methods.kbstyle.model import KBModel, KBSpec
+from styleplugin.methods.photorealistic.model import Backbone, PhotoModel, PhotoSpec
 from styleplugin.networks.layers import Conv1x1, Conv3x3
 from styleplugin.networks.pairs import Pair, PairModel, PairSpec
-from styleplugin.networks.photorealistic import Backbone, PhotoModel, PhotoSpec
 from styleplugin.networks.vgg import VGGSpec, convs_of_level
 
 ROOT = Path(__file__).parents[1]

@@ -15,9 +15,9 @@ from styleplugin.errors import StylePluginWarning
 from styleplugin.finish import blended, steady
 from styleplugin.images.picture import Picture, to_pil
 from styleplugin.loading.build import describe
-from styleplugin.networks.kbstyle import KBModel
+from styleplugin.methods.kbstyle.model import KBModel
+from styleplugin.methods.photorealistic.model import PhotoModel
 from styleplugin.networks.pairs import PairModel
-from styleplugin.networks.photorealistic import PhotoModel
 from styleplugin.options import EngineOptions, StylizeOptions
 from styleplugin.stylizer import Stylizer
 from styleplugin.transforms.adain import adain_map

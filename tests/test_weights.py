@@ -36,7 +36,7 @@ def stylizer(request) -> styleplugin.Stylizer:
 
 
 def test_all_methods_have_their_default_model():
-    assert set(index.DEFAULT_MODELS.values()) <= set(NAMES)
+    assert set(styleplugin.default_models().values()) <= set(NAMES)
     for name in NAMES:
         assert index.verify(name).sha256
 

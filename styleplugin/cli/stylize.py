@@ -166,8 +166,7 @@ def _optimized(
     **options: Any,
 ) -> tuple[Result, str | None]:
     """Run an optimization; returns its result, and where it was stopped, if the user stopped it."""
-    from styleplugin.api import refuse_model
-    from styleplugin.optimize import Optimization
+    from styleplugin.methods.optimization.run import Optimization, refuse_model
 
     refuse_model(model)
     if preview_every is not None and preview_every < 1:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from styleplugin.engine.box import Box
-from styleplugin.engine.operations import Operation, segments
+from styleplugin.engine.compile import segments
+from styleplugin.engine.operations import Operation
 
 
 class FeatureMap(Protocol):

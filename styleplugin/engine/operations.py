@@ -1,4 +1,4 @@
-"""The layers of a network as operations on boxes.
+"""The operations that layers of a network become: they compute boxes.
 
 An operation says which box of its input a box of its output needs, and computes that box; those that work in
 blocks of cells compute the blocks it lies in. At the edges of the picture the input is padded as the layer pads it; at
@@ -8,46 +8,56 @@ picture's run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from styleplugin.engine.box import Box, Span
 from styleplugin.kernels.last_layer import LastLayerKernel
 from styleplugin.kernels.winograd import STEP, WinogradKernel
-from styleplugin.networks.layers import BilinearUpsample2x, Conv1x1, Conv3x3, MaxPool2x2, ResidualBlock, Upsample2x
-from styleplugin.networks.vgg import Preprocess
 from styleplugin.transforms.affine import AffineMap
 
 
-class Operation(Protocol):
+class Operation:
     """One step of a network on (N, C, H, W) tensors in channels-last memory."""
 
-    padding: Literal["reflect", "replicate"]
+    padding: Literal["reflect", "replicate"] = "reflect"
     """How the input goes on beyond the picture."""
+    finer, coarser = 1, 1
+    """How many cells of the output stand for one of the input along a side, and the other way round."""
+    halo = 0
+    """Cells of the input that are needed beyond those that a box of the output stands on."""
     out_channels: int
     macs: float
     """Multiply-adds per cell of the output."""
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return (height, width) of the output for an input of (height, width)."""
-        ...
+        return size[0] * self.finer // self.coarser, size[1] * self.finer // self.coarser
 
     def input_span(self, span: Span) -> Span:
         """Return the input rows (or columns) needed for these output rows (or columns); may reach over the edge."""
-        ...
+        return Span(span.start * self.coarser - self.halo, span.stop * self.coarser + self.halo)
 
     def run(self, x: Tensor, box: Box) -> Tensor:
         """Compute an output box from exactly the input it needs."""
-        ...
+        raise NotImplementedError
 
 
-_SIDE = 4
-"""Of a grid that shows whether an operation makes it coarser or finer."""
+class Doubling(Operation):
+    """An operation whose output has twice the side; each cell of it needs two of the input."""
+
+    padding: Literal["reflect", "replicate"] = "replicate"
+    finer = 2
+
+    def input_span(self, span: Span) -> Span:
+        return Span((span.start - 1) // 2, span.stop // 2 + 1)
+
+
 # PyTorch's own inductor uses this packing; it is not public, so everything works without it as well.
 _pack: Callable[..., Tensor] | None = getattr(getattr(torch._C, "_nn", None), "mkldnn_reorder_conv2d_weight", None)
 
@@ -87,10 +97,10 @@ class Kernel:
         return y.relu_() if self._relu else y
 
 
-class Convolution:
+class Convolution(Operation):
     """3x3 convolution with reflection padding."""
 
-    padding: Literal["reflect", "replicate"] = "reflect"
+    halo = 1
 
     def __init__(
         self, weight: Tensor, bias: Tensor, *, relu: bool, groups: int = 1, stride: int = 1, like: Tensor
@@ -101,26 +111,15 @@ class Convolution:
             weight, bias, relu=relu, stride=(stride, stride), groups=groups, like=like
         )
 
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size
-
-    def input_span(self, span: Span) -> Span:
-        return Span(span.start - 1, span.stop + 1)
-
     def run(self, x: Tensor, box: Box) -> Tensor:
         return self._kernel(x)
 
 
-class WinogradConvolution:
+class WinogradConvolution(Operation):
     """3x3 convolution with reflection padding in blocks of 4x4 cells, which lie alike for every box."""
-
-    padding: Literal["reflect", "replicate"] = "reflect"
 
     def __init__(self, kernel: WinogradKernel) -> None:
         self.kernel, self.out_channels, self.macs = kernel, kernel.out_channels, kernel.macs
-
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size
 
     def input_span(self, span: Span) -> Span:
         blocks = _in_blocks(span)
@@ -133,8 +132,7 @@ class WinogradConvolution:
 class PooledWinogradConvolution(WinogradConvolution):
     """3x3 convolution with reflection padding and 2x2 max-pooling, in blocks of 2x2 cells of the result."""
 
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size[0] // 2, size[1] // 2
+    coarser = 2
 
     def input_span(self, span: Span) -> Span:
         blocks = _in_blocks(span, STEP // 2)
@@ -151,11 +149,10 @@ def _in_blocks(span: Span, side: int = STEP) -> Span:
 class StridedConvolution(Convolution):
     """3x3 convolution with stride 2; only the last row and column are padded."""
 
+    coarser = 2
+
     def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, groups: int, like: Tensor) -> None:
         super().__init__(weight, bias, relu=relu, groups=groups, stride=2, like=like)
-
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size[0] // 2, size[1] // 2
 
     def input_span(self, span: Span) -> Span:
         return Span(2 * span.start, 2 * span.stop + 1)
@@ -164,8 +161,7 @@ class StridedConvolution(Convolution):
 class PointwiseConvolution(Convolution):
     """1x1 convolution."""
 
-    def input_span(self, span: Span) -> Span:
-        return span
+    halo = 0
 
 
 class HighFrequencies(Convolution):
@@ -219,60 +215,41 @@ def _unfold_row(blocks: Tensor, pixels: int) -> Tensor:
     return rows.permute(0, 3, 1, 2)
 
 
-class Residual:
+class Residual(Operation):
     """A depthwise 3x3 convolution with ReLU and a 1x1 convolution, added to their input."""
 
-    padding: Literal["reflect", "replicate"] = "reflect"
+    halo = 1
 
     def __init__(self, depthwise: Kernel, pointwise: Kernel, channels: int) -> None:
         self.out_channels = channels
         self.macs = float(channels * (9 + channels))
         self._depthwise, self._pointwise = depthwise, pointwise
 
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size
-
-    def input_span(self, span: Span) -> Span:
-        return Span(span.start - 1, span.stop + 1)
-
     def run(self, x: Tensor, box: Box) -> Tensor:
         return self._pointwise(self._depthwise(x)).add_(x[:, :, 1:-1, 1:-1])
 
 
-class Mapped:
+class Mapped(Operation):
     """An affine map of the channels, where no convolution is there to take it up."""
-
-    padding: Literal["reflect", "replicate"] = "reflect"
 
     def __init__(self, affine: AffineMap) -> None:
         self.out_channels = affine.bias.numel()
         self.macs = float(affine.matrix.numel())
         self._affine = affine
 
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size
-
-    def input_span(self, span: Span) -> Span:
-        return span
-
     def run(self, x: Tensor, box: Box) -> Tensor:
         return self._affine.apply(x)
 
 
-class Pooling:
+class Pooling(Operation):
     """2x2 max-pooling."""
 
     padding: Literal["reflect", "replicate"] = "replicate"
+    coarser = 2
 
     def __init__(self, channels: int) -> None:
         self.out_channels = channels
         self.macs = 4.0 * channels
-
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size[0] // 2, size[1] // 2
-
-    def input_span(self, span: Span) -> Span:
-        return Span(2 * span.start, 2 * span.stop)
 
     def run(self, x: Tensor, box: Box) -> Tensor:
         if x.device.type != "cpu":
@@ -282,7 +259,7 @@ class Pooling:
         return torch.maximum(rows[:, :, :, 0::2], rows[:, :, :, 1::2])
 
 
-class UpsampledConvolution:
+class UpsampledConvolution(Doubling):
     """Nearest upsampling by 2 and a 3x3 convolution in one: 2x2 convolutions of the small grid.
 
     A 3x3 window over doubled cells sees each cell once or twice; adding the weights that meet the same cell leaves 2x2
@@ -292,8 +269,6 @@ class UpsampledConvolution:
     The 2x2 window of the cells p - 1 and p makes the two rows (columns) around their border, 2p - 1 and 2p. Columns are
     made together, so that a window's outputs are neighbors in memory; rows by one kernel each.
     """
-
-    padding: Literal["reflect", "replicate"] = "replicate"
 
     def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool, like: Tensor) -> None:
         self.out_channels, channels = weight.shape[:2]
@@ -308,12 +283,6 @@ class UpsampledConvolution:
                     for j in range(2):
                         pair[half, :, :, i, j] = weight[:, :, list(row[i])][..., list(col[j])].sum((2, 3))
             self._kernels.append(Kernel(pair.flatten(0, 1), bias.repeat(2), relu=relu, like=like))
-
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return 2 * size[0], 2 * size[1]
-
-    def input_span(self, span: Span) -> Span:
-        return Span((span.start - 1) // 2, span.stop // 2 + 1)
 
     def run(self, x: Tensor, box: Box) -> Tensor:
         height, width = box.size
@@ -338,29 +307,19 @@ class UpsampledWinogradConvolution(WinogradConvolution):
     """Nearest upsampling by 2 and a 3x3 convolution in one, in blocks of 4x4 cells of the result."""
 
     padding: Literal["reflect", "replicate"] = "replicate"
-
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return 2 * size[0], 2 * size[1]
+    finer = 2
 
     def input_span(self, span: Span) -> Span:
         blocks = _in_blocks(span)
         return Span(blocks.start // 2 - 1, blocks.stop // 2 + 1)
 
 
-class BilinearUpsampling:
+class BilinearUpsampling(Doubling):
     """Bilinear upsampling by 2 with half-pixel centers."""
-
-    padding: Literal["reflect", "replicate"] = "replicate"
 
     def __init__(self, channels: int) -> None:
         self.out_channels = channels
         self.macs = 4.0 * channels
-
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return 2 * size[0], 2 * size[1]
-
-    def input_span(self, span: Span) -> Span:
-        return Span((span.start - 1) // 2, span.stop // 2 + 1)
 
     def run(self, x: Tensor, box: Box) -> Tensor:
         # A part of a larger map would be computed by other code, which rounds differently.
@@ -368,99 +327,3 @@ class BilinearUpsampling:
         doubled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         given = box.map(lambda span: Span(2 * self.input_span(span).start, 2 * self.input_span(span).stop))
         return box.relative_to(given).of(doubled)
-
-
-def compile_layers(
-    layers: Iterable[nn.Module], like: Tensor, before: AffineMap | None = None, channels: int = 0
-) -> list[Operation]:
-    """Turn the layers of a model into operations for `like`'s device and dtype.
-
-    A per-position map in front of the first convolution (preprocessing, or `before`) is folded into it, also through a
-    bilinear upsampling, which commutes with it; nearest upsampling merges with the convolution behind it, max-pooling
-    with a compiled one in front of it.
-
-    Args:
-        layers: In order.
-        like: Gives device and dtype.
-        before: A map in front of the first convolution.
-        channels: Of the input, where no convolution comes first.
-    """
-    operations: list[Operation] = []
-    upsample = False
-    for layer in layers:
-        match layer:
-            case Preprocess():
-                before = AffineMap(
-                    layer.weight[:, :, 0, 0].to("cpu", torch.float64), layer.bias.to("cpu", torch.float64)
-                )
-            case MaxPool2x2():
-                last = operations[-1] if operations else None
-                if type(last) is WinogradConvolution:
-                    operations[-1] = PooledWinogradConvolution(last.kernel.pooled())
-                else:
-                    operations.append(Pooling(channels))
-            case BilinearUpsample2x():
-                operations.append(BilinearUpsampling(channels))
-            case Upsample2x():
-                upsample = True
-            case ResidualBlock():
-                if before is not None:
-                    operations.append(Mapped(before))
-                operations.append(_residual(layer, like))
-                before = None
-            case Conv3x3() | Conv1x1():
-                weight, bias = _parameters(layer, before)
-                before, channels = None, weight.shape[0]
-                operations.append(_convolution(layer, weight, bias, upsample=upsample, like=like))
-                upsample = False
-            case _:
-                raise TypeError(f"no operation for a {type(layer).__name__}")
-    return operations
-
-
-def _residual(layer: ResidualBlock, like: Tensor) -> Residual:
-    depthwise, pointwise = (_parameters(conv, None) for conv in (layer.depthwise, layer.pointwise))
-    channels = layer.pointwise.out_channels
-    first = Kernel(*depthwise, relu=True, groups=channels, like=like)
-    return Residual(first, Kernel(*pointwise, relu=False, like=like), channels)
-
-
-def _parameters(layer: nn.Conv2d, before: AffineMap | None) -> tuple[Tensor, Tensor]:
-    assert layer.bias is not None
-    weight, bias = layer.weight.detach().double().cpu(), layer.bias.detach().double().cpu()
-    return (weight, bias) if before is None else before.fold_into(weight, bias)
-
-
-def _convolution(layer: Conv3x3 | Conv1x1, weight: Tensor, bias: Tensor, *, upsample: bool, like: Tensor) -> Operation:
-    if isinstance(layer, Conv1x1):
-        return PointwiseConvolution(weight, bias, relu=True, like=like)
-    if layer.stride == (2, 2):
-        return StridedConvolution(weight, bias, relu=layer.relu, groups=layer.groups, like=like)
-    if layer.groups > 1:
-        return Convolution(weight, bias, relu=layer.relu, groups=layer.groups, like=like)
-    if WinogradKernel.fits(weight, like):
-        kernel = WinogradKernel(weight, bias, relu=layer.relu, doubled=upsample)
-        return UpsampledWinogradConvolution(kernel) if upsample else WinogradConvolution(kernel)
-    if upsample:
-        return UpsampledConvolution(weight, bias, relu=layer.relu, like=like)
-    if LastLayerKernel.fits(weight, like):
-        return LastConvolution(weight, bias, relu=layer.relu, like=like)
-    if weight.shape[0] == 3:
-        return PictureConvolution(weight, bias, relu=layer.relu, like=like)
-    return Convolution(weight, bias, relu=layer.relu, like=like)
-
-
-def segments(operations: Sequence[Operation]) -> list[list[Operation]]:
-    """Split operations where the grid gets coarser or finer: after each pooling, before each upsampling.
-
-    Between two segments the map is small enough to be kept whole, so that halos do not grow through the network.
-    """
-    parts: list[list[Operation]] = [[]]
-    for operation in operations:
-        side, _ = operation.output_size((_SIDE, _SIDE))
-        if side > _SIDE and parts[-1]:
-            parts.append([])
-        parts[-1].append(operation)
-        if side < _SIDE:
-            parts.append([])
-    return [part for part in parts if part]

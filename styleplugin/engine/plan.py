@@ -84,9 +84,9 @@ def make_plan(
     while True:
         cells = tile * tile if tile else pixels
         pictures = pixels * (3 * (frames * _PICTURES_OF_A_FRAME + _OTHER_PICTURES) + frames * min(keep, _KEPT_FLOATS))
-        input_span = bytes_per_value * int(pictures + min(cells, pixels) * TILE_CHANNELS * _TILE_BUFFERS)
-        if input_span <= budget:
-            return Plan(device, tile, keep, input_span)
+        needed = bytes_per_value * int(pictures + min(cells, pixels) * TILE_CHANNELS * _TILE_BUFFERS)
+        if needed <= budget:
+            return Plan(device, tile, keep, needed)
         if keep > _FEW_FLOATS:
             keep = _FEW_FLOATS
         elif options.tile == "auto" and tile > MIN_TILE:
@@ -95,8 +95,8 @@ def make_plan(
             raise ResourceError(
                 "SP501",
                 f"{'A picture' if frames == 1 else f'{frames} frames'} of {size[1]} x {size[0]} "
-                f"{'needs' if frames == 1 else 'input_span'} about {input_span >> 20} MB, "
+                f"{'needs' if frames == 1 else 'need'} about {needed >> 20} MB, "
                 f"but {budget >> 20} MB are planned for.",
                 "Free memory, raise `memory_limit_mb`, use `tile=auto`, or take a smaller picture.",
-                {"needed_mb": input_span >> 20, "budget_mb": budget >> 20},
+                {"needed_mb": needed >> 20, "budget_mb": budget >> 20},
             )

@@ -14,23 +14,13 @@ from styleplugin.files import copy_whole, has_suffix
 from styleplugin.kinds import WEIGHTS
 from styleplugin.loading import hub
 from styleplugin.loading.build import ENCODER, load_model, load_saved_encoder
+from styleplugin.methods import optimization, registry
 from styleplugin.paths import Written, check_paths
 from styleplugin.tensorfile import Weights, read_weights
 from styleplugin.values import several
 
 _SPDX = re.compile(r"(mit|apache-2\.0|bsd-[23]-clause|cc0-1\.0|cc-by(-nc)?(-sa)?-4\.0)", re.IGNORECASE)
 """Licenses whose names the Hub knows."""
-_PAPERS = {
-    "wct": "Wang et al., *Collaborative Distillation for Ultra-Resolution Universal Style Transfer*, CVPR 2020",
-    "adain": "Huang and Belongie, *Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization*, ICCV "
-    "2017; Wang et al., *Collaborative Distillation for Ultra-Resolution Universal Style Transfer*, CVPR 2020",
-    "photorealistic": "Chiu and Gurari, *PCA-Based Knowledge Distillation Towards Lightweight and Content-Style "
-    "Balanced Photorealistic Style Transfer Models*, CVPR 2022",
-    "kbstyle": "Chen et al., *KBStyle: Fast Style Transfer Using a 200 KB Network With Symmetric Knowledge "
-    "Distillation*, TIP 2024 (the network is our own design within its published constraints)",
-    "optimization": "Gatys et al., *Image Style Transfer Using Convolutional Neural Networks*, CVPR 2016; Wang et al., "
-    "*Collaborative Distillation for Ultra-Resolution Universal Style Transfer*, CVPR 2020",
-}
 
 
 def publish(
@@ -123,12 +113,13 @@ def model_card(weights: Weights, method: str, pictures: Sequence[str], *, repo: 
         tags=["style-transfer", "knowledge-distillation", method],
     )
     teacher, data = (_facts(card, key) for key in ("teacher", "data"))
-    option = f"--encoder SOURCE --method {method}" if method == "optimization" else "--model SOURCE"
+    spec = registry.find(method)
+    option = f"--encoder SOURCE --method {method}" if "iterative" in spec.capabilities else "--model SOURCE"
     figures = [f"| {_text(key)} | {_text(value)} |" for key, value in sorted(_flat(card["metrics"]).items())]
     parts = [
         front,
         f"# {_text(card.get('name', file))}",
-        f"A student for `{method}` style transfer, trained with [styleplugin]. Paper: {_PAPERS[method]}.",
+        f"A student for `{method}` style transfer, trained with [styleplugin]. Paper: {'; '.join(spec.papers)}.",
         *(f"![Validation pictures and results]({name})" for name in pictures),
         "## Use",
         f"```\nstyleplugin stylize PHOTO PAINTING -o OUT.png {option}\n```",
@@ -147,7 +138,7 @@ def _method(weights: Weights) -> str:
     """Return the method of a file that can be used."""
     if weights.metadata.get("architecture") == ENCODER:
         load_saved_encoder(weights)
-        return "optimization"
+        return optimization.SPEC.name
     return load_model(weights)[1].method
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from styleplugin.errors import UsageError
 from styleplugin.guard import guarded
 from styleplugin.loading import index
-from styleplugin.loading.build import ENCODER, load_saved_encoder, load_tensors
+from styleplugin.loading.build import ENCODER, load_saved_encoder
 from styleplugin.loading.convert.vgg import import_vgg
+from styleplugin.networks.model import load_tensors
 from styleplugin.networks.pairs import PairModel
 from styleplugin.networks.vgg import CONVS, Encoder, VGGSpec, convs_of_level
 

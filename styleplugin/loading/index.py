@@ -7,15 +7,13 @@ import re
 import warnings
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-# Importing an importer makes its architecture known to the registry.
-import styleplugin.loading.convert.collaborative_distillation
-import styleplugin.loading.convert.pca_distillation  # noqa: F401
 from styleplugin.errors import StylePluginWarning, WeightsError
 from styleplugin.files import atomic_write, check_target, copy_whole, has_suffix
 from styleplugin.guard import guarded
@@ -23,19 +21,13 @@ from styleplugin.kinds import WEIGHTS
 from styleplugin.loading import hub
 from styleplugin.loading.build import ENCODER, METRICS, ModelInfo, load_model, load_saved_encoder
 from styleplugin.loading.convert.vgg import WHOLE_VGG
-from styleplugin.networks.pairs import pairing_id
+from styleplugin.methods import registry
+from styleplugin.networks.model import StyleModel, pairing_id
 from styleplugin.paths import source_paths
 from styleplugin.tensorfile import STUDENT, Limits, Weights, read_weights
 
-DEFAULT_MODELS = {
-    "wct": "cd-wct.x16",
-    "adain": "cd-adain.x16",
-    "kbstyle": "kbstyle.200k",
-    "photorealistic": "pca-photo.vgg",
-}
-"""Model of each method when none is named."""
-
 INDEX = "index.json"
+OWN_WEIGHTS = "styleplugin:weights"
 LARGE_TIMEOUT_S = 1200.0
 """Total time for the download of a teacher; a whole VGG-19 has 548 MB."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -76,26 +68,30 @@ class Located:
     """What its content must be; None for a local file nothing is known about."""
 
 
-def weights_folder() -> Path:
-    """Return the folder of the embedded weights: in the package (wheel) or beside it (clone).
+def weights_folder(where: str = OWN_WEIGHTS) -> Path:
+    """Return a folder of embedded weights: in its package (wheel) or beside it (clone).
+
+    Args:
+        where: `package:folder`, as `MethodSpec.weights` says it.
 
     Raises:
         WeightsError: SP316, there is none.
     """
-    package = Path(__file__).parents[1]
-    for folder in (package / "weights", package.parent / "weights"):
+    name, _, inner = where.partition(":")
+    package = Path(str(files(name)))
+    for folder in (package / inner, package.parent / inner):
         if (folder / INDEX).is_file():
             return folder
     raise _missing_weights(INDEX)
 
 
 def list_models() -> list[ModelEntry]:
-    """Return the known models, by name.
+    """Return the known models: our own by name, then those of other packages.
 
     Raises:
         WeightsError: SP316, the embedded weights are missing or their list is damaged.
     """
-    return _read_index(weights_folder())[0]
+    return [entry for entry, _ in _known_models().values()]
 
 
 def list_metrics() -> list[MetricsEntry]:
@@ -116,7 +112,7 @@ def metrics_of(encoder: nn.Module) -> dict[str, Tensor] | None:
     identity = pairing_id(encoder)
     for entry in list_metrics():
         if entry.encoder == identity:
-            located = _listed(entry, entry.file)
+            located = _listed(entry, weights_folder(), entry.file)
             weights = read_weights(located.path)
             _check_known(located, weights, False)
             return weights.tensors
@@ -174,7 +170,7 @@ def absolute(source: str | Path) -> str | Path:
 @guarded()
 def load(
     source: str | Path, *, allow_unknown: bool = False, timeout_s: float = 60, sha256: str | None = None
-) -> tuple[nn.Module, ModelInfo]:
+) -> tuple[StyleModel, ModelInfo]:
     """Load a model: on the CPU, in float32, in evaluation mode.
 
     Args:
@@ -292,16 +288,33 @@ def _read_index(folder: Path) -> tuple[list[ModelEntry], list[MetricsEntry]]:
         raise _missing_weights(INDEX) from error
 
 
+def _known_models() -> dict[str, tuple[ModelEntry, Path]]:
+    """Return all listed models by name, each with its folder; a name that is ours stays ours."""
+    known: dict[str, tuple[ModelEntry, Path]] = {}
+    for where in dict.fromkeys([OWN_WEIGHTS, *(spec.weights for spec in registry.specs())]):
+        try:
+            folder = weights_folder(where)
+            models, _ = _read_index(folder)
+        except (WeightsError, ImportError) as error:
+            if where == OWN_WEIGHTS:
+                raise
+            warnings.warn(f"The models of {where} cannot be listed: {error}", StylePluginWarning, stacklevel=2)
+            continue
+        for entry in models:
+            known.setdefault(entry.name, (entry, folder))
+    return known
+
+
 def _embedded(name: str) -> Located:
-    known = {entry.name: entry for entry in list_models()}
+    known = _known_models()
     if name not in known:
         raise _unknown_name(name, list(known))
-    return _listed(known[name], name)
+    entry, folder = known[name]
+    return _listed(entry, folder, name)
 
 
-def _listed(entry: ModelEntry | MetricsEntry, name: str) -> Located:
-    """Return the file of an entry of the list."""
-    folder = weights_folder()
+def _listed(entry: ModelEntry | MetricsEntry, folder: Path, name: str) -> Located:
+    """Return the file of an entry of a folder's list."""
     if not (folder / entry.file).is_file():
         raise _missing_weights(entry.file)
     return Located(path=file_in(folder, entry.file), name=name, sha256=entry.sha256)

@@ -12,18 +12,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Generator
 from dataclasses import dataclass
-from functools import cache
 
 from torch import Tensor
 
 from styleplugin.engine.feature_map import FeatureMap, StoredMap, through
 from styleplugin.engine.operations import Mapped
 from styleplugin.engine.stream import Engine
-from styleplugin.loading import index
-from styleplugin.loading.build import ModelInfo
-from styleplugin.methods.base import Method
 from styleplugin.methods.run import measure_style
-from styleplugin.methods.wct import WCT
+from styleplugin.methods.stage import Method
+from styleplugin.methods.wct.method import WCT
 from styleplugin.networks.pairs import PairModel
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.affine import AffineMap
@@ -96,22 +93,20 @@ class Finish:
         return dict(zip(self.encoders, (points[0] for points in code), strict=True))
 
 
-def finish_of(palette: str, like: Tensor) -> Finish:
-    """Return what map, level1 or level2 runs, for the device and dtype of `like`.
+def color_finish() -> Finish:
+    """Return what the palette map runs."""
+    return Finish("map", ColorMap(), (COLORS,), ((3,),))
 
-    Raises:
-        WeightsError: SP313 or SP316, the embedded weights are damaged or missing.
+
+def level_finish(palette: str, model: PairModel, sha256: str, like: Tensor) -> Finish:
+    """Return what level1 or level2 runs.
+
+    Args:
+        palette: Which of them.
+        model: `MODEL`.
+        sha256: Of its file.
+        like: Gives device and dtype.
     """
-    if palette == "map":
-        return Finish(palette, ColorMap(), (COLORS,), ((3,),))
-    model, info = _model()
-    shallow = PairModel("wct", [model.pair(level) for level in LEVELS[palette]])
+    shallow = PairModel(model.method, [model.pair(level) for level in LEVELS[palette]])
     method = WCT(shallow, like)
-    return Finish(palette, method, shallow.encoder_ids, shallow.points, shallow.levels, info.sha256)
-
-
-@cache
-def _model() -> tuple[PairModel, ModelInfo]:
-    model, info = index.load(f"builtin:{MODEL}")
-    assert isinstance(model, PairModel)
-    return model, info
+    return Finish(palette, method, shallow.encoder_ids, shallow.points, shallow.levels, sha256)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from styleplugin.engine.feature_map import FeatureMap, StoredMap
 from styleplugin.engine.stream import Engine, Measure, Stage
-from styleplugin.methods.base import Method, StyleCode
+from styleplugin.methods.stage import Method, StyleCode
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments, mix_moments

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
+from styleplugin.networks.model import StyleModel, check_pairing, check_size, filled, pairing_id
 from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec
+from styleplugin.tensorfile import Weights, parsing_metadata
 
-METHODS = ("wct", "adain")
+LEVELS = 5
+"""Of VGG-19."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +67,11 @@ class Pair(nn.Module):
         return self.decoder(self.encoder(image))
 
 
-class PairModel(nn.Module):
-    """The pairs of one model and the method they were trained for: one pair per level, AdaIN a single one.
+class PairModel(StyleModel):
+    """The pairs of one model, one for each level, and the method they were trained for.
 
     Raises:
-        WeightsError: SP323, an unknown method, no pair, two pairs of one level, or several pairs for AdaIN.
+        WeightsError: SP323, no pair, or two pairs of one level.
     """
 
     architecture = "vgg-pairs"
@@ -78,13 +80,8 @@ class PairModel(nn.Module):
         super().__init__()
         pairs = sorted(pairs, key=lambda pair: pair.level)
         levels = [pair.level for pair in pairs]
-        if method not in METHODS:
-            raise WeightsError("SP323", f"The method was {method!r}; it must be one of {', '.join(METHODS)}.")
-        if not levels or len(set(levels)) < len(levels) or (method == "adain" and len(levels) > 1):
-            raise WeightsError(
-                "SP323",
-                f"The model has pairs of the levels {levels}; WCT needs one pair per level, AdaIN a single pair.",
-            )
+        if not levels or len(set(levels)) < len(levels):
+            raise WeightsError("SP323", f"The model has pairs of the levels {levels}; one pair of each is needed.")
         self.method = method
         self.pairs = nn.ModuleDict({str(pair.level): pair for pair in pairs})
 
@@ -129,13 +126,36 @@ class PairModel(nn.Module):
         return image
 
 
-def pairing_id(encoder: nn.Module) -> str:
-    """Identify an encoder by its values, 16 hex digits; its decoder's file carries the same id.
+def build(weights: Weights) -> PairModel:
+    """Build the pairs of a file.
 
-    The values are rounded to float16 first, so that the half-precision copy of a pair keeps its id.
+    Raises:
+        WeightsError: SP307 malformed metadata; SP310 tensors missing, surplus or of the wrong shape; SP311 too large;
+            SP312 an encoder of another model; SP320 to SP323 impossible specs.
     """
-    digest = hashlib.sha256()
-    for name, value in sorted(encoder.state_dict().items()):
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().to(torch.float16).contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    where, metadata = weights.path.name, weights.metadata
+    with parsing_metadata(where):
+        if len(metadata["pairs"]) > LEVELS:
+            raise ValueError(f"more than {LEVELS} pairs")
+        specs = [PairSpec.from_dict(data) for data in metadata["pairs"]]
+        ids = {data["level"]: data["pairing"] for data in metadata["pairs"]}
+    model = filled(lambda: PairModel(metadata["method"], blank_pairs(specs, where)), weights.tensors, where)
+    for level in model.levels:
+        check_pairing(f"level-{level} decoder", pairing_id(model.pair(level).encoder), ids.get(level), where)
+    return model
+
+
+def blank_pairs(specs: list[PairSpec], where: str) -> list[Pair]:
+    """Build pairs whose values are zero.
+
+    Raises:
+        WeightsError: SP311, more parameters than any model has; nothing was built.
+    """
+    check_size(sum(_parameters(spec) for spec in specs), where)
+    return [Pair(spec) for spec in specs]
+
+
+def _parameters(spec: PairSpec) -> int:
+    encoder = sum(9 * a * b + b for a, b in pairwise((3, *spec.encoder.widths)))
+    decoder = sum(9 * a * b + a for a, b in pairwise((3, *spec.decoder.widths)))
+    return encoder + decoder

@@ -12,17 +12,17 @@ from torch.testing import assert_close
 
 from styleplugin import kernels
 from styleplugin.engine.box import Box, Span, tiles
+from styleplugin.engine.compile import compile_layers
 from styleplugin.engine.feature_map import LazyMap, StoredMap, extend, through
 from styleplugin.engine.memory import Arena
-from styleplugin.engine.operations import compile_layers
 from styleplugin.engine.plan import WHOLE, Plan
 from styleplugin.engine.stream import Engine, Measure
 from styleplugin.errors import Cancelled
-from styleplugin.methods.adain import AdaIN
-from styleplugin.methods.kbstyle import KBStyle
-from styleplugin.methods.photorealistic import Photorealistic
+from styleplugin.methods.adain.method import AdaIN
+from styleplugin.methods.kbstyle.method import KBStyle
+from styleplugin.methods.photorealistic.method import Photorealistic
 from styleplugin.methods.run import measure_style, run_stages
-from styleplugin.methods.wct import WCT
+from styleplugin.methods.wct.method import WCT
 from styleplugin.networks.pairs import PairModel
 from styleplugin.networks.vgg import Encoder, student_spec
 from styleplugin.options import StylizeOptions

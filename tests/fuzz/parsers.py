@@ -35,9 +35,9 @@ from styleplugin.loading.build import load_model, load_saved_encoder, save_encod
 from styleplugin.loading.convert import adain, pca_distillation, tensorflow
 from styleplugin.loading.convert.collaborative_distillation import import_collaborative_distillation
 from styleplugin.loading.convert.vgg import import_vgg
-from styleplugin.networks.kbstyle import KBModel, KBSpec
+from styleplugin.methods.kbstyle.model import KBModel, KBSpec
+from styleplugin.methods.photorealistic.model import PhotoModel, PhotoSpec
 from styleplugin.networks.pairs import Pair, PairModel, PairSpec
-from styleplugin.networks.photorealistic import PhotoModel, PhotoSpec
 from styleplugin.networks.vgg import Encoder, VGGSpec, convs_of_level
 from styleplugin.style import Style
 from styleplugin.tensorfile import STYLE, read_weights, write_weights

@@ -137,7 +137,7 @@ def test_the_switch_leaves_everything_to_torch():
     program = """
 import sys, torch
 from styleplugin import kernels
-from styleplugin.engine.operations import compile_layers
+from styleplugin.engine.compile import compile_layers
 from styleplugin.networks.layers import Conv3x3
 from styleplugin.transforms.moments import Moments
 x = torch.rand(1, 64, 40, 40).contiguous(memory_format=torch.channels_last)

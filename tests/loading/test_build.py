@@ -13,10 +13,6 @@ import torch
 
 from styleplugin.errors import WeightsError
 from styleplugin.loading.build import (
-    ENTRIES,
-    Entry,
-    Registry,
-    has_keys,
     join_halves,
     load_model,
     load_saved_encoder,
@@ -24,7 +20,8 @@ from styleplugin.loading.build import (
     save_half,
     save_model,
 )
-from styleplugin.networks.pairs import Pair, PairModel, pairing_id
+from styleplugin.networks.model import pairing_id
+from styleplugin.networks.pairs import Pair, PairModel
 from styleplugin.tensorfile import read_weights, write_weights
 
 
@@ -181,23 +178,11 @@ def test_W14_halves_trained_separately_join_only_with_their_partner(
         assert caught.value.code == code
 
 
-def test_a_duplicate_architecture_is_refused_and_changes_nothing() -> None:
-    registry = Registry()
-    first = Entry(id="x", detect=has_keys("a"), build=lambda weights: (torch.nn.Identity(), None))  # type: ignore[arg-type, return-value]
-    registry.add(first)
-    with pytest.raises(ValueError, match="registered already"):
-        registry.add(Entry(id="x", build=first.build))
-    assert registry._entries == {"x": first}
-
-
-def test_files_of_other_origin_go_to_the_entry_that_knows_their_names(tmp_path: Path) -> None:
-    path = tmp_path / "w.safetensors"
-    path.write_bytes(safetensors.torch.save({"a": torch.ones(1)}))
-    registry = Registry()
-    build = ENTRIES._entries["vgg-pairs"].build
-    registry.add(Entry(id="b", detect=has_keys("b"), build=build))
-    registry.add(Entry(id="a", detect=has_keys("a"), build=build))
-    assert registry.find(read_weights(path)).id == "a"
+def test_a_file_of_one_method_is_no_model_of_another(tmp_path: Path, tiny_weights: Path, kb_model: Any) -> None:
+    path = tmp_path / "kb.safetensors"
+    save_model(path, kb_model, license="MIT")
+    for file, method in ((path, "wct"), (path, "optimization"), (tiny_weights, "kbstyle")):
+        assert code_of(rewrite(file, lambda metadata, _, m=method: metadata.update(method=m))) == "SP323"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +211,7 @@ def test_metadata_of_other_types_are_refused(tiny_weights: Path, change) -> None
 @pytest.mark.parametrize("kind", ["pairs", "kbstyle"])
 def test_a_network_is_compared_with_its_file_before_it_is_made(tmp_path, tiny_weights, kb_model, kind, monkeypatch):
     sizes = []
-    monkeypatch.setattr("styleplugin.loading.build.load_tensors", lambda *given: pytest.fail("too early"))
+    monkeypatch.setattr("styleplugin.networks.model.load_tensors", lambda *given: pytest.fail("too early"))
     if kind == "pairs":
         path = rewrite(tiny_weights, lambda metadata, tensors: metadata["pairs"][0]["encoder"].update(widths=[512] * 5))
         rewrite(tiny_weights, lambda metadata, tensors: metadata["pairs"][0]["decoder"].update(widths=[512] * 5))

@@ -28,7 +28,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_weights: Path)
     folder = tmp_path / "site" / "styleplugin" / "weights"
     folder.mkdir(parents=True)
     (folder / index.INDEX).write_text('{"models": []}')
-    monkeypatch.setattr(index, "__file__", str(folder.parent / "loading" / "index.py"))
+    monkeypatch.setattr(index, "files", lambda package: folder.parent)
     index.add_to_index(tiny_weights, "cd-wct.tiny", description="A random model.")
     return folder
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from styleplugin.networks.kbstyle import KBModel, KBSpec
+from styleplugin.methods.kbstyle.model import KBModel, KBSpec
 from styleplugin.networks.layers import Conv1x1, Conv3x3, Linear, Pointwise, drawn_from
 
 MAKERS = {

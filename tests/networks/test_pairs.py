@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from styleplugin.errors import WeightsError
-from styleplugin.networks.pairs import Pair, PairModel, PairSpec, pairing_id
+from styleplugin.networks.model import pairing_id
+from styleplugin.networks.pairs import Pair, PairModel, PairSpec
 from styleplugin.networks.vgg import VGGSpec, student_spec
 
 
@@ -45,9 +46,9 @@ def test_a_decoder_may_have_other_inner_widths() -> None:
 
 
 def test_impossible_models_are_refused(make_pair: Callable[..., Pair]) -> None:
-    for method, levels in (("gan", [1]), ("wct", []), ("wct", [1, 1]), ("adain", [1, 2])):
+    for levels in ([], [1, 1]):
         with pytest.raises(WeightsError):
-            PairModel(method, [make_pair(level) for level in levels])
+            PairModel("wct", [make_pair(level) for level in levels])
 
 
 def test_the_pairing_id_belongs_to_the_values_not_to_their_precision(make_pair: Callable[..., Pair]) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 from torch import Tensor
 
 from styleplugin.errors import WeightsError
-from styleplugin.loading.build import blank_pairs, load_tensors
 from styleplugin.loading.convert.source import read_source
-from styleplugin.networks.pairs import Pair, PairModel, PairSpec
+from styleplugin.networks.model import load_tensors
+from styleplugin.networks.pairs import Pair, PairModel, PairSpec, blank_pairs
 from styleplugin.networks.vgg import teacher_spec
 from styleplugin.tensorfile import TEACHER
 

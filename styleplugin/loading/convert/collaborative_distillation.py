@@ -16,11 +16,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
-from styleplugin.loading.build import ENTRIES, Entry, ModelInfo, blank_pairs, describe, filled
 from styleplugin.loading.convert.compact import compact_pair, probe_images
 from styleplugin.loading.convert.front import absorb_front
 from styleplugin.loading.convert.source import Source, read_source
-from styleplugin.networks.pairs import Pair, PairModel, PairSpec
+from styleplugin.networks.model import filled
+from styleplugin.networks.pairs import Pair, PairModel, PairSpec, blank_pairs
 from styleplugin.networks.vgg import Encoder, VGGSpec, convs_of_level
 from styleplugin.tensorfile import Weights
 
@@ -146,13 +146,15 @@ def _conv(tensors: Mapping[str, Tensor], name: str, where: str) -> tuple[Tensor,
     return weight, bias
 
 
-def _detect(tensors: Mapping[str, Tensor]) -> bool:
+def detect(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether tensors have the names of the released pairs, all in one file."""
     return any(f"e{level}.conv0.weight" in tensors and f"d{level}.conv11.weight" in tensors for level in LEVELS)
 
 
-def _load(weights: Weights) -> tuple[PairModel, ModelInfo]:
-    model = _build(_split(weights.tensors), weights.path.name)
-    return model, describe(model, name=weights.path.stem, license="MIT", sha256=weights.sha256)
+def build(weights: Weights) -> PairModel:
+    """Build the model of a file of these names.
 
-
-ENTRIES.add(Entry(id="collaborative-distillation", detect=_detect, build=_load))
+    Raises:
+        WeightsError: SP310, tensors are missing or of the wrong shape.
+    """
+    return _build(_split(weights.tensors), weights.path.name)

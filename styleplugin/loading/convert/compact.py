@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.loading.build import blank_pairs, load_tensors
 from styleplugin.networks.layers import Conv3x3
-from styleplugin.networks.pairs import Pair, PairSpec
+from styleplugin.networks.model import load_tensors
+from styleplugin.networks.pairs import Pair, PairSpec, blank_pairs
 from styleplugin.networks.vgg import Encoder, convs_of_level
 
 

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
-from styleplugin.loading.build import ENTRIES, Entry, ModelInfo, describe
 from styleplugin.loading.convert.source import read_source
 from styleplugin.loading.convert.tensorflow import read_tensorflow
-from styleplugin.networks.photorealistic import Backbone, PhotoModel, PhotoSpec
+from styleplugin.methods.photorealistic.model import Backbone, PhotoModel, PhotoSpec
 from styleplugin.tensorfile import Weights
 from styleplugin.transforms.affine import AffineMap
 
@@ -139,11 +138,17 @@ def _backbone_of(tensors: Mapping[str, Tensor]) -> Backbone | None:
     return "vgg" if "enc.block0.0.weight" in tensors else "mobilenet" if "enc.conv0.weight" in tensors else None
 
 
-def _load(weights: Weights) -> tuple[PhotoModel, ModelInfo]:
+def detect(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether tensors have the names of a released student."""
+    return _backbone_of(tensors) is not None
+
+
+def build(weights: Weights) -> PhotoModel:
+    """Build the model of a file of these names.
+
+    Raises:
+        WeightsError: SP310, tensors are missing or of other shapes.
+    """
     backbone = _backbone_of(weights.tensors)
     assert backbone is not None
-    model = _build(_from_tensors(weights.tensors, backbone, weights.path.name), backbone, weights.path.name)
-    return model, describe(model, name=weights.path.stem, license="MIT", sha256=weights.sha256)
-
-
-ENTRIES.add(Entry(id="pca-distillation", detect=lambda tensors: _backbone_of(tensors) is not None, build=_load))
+    return _build(_from_tensors(weights.tensors, backbone, weights.path.name), backbone, weights.path.name)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from styleplugin.errors import UsageError
 from styleplugin.loading import index
-from styleplugin.networks.kbstyle import KBModel
+from styleplugin.methods.kbstyle.model import KBModel
 from styleplugin.networks.padding import pad_in_channels_last
 from styleplugin.networks.pairs import PairModel
 from styleplugin.tensorfile import TEACHER, read_weights, write_weights

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import CheckpointError, OutputError, StylePluginWarning, WeightsError
-from styleplugin.loading.build import check_shapes
+from styleplugin.networks.model import check_shapes
 from styleplugin.tensorfile import (
     TEACHER,
     Weights,

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from styleplugin.errors import CheckpointError, UsageError
-from styleplugin.loading.build import load_model, load_tensors
+from styleplugin.loading.build import load_model
 from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
 from styleplugin.networks.layers import Pointwise
+from styleplugin.networks.model import load_tensors
 from styleplugin.networks.pairs import PairModel
 from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec
 from styleplugin.tensorfile import TEACHER, Weights, parsing_metadata, read_weights, write_weights

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import UsageError
-from styleplugin.loading.build import load_tensors
 from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
+from styleplugin.networks.model import load_tensors
 from styleplugin.networks.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.networks.parts import Part, check_spec, load_part

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
-from styleplugin.loading.build import load_tensors
 from styleplugin.loading.encoders import load_encoder
+from styleplugin.networks.model import load_tensors
 from styleplugin.networks.vgg import CONVS, Encoder, VGGSpec, convs_of_level
 from styleplugin.tensorfile import TEACHER, read_weights
 from styleplugin.train.recipe.options import TeacherOptions

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from typing_extensions import Doc
 
 from styleplugin.errors import UsageError
-from styleplugin.networks.kbstyle import KBSpec
-from styleplugin.networks.photorealistic import PhotoSpec
+from styleplugin.methods.kbstyle.model import KBSpec
+from styleplugin.methods.photorealistic.model import PhotoSpec
 from styleplugin.networks.vgg import VGGSpec, student_spec
 from styleplugin.train.recipe.options import DataOptions, PhaseOptions, RunRecipe, TeacherOptions
 

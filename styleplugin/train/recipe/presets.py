@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from styleplugin.errors import UsageError
 from styleplugin.loading.index import NAME
-from styleplugin.networks.kbstyle import KBSpec
-from styleplugin.networks.photorealistic import PhotoSpec
+from styleplugin.methods.kbstyle.model import KBSpec
+from styleplugin.methods.photorealistic.model import PhotoSpec
 from styleplugin.networks.vgg import TEACHER_WIDTHS, convs_of_level
 from styleplugin.train.recipe.config import (
     RULES,

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from styleplugin.errors import UsageError
 from styleplugin.loading import index
-from styleplugin.loading.build import StyleModel, blank_pairs, load_model, load_tensors, save_model
+from styleplugin.loading.build import load_model, save_model
+from styleplugin.networks.model import StyleModel, load_tensors, pairing_id
 from styleplugin.networks.padding import pad_in_channels_last
-from styleplugin.networks.pairs import PairModel, PairSpec, pairing_id
+from styleplugin.networks.pairs import PairModel, PairSpec, blank_pairs
 from styleplugin.tensorfile import read_weights
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.evaluation.figures import evaluate_pair, evaluate_stylization, reconstruction_psnr

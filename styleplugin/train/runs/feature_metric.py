@@ -18,7 +18,7 @@ from torch import Tensor
 from styleplugin.engine.device import pick_device
 from styleplugin.loading.build import METRICS
 from styleplugin.loading.encoders import load_encoder
-from styleplugin.networks.pairs import pairing_id
+from styleplugin.networks.model import pairing_id
 from styleplugin.networks.vgg import Encoder
 from styleplugin.tensorfile import write_weights
 from styleplugin.train.data.pictures import Pictures, load_set

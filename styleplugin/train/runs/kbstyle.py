@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from styleplugin.loading.build import StyleModel, load_tensors, save_model
-from styleplugin.networks.kbstyle import KBModel
+from styleplugin.loading.build import save_model
+from styleplugin.methods.kbstyle.model import KBModel
 from styleplugin.networks.layers import drawn_from
+from styleplugin.networks.model import StyleModel, load_tensors
 from styleplugin.networks.padding import pad_in_channels_last
 from styleplugin.tensorfile import TEACHER, read_weights, write_weights
 from styleplugin.train.data.pictures import step_generator

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleplugin.loading.build import load_tensors, save_model
+from styleplugin.loading.build import save_model
 from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
+from styleplugin.networks.model import load_tensors
 from styleplugin.networks.padding import pad_in_channels_last
 from styleplugin.networks.pairs import Pair, PairModel, PairSpec
 from styleplugin.networks.vgg import Decoder, Encoder

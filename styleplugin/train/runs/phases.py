@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
-from styleplugin.loading.build import StyleModel, load_tensors, save_model
+from styleplugin.loading.build import save_model
+from styleplugin.networks.model import StyleModel, load_tensors
 from styleplugin.tensorfile import TEACHER, read_weights
 from styleplugin.train.data.augment import random_crops
 from styleplugin.train.data.lessons import Lessons

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import UsageError
-from styleplugin.loading.build import StyleModel, load_tensors, save_model
+from styleplugin.loading.build import save_model
 from styleplugin.loading.index import architecture_of, load, resolve_teacher
+from styleplugin.methods.photorealistic.model import PhotoModel
 from styleplugin.networks.mobilenet import MobileNet
+from styleplugin.networks.model import StyleModel, load_tensors
 from styleplugin.networks.padding import pad_in_channels_last
-from styleplugin.networks.photorealistic import PhotoModel
 from styleplugin.tensorfile import TEACHER, read_weights, write_weights
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.evaluation.figures import reconstruction_psnr

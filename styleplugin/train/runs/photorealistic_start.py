@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from styleplugin.methods.photorealistic.model import PhotoDecoderBlock, PhotoModel
 from styleplugin.networks.layers import Conv1x1, Conv3x3, Join
-from styleplugin.networks.photorealistic import PhotoDecoderBlock, PhotoModel
 from styleplugin.train.pruning.filters import draw_layer, fit_affine
 
 OPENING = 2.0

@@ -1,8 +1,8 @@
 """What a KBStyle model is trained for: strokes and palette of the style on the content's shapes; and what its student
 learns from its teacher, symmetrically.
 
-The paper's own losses and weights could not be read (see `styleplugin.networks.kbstyle`); these are ours. Content loss
-after Huang and Belongie 2017 on normalized features, so that colors are free; style loss as theirs, relative and
+The paper's own losses and weights could not be read (see `styleplugin.methods.kbstyle.model`); these are ours. Content
+loss after Huang and Belongie 2017 on normalized features, so that colors are free; style loss as theirs, relative and
 weighted by level; identity loss after Park and Lee 2019.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.networks.kbstyle import KBModel, KBTrace, statistics
+from styleplugin.methods.kbstyle.model import KBModel, KBTrace, statistics
 from styleplugin.networks.layers import Pointwise
 from styleplugin.train.networks.teachers import LossNetwork, wanted_statistics
 from styleplugin.train.tasks.weave import weave_error

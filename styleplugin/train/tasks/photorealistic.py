@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from styleplugin.networks.photorealistic import PhotoModel
+from styleplugin.methods.photorealistic.model import PhotoModel
 from styleplugin.transforms.losses import feature_distance, mse, weigh
 
 

@@ -14,7 +14,7 @@ from styleplugin.errors import WeightsError
 from styleplugin.images.read import read_image
 from styleplugin.loading.build import describe, load_model
 from styleplugin.loading.convert.pca_distillation import backbones_in, import_pca_distillation
-from styleplugin.networks.photorealistic import PhotoModel, PhotoSpec
+from styleplugin.methods.photorealistic.model import PhotoModel, PhotoSpec
 from styleplugin.stylizer import Stylizer
 from styleplugin.tensorfile import read_weights
 from styleplugin.transforms import metrics

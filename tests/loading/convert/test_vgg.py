@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
-from styleplugin.loading.build import load_tensors
 from styleplugin.loading.convert.vgg import import_vgg
 from styleplugin.networks.layers import Conv3x3
+from styleplugin.networks.model import load_tensors
 from styleplugin.networks.vgg import CONVS, TEACHER_WIDTHS, Encoder, VGGSpec
 
 WIDTHS = (4, 5, 6, 7, 8, 8, 8, 8, 6, 6, 6, 6, 5, 5, 5, 5)

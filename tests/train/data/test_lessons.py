@@ -9,7 +9,7 @@ import torch
 
 from styleplugin.errors import StylePluginWarning, UsageError
 from styleplugin.loading.build import save_model
-from styleplugin.networks.kbstyle import KBModel
+from styleplugin.methods.kbstyle.model import KBModel
 from styleplugin.networks.pairs import PairModel
 from styleplugin.train import KBRecipe, run
 from styleplugin.train.data.lessons import CHUNK, Lessons, painter_of

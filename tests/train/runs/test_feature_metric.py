@@ -8,7 +8,7 @@ import torch
 from styleplugin.errors import UsageError, WeightsError
 from styleplugin.loading import index
 from styleplugin.loading.encoders import load_encoder
-from styleplugin.networks.pairs import pairing_id
+from styleplugin.networks.model import pairing_id
 from styleplugin.networks.vgg import Encoder, VGGSpec
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import run

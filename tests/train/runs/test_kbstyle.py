@@ -6,7 +6,7 @@ from fakes.networks import drawn
 
 from styleplugin.errors import Cancelled, UsageError, WeightsError
 from styleplugin.loading.build import load_model
-from styleplugin.networks.kbstyle import KBModel, KBSpec
+from styleplugin.methods.kbstyle.model import KBModel, KBSpec
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import KBRecipe, read_recipe, run
 from styleplugin.train.recipe.config import KB_PHASES

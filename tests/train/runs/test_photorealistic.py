@@ -11,8 +11,8 @@ from torch.testing import assert_close
 
 from styleplugin.errors import Cancelled, UsageError
 from styleplugin.loading.build import load_model
+from styleplugin.methods.photorealistic.model import PhotoModel, PhotoSpec
 from styleplugin.networks.mobilenet import MobileNet
-from styleplugin.networks.photorealistic import PhotoModel, PhotoSpec
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import PhotoRecipe, run
 from styleplugin.train.networks.eigenbasis import global_eigenbasis

@@ -11,7 +11,8 @@ import torch
 import styleplugin
 from styleplugin.errors import Cancelled, CheckpointError, UsageError
 from styleplugin.loading.build import load_model, save_model
-from styleplugin.networks.pairs import PairModel, pairing_id
+from styleplugin.networks.model import pairing_id
+from styleplugin.networks.pairs import PairModel
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import BundleRecipe, CascadeRecipe, read_recipe, recipe_text, run
 from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions

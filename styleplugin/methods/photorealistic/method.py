@@ -12,11 +12,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from styleplugin.engine.compile import compile_layers
 from styleplugin.engine.feature_map import FeatureMap, JoinedMap, through
-from styleplugin.engine.operations import HighFrequencies, compile_layers
-from styleplugin.methods.base import Method, macs_per_pixel
+from styleplugin.engine.operations import HighFrequencies
+from styleplugin.methods.photorealistic.model import PhotoDecoderBlock, PhotoModel
+from styleplugin.methods.stage import Method, macs_per_pixel
 from styleplugin.networks.layers import Conv3x3, Join
-from styleplugin.networks.photorealistic import PhotoDecoderBlock, PhotoModel
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments

@@ -24,7 +24,8 @@ from styleplugin.networks.layers import (
     Join,
     MaxPool2x2,
 )
-from styleplugin.networks.pairs import pairing_id
+from styleplugin.networks.model import StyleModel, build_single, pairing_id
+from styleplugin.tensorfile import Weights
 
 Backbone = Literal["vgg", "mobilenet"]
 
@@ -159,7 +160,7 @@ class PhotoDecoder(nn.Module):
         return maps[1:]
 
 
-class PhotoModel(nn.Module):
+class PhotoModel(StyleModel):
     """A photorealistic student."""
 
     method = "photorealistic"
@@ -199,6 +200,11 @@ class PhotoModel(nn.Module):
         """Reconstruct (N, 3, H, W) in [0, 1], sides multiples of the stride; not clamped."""
         features = self.encoder.features(image)
         return self.decoder.decode(features[-1], [image, *features], 3)[-1]
+
+
+def build(weights: Weights) -> PhotoModel:
+    """Build the model of a file; raises as `build_single`."""
+    return build_single(weights, PhotoSpec.from_dict, PhotoModel)
 
 
 def _layer(name: str, channels: int, width: int) -> nn.Module:

@@ -4,9 +4,9 @@ from torch.testing import assert_close
 
 from styleplugin.errors import WeightsError
 from styleplugin.loading.build import load_model, save_model
+from styleplugin.methods.photorealistic.model import PhotoModel, PhotoSpec
 from styleplugin.networks.layers import HighPass
 from styleplugin.networks.mobilenet import FEATURES, MobileNet
-from styleplugin.networks.photorealistic import PhotoModel, PhotoSpec
 from styleplugin.tensorfile import read_weights
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
 from styleplugin.networks.layers import Conv3x3, Linear, ResidualBlock, Upsample2x
-from styleplugin.networks.pairs import pairing_id
+from styleplugin.networks.model import StyleModel, build_single, pairing_id
+from styleplugin.tensorfile import Weights
 from styleplugin.transforms.adain import affine
 from styleplugin.transforms.statistics import mean_and_deviation
 
@@ -112,7 +113,7 @@ class KBTrace:
     """(N, 3, H, W), not clamped."""
 
 
-class KBModel(nn.Module):
+class KBModel(StyleModel):
     """Content encoder, style encoder, modulators and decoder, with transform points at quarter and at half size."""
 
     method = "kbstyle"
@@ -164,6 +165,11 @@ class KBModel(nn.Module):
         mean, deviation = statistics(features)
         scale = wanted_scale / deviation
         return affine(features, scale, wanted_mean - scale * mean)
+
+
+def build(weights: Weights) -> KBModel:
+    """Build the model of a file; raises as `build_single`."""
+    return build_single(weights, KBSpec.from_dict, KBModel)
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -44,8 +44,9 @@ from styleplugin.job import (
 )
 from styleplugin.kinds import CHECKPOINT, OPTIMIZATION_STATE
 from styleplugin.loading.encoders import load_encoder
-from styleplugin.methods.descent import HISTORY, Descent, check_state
-from styleplugin.methods.optimization import (
+from styleplugin.methods.optimization import SPEC
+from styleplugin.methods.optimization.descent import HISTORY, Descent, check_state
+from styleplugin.methods.optimization.objective import (
     Losses,
     Objective,
     ObjectiveWeights,
@@ -62,7 +63,6 @@ from styleplugin.stylizer import load
 from styleplugin.tensorfile import Limits, Weights, check_identity, parsing_metadata, read_weights, write_weights
 from styleplugin.transforms.moments import Moments, normalized_weights
 
-METHOD = "optimization"
 SMALLEST_SCALE = 128
 """Shorter side in pixels of the smallest picture that a coarse scale works at."""
 _CHECKPOINT = Limits(header_bytes=1 << 20, file_bytes=1 << 34, value=float("inf"))
@@ -144,7 +144,7 @@ class Optimization:
         self._like = torch.empty(0, device=self._device, dtype=torch.float32)
         self._on_step, self._unknown = on_step, allow_unknown_model
         self.report = Report(
-            settings={"method": METHOD, **settings_of(self.options, self._finish, self._engine)},
+            settings={"method": SPEC.name, **settings_of(self.options, self._finish, self._engine)},
             device=str(self._device),
         )
         limit = self._engine.max_megapixels
@@ -511,6 +511,36 @@ class Optimization:
             "encoder": self.report.model_sha256,
             "metrics": self._metrics,
         }
+
+
+def stylize(
+    content: Any,
+    style: Any,
+    *,
+    method: str | None = None,
+    model: str | None = None,
+    **options: Any,
+) -> Result:
+    """Optimize a picture to the end; see `styleplugin.stylize`.
+
+    Raises:
+        UsageError: SP152, a model was named; others as `Optimization`.
+    """
+    refuse_model(model)
+    run = Optimization(content, style, **options)
+    for _ in run:
+        pass
+    return run.result()
+
+
+def refuse_model(model: str | None) -> None:
+    """Raise UsageError SP152 if a model was named for the optimization."""
+    if model is not None:
+        raise UsageError(
+            "SP152",
+            f"The model {model} was named, but the method optimization has none.",
+            "Name what sees the pictures with `encoder`, and the model of the start with `start_model`.",
+        )
 
 
 def _sorted(options: dict[str, Any]) -> tuple[OptimizeOptions, StylizeOptions, EngineOptions]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from styleplugin.methods.base import EncoderDecoderStage, Method
+from styleplugin.methods.stage import EncoderDecoderStage, Method
 from styleplugin.networks.pairs import PairModel
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.adain import adain_map

@@ -1,4 +1,4 @@
-"""KBStyle: AdaIN with modulators at two depths of one small network; see `styleplugin.networks.kbstyle`."""
+"""KBStyle: AdaIN with modulators at two depths of one small network; see `styleplugin.methods.kbstyle.model`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
+from styleplugin.engine.compile import compile_layers
 from styleplugin.engine.feature_map import FeatureMap, through
-from styleplugin.engine.operations import compile_layers
-from styleplugin.methods.base import Method, macs_per_pixel
-from styleplugin.networks.kbstyle import KBModel
+from styleplugin.methods.kbstyle.model import KBModel
+from styleplugin.methods.stage import Method, macs_per_pixel
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments

@@ -5,7 +5,7 @@ import torch
 from fakes.networks import drawn
 from torch import Tensor
 
-from styleplugin.methods.optimization import (
+from styleplugin.methods.optimization.objective import (
     Objective,
     ObjectiveWeights,
     OptimizationEncoder,

@@ -5,8 +5,8 @@ from torch.testing import assert_close
 
 from styleplugin.errors import WeightsError
 from styleplugin.loading.build import describe, load_model, save_model
-from styleplugin.methods.kbstyle import KBStyle
-from styleplugin.networks.kbstyle import KBModel, KBSpec
+from styleplugin.methods.kbstyle.method import KBStyle
+from styleplugin.methods.kbstyle.model import KBModel, KBSpec
 from styleplugin.stylizer import Stylizer
 from styleplugin.tensorfile import read_weights
 

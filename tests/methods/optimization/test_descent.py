@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from styleplugin.errors import NumericalError
-from styleplugin.methods.descent import MAX_FAILURES, Descent
-from styleplugin.methods.optimization import Losses
+from styleplugin.methods.optimization.descent import MAX_FAILURES, Descent
+from styleplugin.methods.optimization.objective import Losses
 
 CURVATURES = torch.linspace(1, 50, 192).reshape(1, 3, 8, 8)
 

@@ -13,7 +13,7 @@ import styleplugin
 from styleplugin.cli import run as cli
 from styleplugin.errors import Cancelled, CheckpointError, ResourceError, UsageError, WeightsError
 from styleplugin.loading.encoders import load_encoder
-from styleplugin.optimize import Optimization
+from styleplugin.methods.optimization.run import Optimization
 from styleplugin.options import StyleWeight
 
 QUICK = {"steps": 4, "scales": 1, "start": "content", "device": "cpu"}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from styleplugin.errors import NumericalError
-from styleplugin.loading.build import check_shapes
-from styleplugin.methods.optimization import Losses
+from styleplugin.methods.optimization.objective import Losses
+from styleplugin.networks.model import check_shapes
 from styleplugin.options import Optimizer
 from styleplugin.tensorfile import parsing_metadata
 

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from styleplugin.engine.compile import compile_layers
 from styleplugin.engine.feature_map import FeatureMap, through
-from styleplugin.engine.operations import Operation, compile_layers
+from styleplugin.engine.operations import Operation
 from styleplugin.engine.stream import Stage
 from styleplugin.networks.pairs import Pair
 from styleplugin.options import StylizeOptions

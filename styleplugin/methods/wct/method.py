@@ -10,7 +10,7 @@ from torch import Tensor
 from styleplugin.engine.stream import Stage
 from styleplugin.errors import UsageError
 from styleplugin.images.grain import with_grain
-from styleplugin.methods.base import EncoderDecoderStage, Method
+from styleplugin.methods.stage import EncoderDecoderStage, Method
 from styleplugin.networks.pairs import PairModel
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.affine import AffineMap

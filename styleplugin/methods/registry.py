@@ -1,0 +1,84 @@
+"""Who is registered: our own methods, those of installed packages, and those that a program adds.
+
+A package offers methods by entry points of the group `styleplugin.methods`, each the `MethodSpec` of one method.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from styleplugin.errors import StylePluginWarning, UsageError
+from styleplugin.methods.spec import MethodSpec
+from styleplugin.values import shown
+
+GROUP = "styleplugin.methods"
+_OWN = ("wct", "adain", "kbstyle", "photorealistic", "optimization")
+"""Folders of this package, the default first."""
+
+_added: dict[str, MethodSpec] = {}
+
+
+def register(spec: MethodSpec) -> None:
+    """Make a method known to this process, for programs that cannot have entry points, such as packs of nodes.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if spec.name in names():
+        raise ValueError(f"The method {spec.name} is registered already.")
+    _added[spec.name] = spec
+
+
+def specs() -> tuple[MethodSpec, ...]:
+    """Return all methods, the default first."""
+    return (*_installed(), *_added.values())
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all methods, the default first."""
+    return tuple(spec.name for spec in specs())
+
+
+def find(name: str | None) -> MethodSpec:
+    """Return a method by its name; None is the default.
+
+    Raises:
+        UsageError: SP102, there is none of this name.
+    """
+    for spec in specs():
+        if name in (None, spec.name):
+            return spec
+    raise UsageError(
+        "SP102", f"`method` was {shown(name)}; it must be one of {', '.join(names())}.", "Use one of these."
+    )
+
+
+def default_models() -> dict[str, str]:
+    """Return the model of each method that has models, when none is named."""
+    return {spec.name: spec.default_model for spec in specs() if spec.default_model}
+
+
+@cache
+def imported(name: str) -> Any:
+    """Return what a string `module:name` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+@cache
+def _installed() -> tuple[MethodSpec, ...]:
+    found = {name: import_module(f"styleplugin.methods.{name}").SPEC for name in _OWN}
+    for point in entry_points(group=GROUP):
+        try:
+            spec = point.load()
+            if not isinstance(spec, MethodSpec) or spec.name in found:
+                raise TypeError(f"{point.value} is no MethodSpec, or one whose name is taken")
+        except Exception as error:  # whatever a stranger's package does, the other methods work
+            warnings.warn(f"The method {point.name} cannot be loaded: {error}", StylePluginWarning, stacklevel=2)
+        else:
+            found[spec.name] = spec
+    return tuple(found.values())

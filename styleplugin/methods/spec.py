@@ -1,0 +1,39 @@
+"""The record of a method: all that the rest of the program has to know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Capability = Literal["levels", "looks", "iterative"]
+"""levels: which of its levels run can be chosen. looks: its pictures keep the content's shapes, so that a color table
+can stand for them. iterative: a run has steps, previews and checkpoints, and needs no model of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSpec:
+    """A method.
+
+    It imports neither torch nor the method: everything with code in it is a string `module:name`, imported when it is
+    used.
+    """
+
+    name: str
+    """As users write it."""
+    title: str
+    """For people."""
+    papers: tuple[str, ...]
+    """What it is made after; the last is its source."""
+    run: str = "styleplugin.stylizer:run"
+    """Stylizes one picture; called with what `styleplugin.stylize` gets."""
+    method: str = ""
+    """The class with its stages and `solve`, made of a model and a tensor like those it computes; none where `run` does
+    without."""
+    default_model: str = ""
+    """What is loaded when no model is named; none for methods without models of their own."""
+    weights: str = "styleplugin:weights"
+    """Folder of its embedded models, `package:folder`, with an `index.json` that lists them with their hashes."""
+    architectures: Mapping[str, str] = field(default_factory=dict)
+    """What builds a model from a weights file, by the architecture that the file names."""
+    capabilities: frozenset[Capability] = frozenset()
