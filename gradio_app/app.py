@@ -15,12 +15,12 @@ import gradio as gr
 from gradio_app import events, models
 from gradio_app.components import Drawings, Folder, reading_paths
 from gradio_app.examples import SAMPLES, STYLES, example
-from gradio_app.gate import Page
-from gradio_app.hosts import Hosts
+from gradio_app.guard.gate import Page
+from gradio_app.guard.hosts import Hosts
 from gradio_app.limits import Limits, add_options, limits_of
-from gradio_app.looks import CSS, theme
 from gradio_app.pictures import COLORS
 from gradio_app.tasks import Task
+from gradio_app.theme import CSS, theme
 from styleplugin import picture_extensions
 from styleplugin.errors import StylePluginError, StylePluginWarning
 from styleplugin.options import OptimizeOptions, StylizeOptions

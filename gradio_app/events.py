@@ -14,11 +14,11 @@ import gradio as gr
 from PIL import Image
 
 import styleplugin
-from gradio_app.jobs import Job, Step, shown, stop_session
 from gradio_app.limits import MOST_MEGAPIXELS, limits_for
 from gradio_app.models import loaded
 from gradio_app.pictures import check_regions, drawn_regions, for_page, read, small, smaller
-from gradio_app.zero import gpu
+from gradio_app.running.jobs import Job, Step, shown, stop_session
+from gradio_app.running.zero import gpu
 from styleplugin import Optimization, Picture, Result, StyleWeight, Stylizer, picture_extensions
 from styleplugin.errors import Cancelled, StylePluginError
 
