@@ -169,7 +169,7 @@ def _unchecked(options: type) -> type:
         for f in dataclasses.fields(options)
     ]
     twin = dataclasses.make_dataclass(options.__name__, fields, kw_only=True, frozen=True)
-    twin.__doc__ = options.__doc__
+    twin.__doc__ = (options.__doc__ or "").partition("\n")[0]
     return twin
 
 
