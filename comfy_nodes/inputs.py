@@ -109,6 +109,11 @@ def mask_input() -> Any:
     )
 
 
+def stylized() -> list[Any]:
+    """Return the output of every node that stylizes."""
+    return [io.Image.Output("image", tooltip="As large as the content, with its alpha.")]
+
+
 def filename_prefix(default: str, node: str) -> Any:
     """Declare where a file goes, in a folder that a node lists."""
     folder = default.partition("/")[0]

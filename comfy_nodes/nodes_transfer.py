@@ -9,10 +9,15 @@ from comfy_api.latest import io
 
 from styleplugin import OptimizeOptions, StylizeOptions, options
 
-from .inputs import choice_of, mask_input, number_of, pictures_and_model, seed, statistics, switch_of, tile
+from .inputs import choice_of, mask_input, number_of, pictures_and_model, seed, statistics, stylized, switch_of, tile
 from .logic.optimization import optimize
 from .logic.transfer import photo_transfer, transfer
 from .sockets import CATEGORY, host_of
+
+
+def _needed(node: type[io.ComfyNode], strength: float, style: Any = None, model: Any = None, **_: Any) -> list[str]:
+    """Return the inputs that must still be computed; at strength 0 neither style nor model is."""
+    return [name for name, value in (("style", style), ("model", model)) if value is None] if strength else []
 
 
 class StylePluginTransfer(io.ComfyNode):
@@ -53,13 +58,11 @@ class StylePluginTransfer(io.ComfyNode):
                     "cloth; 0 is off. Frames that share their statistics get none: over a clip it would stand still.",
                 ),
             ],
-            outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
+            outputs=stylized(),
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def check_lazy_status(cls, strength: float, style: Any = None, model: Any = None, **_: Any) -> list[str]:
-        return _needed(strength, style=style, model=model)
+    check_lazy_status = classmethod(_needed)
 
     @classmethod
     def execute(cls, statistics: dict[str, Any], **given: Any) -> io.NodeOutput:
@@ -88,13 +91,11 @@ class StylePluginPhotoTransfer(io.ComfyNode):
                 tile(),
                 mask_input(),
             ],
-            outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
+            outputs=stylized(),
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def check_lazy_status(cls, strength: float, style: Any = None, model: Any = None, **_: Any) -> list[str]:
-        return _needed(strength, style=style, model=model)
+    check_lazy_status = classmethod(_needed)
 
     @classmethod
     def execute(cls, statistics: dict[str, Any], **given: Any) -> io.NodeOutput:
@@ -129,15 +130,10 @@ class StylePluginOptimize(io.ComfyNode):
                 tile(),
                 mask_input(),
             ],
-            outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
+            outputs=stylized(),
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, **given: Any) -> io.NodeOutput:
         return io.NodeOutput(optimize(host_of(cls), **given))
-
-
-def _needed(strength: float, **inputs: Any) -> list[str]:
-    """Return the inputs that must still be computed; at strength 0 neither style nor model is."""
-    return [name for name, value in inputs.items() if value is None] if strength else []
