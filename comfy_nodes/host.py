@@ -16,7 +16,8 @@ from server import PromptServer
 
 from styleplugin import errors
 
-from .logic import LOOK_SUFFIX, STYLE_SUFFIX, Progress, StyleModel, check_inside, embedded_models, has_suffix
+from .logic.interface import LOOK_SUFFIX, STYLE_SUFFIX, Progress, StyleModel, check_inside, has_suffix
+from .logic.styles import embedded_models
 
 logger = logging.getLogger("styleplugin")
 
@@ -48,7 +49,7 @@ class ComfyProgress:
 
 
 class ComfyHost:
-    """See `logic.Host`."""
+    """See `logic.interface.Host`."""
 
     def __init__(self, node_id: str | None = None) -> None:
         """Keep the id of the running node, None outside a run."""

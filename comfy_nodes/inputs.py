@@ -1,5 +1,5 @@
 # pyright: reportMissingImports=false
-"""Inputs that several nodes declare, with ranges, words and help of the option classes."""
+"""Inputs and outputs that several nodes declare, with ranges, words and help of the option classes."""
 
 from __future__ import annotations
 
@@ -107,3 +107,44 @@ def mask_input() -> Any:
         tooltip="White is stylized, black is left exactly as it is. The mask of Load Image is white where the file is "
         "transparent, and black for files without transparency.",
     )
+
+
+def stylized() -> list[Any]:
+    """Return the output of every node that stylizes."""
+    return [io.Image.Output("image", tooltip="As large as the content, with its alpha.")]
+
+
+def filename_prefix(default: str, node: str) -> Any:
+    """Declare where a file goes, in a folder that a node lists."""
+    folder = default.partition("/")[0]
+    return io.String.Input(
+        "filename_prefix",
+        default=default,
+        tooltip=f"Name in the output folder; what is below {folder} is listed by {node}.",
+    )
+
+
+def seed(tooltip: str) -> Any:
+    """Declare a seed; the page keeps it as it is from run to run."""
+    return io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=(1 << 53) - 1,
+        control_after_generate=io.ControlAfterGenerate.fixed,
+        advanced=True,
+        tooltip=tooltip,
+    )
+
+
+def switch_of(name: str, cls: type) -> Any:
+    """Declare a yes or no as the core describes it."""
+    return io.Boolean.Input(name, default=options.default_of(cls, name), tooltip=options.help_of(cls, name))
+
+
+def pictures_of_run() -> list[Any]:
+    """Return the outputs that show how a training run goes."""
+    return [
+        io.Image.Output("sheet", tooltip="Validation pictures and what the student makes of them."),
+        io.Image.Output("curves", tooltip="Losses of all phases."),
+    ]

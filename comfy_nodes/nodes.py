@@ -11,6 +11,12 @@ from comfy_api.latest import ComfyExtension, io
 
 from .host import register_folders
 from .nodes_looks import StylePluginApplyLook, StylePluginExportLook, StylePluginLoadLook, StylePluginSample
+from .nodes_students import (
+    StylePluginPreviewTraining,
+    StylePluginPublishStudent,
+    StylePluginPullModel,
+    StylePluginSaveStudent,
+)
 from .nodes_styles import (
     StylePluginEncodeStyle,
     StylePluginLoadModel,
@@ -18,7 +24,15 @@ from .nodes_styles import (
     StylePluginMixStyles,
     StylePluginSaveStyle,
 )
-from .nodes_training import TRAINING_NODES
+from .nodes_training import (
+    StylePluginDistillAdaIN,
+    StylePluginDistillKBStyle,
+    StylePluginDistillPhoto,
+    StylePluginDistillWCT,
+    StylePluginLoadTeacher,
+    StylePluginPictureFolder,
+    StylePluginPrune,
+)
 from .nodes_transfer import StylePluginOptimize, StylePluginPhotoTransfer, StylePluginTransfer
 
 
@@ -44,5 +58,15 @@ class StylePluginExtension(ComfyExtension):
             StylePluginLoadLook,
             StylePluginApplyLook,
             StylePluginSample,
-            *TRAINING_NODES,
+            StylePluginLoadTeacher,
+            StylePluginPictureFolder,
+            StylePluginPrune,
+            StylePluginDistillWCT,
+            StylePluginDistillAdaIN,
+            StylePluginDistillPhoto,
+            StylePluginDistillKBStyle,
+            StylePluginPreviewTraining,
+            StylePluginSaveStudent,
+            StylePluginPublishStudent,
+            StylePluginPullModel,
         ]

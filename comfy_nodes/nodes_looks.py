@@ -7,16 +7,16 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from . import logic
 from .host import ComfyHost
-from .sockets import LookTable, host_of
-
-CATEGORY = "image/style transfer"
-LOADERS = "image/style transfer/loaders"
+from .inputs import filename_prefix
+from .logic.interface import LOOK_SUFFIX
+from .logic.looks import apply_look, export_look, load_look
+from .logic.samples import sample, samples
+from .sockets import CATEGORY, LOADERS, LookTable, host_of
 
 
 class StylePluginExportLook(io.ComfyNode):
-    """See `logic.export_look`."""
+    """See `logic.looks.export_look`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -35,11 +35,7 @@ class StylePluginExportLook(io.ComfyNode):
                     default="33",
                     tooltip="Nodes of an axis; 33 suits most programs.",
                 ),
-                io.String.Input(
-                    "filename_prefix",
-                    default="luts/look",
-                    tooltip="Name in the output folder; what is below luts is listed by Load Look.",
-                ),
+                filename_prefix("luts/look", "Load Look"),
             ],
             outputs=[
                 LookTable.Output("look", tooltip="For Apply Look."),
@@ -52,11 +48,11 @@ class StylePluginExportLook(io.ComfyNode):
 
     @classmethod
     def execute(cls, content: Any, stylized: Any, size: str, filename_prefix: str) -> io.NodeOutput:
-        return io.NodeOutput(*logic.export_look(host_of(cls), content, stylized, int(size), filename_prefix))
+        return io.NodeOutput(*export_look(host_of(cls), content, stylized, int(size), filename_prefix))
 
 
 class StylePluginLoadLook(io.ComfyNode):
-    """See `logic.load_look`."""
+    """See `logic.looks.load_look`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -69,7 +65,7 @@ class StylePluginLoadLook(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "look_name",
-                    options=ComfyHost().files(logic.LOOK_SUFFIX),
+                    options=ComfyHost().files(LOOK_SUFFIX),
                     tooltip="Written by Export Look or by another program; press R to list new files.",
                 )
             ],
@@ -83,11 +79,11 @@ class StylePluginLoadLook(io.ComfyNode):
 
     @classmethod
     def execute(cls, look_name: str) -> io.NodeOutput:
-        return io.NodeOutput(logic.load_look(host_of(cls), look_name))
+        return io.NodeOutput(load_look(host_of(cls), look_name))
 
 
 class StylePluginApplyLook(io.ComfyNode):
-    """See `logic.apply_look`."""
+    """See `logic.looks.apply_look`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -107,11 +103,11 @@ class StylePluginApplyLook(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Any, look: Any) -> io.NodeOutput:
-        return io.NodeOutput(logic.apply_look(host_of(cls), image, look))
+        return io.NodeOutput(apply_look(host_of(cls), image, look))
 
 
 class StylePluginSample(io.ComfyNode):
-    """See `logic.sample`."""
+    """See `logic.samples.sample`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -124,7 +120,7 @@ class StylePluginSample(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=logic.samples(),
+                    options=samples(),
                     default="lake",
                     tooltip="Names with a number of frames are short clips.",
                 )
@@ -134,4 +130,4 @@ class StylePluginSample(io.ComfyNode):
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
-        return io.NodeOutput(logic.sample(ComfyHost(), name))
+        return io.NodeOutput(sample(ComfyHost(), name))

@@ -9,18 +9,17 @@ from comfy_api.latest import io
 
 from styleplugin import StylizeOptions
 
-from . import logic
 from .host import ComfyHost
-from .inputs import number_of, weighted_styles
-from .sockets import StyleCode, StyleModel, host_of
+from .inputs import filename_prefix, number_of, weighted_styles
+from .logic.interface import MODEL_SUFFIX, STYLE_SUFFIX
+from .logic.styles import encode, load_model, load_style, mix, save_style
+from .sockets import CATEGORY, LOADERS, StyleCode, StyleModel, host_of
 
-CATEGORY = "image/style transfer"
-LOADERS = "image/style transfer/loaders"
 MAX_STYLES = 8
 
 
 class StylePluginLoadModel(io.ComfyNode):
-    """See `logic.load_model`."""
+    """See `logic.styles.load_model`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -33,7 +32,7 @@ class StylePluginLoadModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model_name",
-                    options=ComfyHost().files(logic.MODEL_SUFFIX),
+                    options=ComfyHost().files(MODEL_SUFFIX),
                     tooltip="cd-wct: rich strokes and textures; cd-adain, kbstyle: quick; pca-photo: photographs stay "
                     "so.",
                 )
@@ -47,11 +46,11 @@ class StylePluginLoadModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name: str) -> io.NodeOutput:
-        return io.NodeOutput(logic.load_model(ComfyHost(), model_name))
+        return io.NodeOutput(load_model(ComfyHost(), model_name))
 
 
 class StylePluginEncodeStyle(io.ComfyNode):
-    """See `logic.encode`."""
+    """See `logic.styles.encode`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -80,11 +79,11 @@ class StylePluginEncodeStyle(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Any, model: Any, style_scale: float, mask: Any = None) -> io.NodeOutput:
-        return io.NodeOutput(logic.encode(host_of(cls), image, model, mask, style_scale))
+        return io.NodeOutput(encode(host_of(cls), image, model, mask, style_scale))
 
 
 class StylePluginMixStyles(io.ComfyNode):
-    """See `logic.mix`."""
+    """See `logic.styles.mix`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -109,11 +108,11 @@ class StylePluginMixStyles(io.ComfyNode):
     @classmethod
     def execute(cls, styles: dict[str, Any]) -> io.NodeOutput:
         places = range(1, int(styles["styles"]) + 1)
-        return io.NodeOutput(logic.mix([styles[f"style_{i}"] for i in places], [styles[f"weight_{i}"] for i in places]))
+        return io.NodeOutput(mix([styles[f"style_{i}"] for i in places], [styles[f"weight_{i}"] for i in places]))
 
 
 class StylePluginSaveStyle(io.ComfyNode):
-    """See `logic.save_style`."""
+    """See `logic.styles.save_style`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -125,11 +124,7 @@ class StylePluginSaveStyle(io.ComfyNode):
             search_aliases=["export style", "style file"],
             inputs=[
                 StyleCode.Input("style", tooltip="From Encode Style or Mix Styles."),
-                io.String.Input(
-                    "filename_prefix",
-                    default="style_transfer/style",
-                    tooltip="Name in the output folder; what is below style_transfer is listed by Load Style.",
-                ),
+                filename_prefix("style_transfer/style", "Load Style"),
             ],
             outputs=[StyleCode.Output("style", tooltip="The same style.")],
             hidden=[io.Hidden.unique_id],
@@ -138,12 +133,12 @@ class StylePluginSaveStyle(io.ComfyNode):
 
     @classmethod
     def execute(cls, style: Any, filename_prefix: str) -> io.NodeOutput:
-        logic.save_style(host_of(cls), style, filename_prefix)
+        save_style(host_of(cls), style, filename_prefix)
         return io.NodeOutput(style)
 
 
 class StylePluginLoadStyle(io.ComfyNode):
-    """See `logic.load_style`."""
+    """See `logic.styles.load_style`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -156,7 +151,7 @@ class StylePluginLoadStyle(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "style_name",
-                    options=ComfyHost().files(logic.STYLE_SUFFIX),
+                    options=ComfyHost().files(STYLE_SUFFIX),
                     tooltip="Written by Save Style or by the command line; press R to list new files.",
                 )
             ],
@@ -169,4 +164,4 @@ class StylePluginLoadStyle(io.ComfyNode):
 
     @classmethod
     def execute(cls, style_name: str) -> io.NodeOutput:
-        return io.NodeOutput(logic.load_style(ComfyHost(), style_name))
+        return io.NodeOutput(load_style(ComfyHost(), style_name))

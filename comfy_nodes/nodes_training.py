@@ -1,21 +1,21 @@
 # pyright: reportMissingImports=false
-"""The training nodes; see `nodes` for the rules of what may never change."""
+"""Nodes that train students; see `nodes` for the rules of what may never change."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
-from . import logic, training
 from .host import ComfyHost
-from .sockets import LossMap, StudentStart, StyleModel, TeacherModel, TrainingPictures, host_of
-
-TRAINING = "image/style transfer/training"
+from .inputs import pictures_of_run, seed
+from .logic import training
+from .logic.interface import MODEL_SUFFIX
+from .sockets import TRAINING, LossMap, StudentStart, StyleModel, TeacherModel, TrainingPictures, host_of
 
 
 class StylePluginLoadTeacher(io.ComfyNode):
-    """See `training.load_teacher`."""
+    """See `logic.training.load_teacher`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -28,7 +28,7 @@ class StylePluginLoadTeacher(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "teacher_name",
-                    options=ComfyHost().files(logic.MODEL_SUFFIX),
+                    options=ComfyHost().files(MODEL_SUFFIX),
                     default="cd-wct.x16",
                     tooltip="An embedded model, or a file of models/style_transfer; a full VGG-19 teaches best.",
                 ),
@@ -52,7 +52,7 @@ class StylePluginLoadTeacher(io.ComfyNode):
 
 
 class StylePluginPictureFolder(io.ComfyNode):
-    """See `training.picture_folder`."""
+    """See `logic.training.picture_folder`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -113,7 +113,7 @@ class StylePluginPrune(io.ComfyNode):
 
 
 class StylePluginDistillWCT(io.ComfyNode):
-    """See `training.distill`."""
+    """See `logic.training.distill`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -129,14 +129,9 @@ class StylePluginDistillWCT(io.ComfyNode):
                     "depth", default=3, min=1, max=5, tooltip="The deepest level; all levels up to it are trained."
                 ),
                 *_settings("my-wct", width=0.25),
-                StudentStart.Input(
-                    "start", optional=True, tooltip="From Prune; by default the filters that are used most."
-                ),
+                _start(),
             ],
-            outputs=_outputs(),
-            hidden=[io.Hidden.unique_id],
-            is_output_node=True,
-            is_experimental=True,
+            **_training(),
         )
 
     @classmethod
@@ -146,7 +141,7 @@ class StylePluginDistillWCT(io.ComfyNode):
 
 
 class StylePluginDistillAdaIN(io.ComfyNode):
-    """See `training.distill`."""
+    """See `logic.training.distill`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -162,14 +157,9 @@ class StylePluginDistillAdaIN(io.ComfyNode):
                     "level", default=4, min=2, max=5, tooltip="4 is usual; 3 trains quicker and has finer strokes."
                 ),
                 *_settings("my-adain", width=0.25),
-                StudentStart.Input(
-                    "start", optional=True, tooltip="From Prune; by default the filters that are used most."
-                ),
+                _start(),
             ],
-            outputs=_outputs(),
-            hidden=[io.Hidden.unique_id],
-            is_output_node=True,
-            is_experimental=True,
+            **_training(),
         )
 
     @classmethod
@@ -180,7 +170,7 @@ class StylePluginDistillAdaIN(io.ComfyNode):
 
 
 class StylePluginDistillPhoto(io.ComfyNode):
-    """See `training.distill`."""
+    """See `logic.training.distill`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -200,10 +190,7 @@ class StylePluginDistillPhoto(io.ComfyNode):
                 ),
                 *_settings("my-photo", width=1.0),
             ],
-            outputs=_outputs(),
-            hidden=[io.Hidden.unique_id],
-            is_output_node=True,
-            is_experimental=True,
+            **_training(),
         )
 
     @classmethod
@@ -212,7 +199,7 @@ class StylePluginDistillPhoto(io.ComfyNode):
 
 
 class StylePluginDistillKBStyle(io.ComfyNode):
-    """See `training.distill`."""
+    """See `logic.training.distill`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -223,140 +210,12 @@ class StylePluginDistillKBStyle(io.ComfyNode):
             description="Train a network of about 200 KB for any style, and its teacher, on your pictures.",
             search_aliases=["KBStyle", "symmetric distillation", "train style model"],
             inputs=[*_sources(paintings=True), *_settings("my-kbstyle", width=1.0)],
-            outputs=_outputs(),
-            hidden=[io.Hidden.unique_id],
-            is_output_node=True,
-            is_experimental=True,
+            **_training(),
         )
 
     @classmethod
     def execute(cls, teacher: Any, photos: Any, paintings: Any, **chosen: Any) -> io.NodeOutput:
         return _distilled(cls, "kbstyle", teacher, photos, paintings, None, **chosen)
-
-
-class StylePluginPreviewTraining(io.ComfyNode):
-    """See `training.preview_training`."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="StylePluginPreviewTraining",
-            display_name="Preview Training",
-            category=TRAINING,
-            description="Show the curves and the newest contact sheet of a run, finished or not.",
-            search_aliases=["loss curve", "training progress", "plot loss"],
-            inputs=[
-                io.Combo.Input(
-                    "run",
-                    options=training.runs(ComfyHost()),
-                    tooltip="Runs of the output folder style_training, the newest first; press R to list new ones.",
-                )
-            ],
-            outputs=[
-                io.Image.Output("sheet", tooltip="Validation pictures and what the student makes of them."),
-                io.Image.Output("curves", tooltip="Losses of all phases."),
-            ],
-            hidden=[io.Hidden.unique_id],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, run: str) -> Any:
-        return training.run_fingerprint(ComfyHost(), run)
-
-    @classmethod
-    def execute(cls, run: str) -> io.NodeOutput:
-        sheet, curves = training.preview_training(host_of(cls), run)
-        return io.NodeOutput(sheet, curves, ui=ui.PreviewImage(curves, cls=cls))
-
-
-class StylePluginSaveStudent(io.ComfyNode):
-    """See `training.save_student`."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="StylePluginSaveStudent",
-            display_name="Save Student",
-            category=TRAINING,
-            description="Keep a trained student in the output folder, where Load Style Model lists it.",
-            search_aliases=["save model", "export student"],
-            inputs=[
-                StyleModel.Input("model", tooltip="From a Distill node."),
-                io.String.Input(
-                    "filename_prefix",
-                    default="style_transfer/student",
-                    tooltip="Name in the output folder; what is below style_transfer is listed by Load Style Model.",
-                ),
-                io.Boolean.Input(
-                    "even_if_failed",
-                    default=False,
-                    advanced=True,
-                    tooltip="Save a student that fails its quality gate, too.",
-                ),
-            ],
-            outputs=[StyleModel.Output("model", tooltip="The same student.")],
-            hidden=[io.Hidden.unique_id],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def execute(cls, model: Any, filename_prefix: str, even_if_failed: bool = False) -> io.NodeOutput:
-        training.save_student(host_of(cls), model, filename_prefix, even_if_failed)
-        return io.NodeOutput(model)
-
-
-class StylePluginPublishStudent(io.ComfyNode):
-    """See `training.publish_student`."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="StylePluginPublishStudent",
-            display_name="Publish Student",
-            category=TRAINING,
-            description="Upload a student that passes its quality gate to the Hugging Face Hub, with a model card.",
-            search_aliases=["Hugging Face", "upload model", "share student"],
-            inputs=[
-                StyleModel.Input("model", tooltip="From a Distill node."),
-                io.String.Input("repo", default="", tooltip="OWNER/REPO; it is made if there is none."),
-                io.Boolean.Input("private", default=True, tooltip="Make a new repository private."),
-            ],
-            outputs=[io.String.Output("source", tooltip="The pinned source under which others find the student.")],
-            hidden=[io.Hidden.unique_id],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def execute(cls, model: Any, repo: str, private: bool) -> io.NodeOutput:
-        return io.NodeOutput(training.publish_student(host_of(cls), model, repo, private))
-
-
-class StylePluginPullModel(io.ComfyNode):
-    """See `training.pull_model`."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="StylePluginPullModel",
-            display_name="Pull Style Model",
-            category="image/style transfer/loaders",
-            description="Download a style model of the Hugging Face Hub once, check it, and load it.",
-            search_aliases=["Hugging Face", "download model", "hub"],
-            inputs=[
-                io.String.Input(
-                    "source",
-                    default="",
-                    tooltip="hub:OWNER/REPO@REVISION/FILE.safetensors, with #SHA256 behind it if you have it.",
-                )
-            ],
-            outputs=[StyleModel.Output("model", tooltip="For Encode Style and the transfer nodes.")],
-            hidden=[io.Hidden.unique_id],
-        )
-
-    @classmethod
-    def execute(cls, source: str) -> io.NodeOutput:
-        return io.NodeOutput(training.pull_model(host_of(cls), source))
 
 
 def _sources(*, paintings: bool = False) -> list[Any]:
@@ -405,45 +264,27 @@ def _settings(run_name: str, *, width: float) -> list[Any]:
             advanced=True,
             tooltip="Crops of a step; 0 chooses, more need more memory.",
         ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=(1 << 53) - 1,
-            control_after_generate=io.ControlAfterGenerate.fixed,
-            advanced=True,
-            tooltip="Of all random numbers.",
-        ),
+        seed("Of all random numbers."),
     ]
 
 
-def _outputs() -> list[Any]:
-    return [
+def _start() -> Any:
+    return StudentStart.Input("start", optional=True, tooltip="From Prune; by default the filters that are used most.")
+
+
+def _training() -> dict[str, Any]:
+    """Declare what all Distill nodes are and give."""
+    outputs = [
         StyleModel.Output("model", tooltip="The student: for the transfer nodes, Save Student and Publish Student."),
-        io.Image.Output("sheet", tooltip="Validation pictures and what the student makes of them."),
-        io.Image.Output("curves", tooltip="Losses of all phases."),
+        *pictures_of_run(),
         LossMap.Output("losses", tooltip="The losses, for the host's Plot Loss Graph."),
         io.String.Output("report", tooltip="Size, figures, and whether the student passes its quality gate."),
     ]
+    hidden = [io.Hidden.unique_id]
+    return {"outputs": outputs, "hidden": hidden, "is_output_node": True, "is_experimental": True}
 
 
 def _distilled(
     node: type[io.ComfyNode], method: str, teacher: Any, photos: Any, paintings: Any, start: Any, **chosen: Any
 ) -> io.NodeOutput:
     return io.NodeOutput(*training.distill(host_of(node), method, teacher, photos, paintings, start, **chosen))
-
-
-TRAINING_NODES: list[type[io.ComfyNode]] = [
-    StylePluginLoadTeacher,
-    StylePluginPictureFolder,
-    StylePluginPrune,
-    StylePluginDistillWCT,
-    StylePluginDistillAdaIN,
-    StylePluginDistillPhoto,
-    StylePluginDistillKBStyle,
-    StylePluginPreviewTraining,
-    StylePluginSaveStudent,
-    StylePluginPublishStudent,
-    StylePluginPullModel,
-]
-"""In the order of the menu."""

@@ -9,15 +9,19 @@ from comfy_api.latest import io
 
 from styleplugin import OptimizeOptions, StylizeOptions, options
 
-from . import logic
-from .inputs import choice_of, mask_input, number_of, pictures_and_model, statistics, tile
-from .sockets import host_of
+from .inputs import choice_of, mask_input, number_of, pictures_and_model, seed, statistics, stylized, switch_of, tile
+from .logic.optimization import optimize
+from .logic.transfer import photo_transfer, transfer
+from .sockets import CATEGORY, host_of
 
-CATEGORY = "image/style transfer"
+
+def _needed(node: type[io.ComfyNode], strength: float, style: Any = None, model: Any = None, **_: Any) -> list[str]:
+    """Return the inputs that must still be computed; at strength 0 neither style nor model is."""
+    return [name for name, value in (("style", style), ("model", model)) if value is None] if strength else []
 
 
 class StylePluginTransfer(io.ComfyNode):
-    """See `logic.transfer`."""
+    """See `logic.transfer.transfer`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -54,29 +58,19 @@ class StylePluginTransfer(io.ComfyNode):
                     "cloth; 0 is off. Frames that share their statistics get none: over a clip it would stand still.",
                 ),
             ],
-            outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
+            outputs=stylized(),
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def check_lazy_status(cls, strength: float, style: Any = None, model: Any = None, **_: Any) -> list[str]:
-        return _needed(strength, style=style, model=model)
+    check_lazy_status = classmethod(_needed)
 
     @classmethod
-    def execute(
-        cls,
-        content: Any,
-        statistics: dict[str, Any],
-        style: Any = None,
-        model: Any = None,
-        mask: Any = None,
-        **chosen: Any,
-    ) -> io.NodeOutput:
-        return io.NodeOutput(logic.transfer(host_of(cls), content, style, model, mask, **statistics, **chosen))
+    def execute(cls, statistics: dict[str, Any], **given: Any) -> io.NodeOutput:
+        return io.NodeOutput(transfer(host_of(cls), **statistics, **given))
 
 
 class StylePluginPhotoTransfer(io.ComfyNode):
-    """See `logic.photo_transfer`."""
+    """See `logic.transfer.photo_transfer`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -90,38 +84,26 @@ class StylePluginPhotoTransfer(io.ComfyNode):
                 *pictures_and_model(),
                 number_of("strength", StylizeOptions),
                 choice_of("keep_color", StylizeOptions),
-                io.Boolean.Input(
-                    "keep_luminance", default=False, tooltip=options.help_of(StylizeOptions, "keep_luminance")
-                ),
+                switch_of("keep_luminance", StylizeOptions),
                 statistics(),
                 number_of("smooth", StylizeOptions, advanced=True),
                 number_of("style_scale", StylizeOptions, advanced=True),
                 tile(),
                 mask_input(),
             ],
-            outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
+            outputs=stylized(),
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def check_lazy_status(cls, strength: float, style: Any = None, model: Any = None, **_: Any) -> list[str]:
-        return _needed(strength, style=style, model=model)
+    check_lazy_status = classmethod(_needed)
 
     @classmethod
-    def execute(
-        cls,
-        content: Any,
-        statistics: dict[str, Any],
-        style: Any = None,
-        model: Any = None,
-        mask: Any = None,
-        **chosen: Any,
-    ) -> io.NodeOutput:
-        return io.NodeOutput(logic.photo_transfer(host_of(cls), content, style, model, mask, **statistics, **chosen))
+    def execute(cls, statistics: dict[str, Any], **given: Any) -> io.NodeOutput:
+        return io.NodeOutput(photo_transfer(host_of(cls), **statistics, **given))
 
 
 class StylePluginOptimize(io.ComfyNode):
-    """See `logic.optimize`."""
+    """See `logic.optimization.optimize`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -144,27 +126,14 @@ class StylePluginOptimize(io.ComfyNode):
                 number_of("scales", OptimizeOptions, advanced=True),
                 choice_of("optimizer", OptimizeOptions, advanced=True),
                 number_of("style_scale", StylizeOptions, advanced=True),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=(1 << 53) - 1,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    advanced=True,
-                    tooltip=options.help_of(OptimizeOptions, "seed"),
-                ),
+                seed(options.help_of(OptimizeOptions, "seed")),
                 tile(),
                 mask_input(),
             ],
-            outputs=[io.Image.Output("image", tooltip="As large as the content, with its alpha.")],
+            outputs=stylized(),
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, content: Any, style: Any, mask: Any = None, **chosen: Any) -> io.NodeOutput:
-        return io.NodeOutput(logic.optimize(host_of(cls), content, style, mask, **chosen))
-
-
-def _needed(strength: float, **inputs: Any) -> list[str]:
-    """Return the inputs that must still be computed; at strength 0 neither style nor model is."""
-    return [name for name, value in inputs.items() if value is None] if strength else []
+    def execute(cls, **given: Any) -> io.NodeOutput:
+        return io.NodeOutput(optimize(host_of(cls), **given))

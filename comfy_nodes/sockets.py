@@ -1,11 +1,15 @@
 # pyright: reportMissingImports=false
-"""What the nodes have in common: the kinds of their sockets, and the host of a running node."""
+"""What the nodes have in common: their places in the menu, the kinds of their sockets, the host of a running node."""
 
 from __future__ import annotations
 
 from comfy_api.latest import io
 
 from .host import ComfyHost
+
+CATEGORY = "image/style transfer"
+LOADERS = f"{CATEGORY}/loaders"
+TRAINING = f"{CATEGORY}/training"
 
 StyleModel = io.Custom("STYLEPLUGIN_MODEL")
 StyleCode = io.Custom("STYLEPLUGIN_STYLE")

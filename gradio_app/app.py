@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -15,23 +16,22 @@ import gradio as gr
 from gradio_app import events, models
 from gradio_app.components import Drawings, Folder, reading_paths
 from gradio_app.examples import SAMPLES, STYLES, example
-from gradio_app.gate import Page
-from gradio_app.hosts import Hosts
+from gradio_app.guard.gate import Page
+from gradio_app.guard.hosts import Hosts
 from gradio_app.limits import Limits, add_options, limits_of
-from gradio_app.looks import CSS, theme
 from gradio_app.pictures import COLORS
+from gradio_app.running.event import Event
 from gradio_app.tasks import Task
+from gradio_app.theme import CSS, theme
 from styleplugin import picture_extensions
 from styleplugin.errors import StylePluginError, StylePluginWarning
-from styleplugin.options import OptimizeOptions, StylizeOptions
 
 LOCALHOST = "127.0.0.1"
 WAITING = 16
 """So many events may wait; more are told to come back later."""
 SESSIONS = 256
 """So many browser sessions are remembered, at 0.3 MB each; nothing that a visitor sees depends on it."""
-PAINTERS = ("wct", "adain", "kbstyle")
-_LEVELS = ["4 3 2 1", "5 4 3 2 1", "3 2 1", "2 1", "5", "4", "3", "2", "1"]
+COMMON = ("strength", "style_scale", "keep_color")
 _INTRO = """# styleplugin
 Give a photo the style of another picture. All is computed on the machine that serves this page; nothing is fetched.
 Pictures may have {0.max_megapixels} megapixels and {0.max_upload_mb} MB."""
@@ -62,185 +62,129 @@ def build(folder: str | None = None, limits: Limits | None = None) -> Page:
     return page
 
 
-def _paint() -> None:
-    task = Task(events.paint)
+@contextmanager
+def _inputs_of(event: Event, files: int = 1) -> Iterator[Task]:
+    """Show an event as a tab: the inputs are shown inside the `with`, its result beside them, its recipe below."""
+    task = Task(event)
     with gr.Row():
         with gr.Column():
-            with gr.Row():
-                content, style = task.upload("content", "Photo"), task.upload("style", "Style")
-            gr.Markdown("Example styles: one click paints your photo, or ours if you gave none.")
-            gallery = gr.Gallery(
-                [(str(path), name) for name, path in STYLES.items()],
-                label="Example styles",
-                show_label=False,
-                columns=len(STYLES),
-                height=150,
-                object_fit="cover",
-                allow_preview=False,
-                interactive=False,
-                buttons=[],
-                elem_id="examples",
-            )
-            task.buttons("Paint")
-            model = _model(task, *PAINTERS)
-            _common(task)
-            with gr.Accordion("More settings", open=False):
-                task.option(StylizeOptions, "keep_luminance")
-                task.option(StylizeOptions, "smooth")
-                task.option(StylizeOptions, "palette")
-                task.option(StylizeOptions, "levels", choices=_LEVELS, value=_LEVELS[0])
-                task.option(StylizeOptions, "grain", value=1.0)
-                _part_of_style(task)
-                _format(task, "png")
+            yield task
         with gr.Column():
-            outputs = task.result()
+            task.result(files)
     task.recipe()
     task.wire()
+
+
+def _paint() -> None:
+    with _inputs_of(events.paint) as task:
+        with gr.Row():
+            content, style = task.upload("content", "Photo"), task.upload("style", "Style")
+        gr.Markdown("Example styles: one click paints your photo, or ours if you gave none.")
+        gallery = gr.Gallery(
+            [(str(path), name) for name, path in STYLES.items()],
+            label="Example styles",
+            show_label=False,
+            columns=len(STYLES),
+            height=150,
+            object_fit="cover",
+            allow_preview=False,
+            interactive=False,
+            buttons=[],
+            elem_id="examples",
+        )
+        task.buttons("Paint")
+        model = task.setting("model")
+        task.settings(*COMMON)
+        with gr.Accordion("More settings", open=False):
+            task.settings("keep_luminance", "smooth", "palette", "levels", "grain")
+            _part_of_style(task)
+            task.setting("file_format")
     gallery.select(
         example,
         [content, model],
-        [gallery, content, style, *outputs],
+        [gallery, content, style, *task.outputs],
         api_visibility="private",
         concurrency_limit=1,
         concurrency_id="gpu",
-        show_progress_on=outputs[-1],
+        show_progress_on=task.outputs[-1],
     )
 
 
 def _photo_look() -> None:
-    task = Task(events.photo_look)
-    with gr.Row():
-        with gr.Column():
-            with gr.Row():
-                task.upload("content", "Photo")
-                task.upload("style", "Photo with the look")
-            task.buttons("Transfer the look")
-            _model(task, "photorealistic")
-            task.option(StylizeOptions, "strength")
-            task.option(StylizeOptions, "keep_luminance")
-            task.option(StylizeOptions, "smooth")
-            task.setting("table", gr.Dropdown([17, 33, 65], value=33, label="Color table", info="Nodes of an axis."))
-            _format(task, "jpg")
-            with gr.Accordion("More settings", open=False):
-                _part_of_style(task)
-        with gr.Column():
-            task.result(files=2)
-    task.recipe()
-    task.wire()
+    with _inputs_of(events.photo_look, files=2) as task:
+        with gr.Row():
+            task.upload("content", "Photo")
+            task.upload("style", "Photo with the look")
+        task.buttons("Transfer the look")
+        task.settings("model", "strength", "keep_luminance", "smooth", "table", "file_format")
+        with gr.Accordion("More settings", open=False):
+            _part_of_style(task)
 
 
 def _optimize() -> None:
-    task = Task(events.optimize)
-    with gr.Row():
-        with gr.Column():
-            with gr.Row():
-                task.upload("content", "Photo")
-                task.upload("style", "Style")
-            task.buttons("Optimize")
-            task.option(OptimizeOptions, "steps", value=100, maximum=1000)
-            info = "Longer side of the result in pixels."
-            task.setting("side", gr.Slider(128, 4096, 512, step=16, label="Size", info=info))
-            task.option(OptimizeOptions, "style_weight", maximum=100)
-            task.option(OptimizeOptions, "content_weight", maximum=100)
-            with gr.Accordion("More settings", open=False):
-                task.option(OptimizeOptions, "smoothness_weight", maximum=100)
-                task.option(OptimizeOptions, "style_loss")
-                task.option(OptimizeOptions, "start")
-                task.option(StylizeOptions, "style_scale")
-                task.option(StylizeOptions, "keep_color")
-                _part_of_style(task)
-                _format(task, "png")
-        with gr.Column():
-            task.result()
-    task.recipe()
-    task.wire()
+    with _inputs_of(events.optimize) as task:
+        with gr.Row():
+            task.upload("content", "Photo")
+            task.upload("style", "Style")
+        task.buttons("Optimize")
+        task.settings("steps", "side", "style_weight", "content_weight")
+        with gr.Accordion("More settings", open=False):
+            task.settings("smoothness_weight", "style_loss", "start", "style_scale", "keep_color")
+            _part_of_style(task)
+            task.setting("file_format")
 
 
 def _mix(limits: Limits) -> None:
-    task = Task(events.mix)
-    with gr.Row():
-        with gr.Column():
-            content = task.upload("content", "Photo")
-            numbers = dict(enumerate(COLORS, 1))
-            for row in ((1, 2), (3, 4)):
-                with gr.Row():
-                    for i in row:
-                        with gr.Column(min_width=160):
-                            task.upload(f"style_{i}", f"Style {i} ({numbers[i]})", height=160, sources=["upload"])
-                            task.setting(f"weight_{i}", gr.Slider(0, 1, 1, step=0.05, label=f"Weight {i}"))
-            gr.Markdown("Draw where each style goes, in its color. Styles without a region are mixed everywhere else.")
-            brushes = gr.Brush(
-                default_size=40,
-                colors=["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in COLORS.values()],
-                color_mode="fixed",
-            )
-            editor = gr.ImageEditor(
-                label="Regions",
-                type="filepath",
-                image_mode="RGBA",
-                format="png",
-                sources=(),
-                transforms=(),
-                layers=False,
-                brush=brushes,
-                elem_id="mix-regions",
-            )
-            regions = task.input("regions", Drawings(limits).attach(editor))
-            task.buttons("Mix")
-            _model(task, *PAINTERS)
-            _common(task)
-            _format(task, "png")
-        with gr.Column():
-            task.result()
-    task.recipe()
-    task.wire()
+    with _inputs_of(events.mix) as task:
+        content = task.upload("content", "Photo")
+        numbers = dict(enumerate(COLORS, 1))
+        for row in ((1, 2), (3, 4)):
+            with gr.Row():
+                for i in row:
+                    with gr.Column(min_width=160):
+                        task.upload(f"style_{i}", f"Style {i} ({numbers[i]})", height=160, sources=["upload"])
+                        task.setting(f"weight_{i}")
+        gr.Markdown("Draw where each style goes, in its color. Styles without a region are mixed everywhere else.")
+        brushes = gr.Brush(
+            default_size=40,
+            colors=["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in COLORS.values()],
+            color_mode="fixed",
+        )
+        editor = gr.ImageEditor(
+            label="Regions",
+            type="filepath",
+            image_mode="RGBA",
+            format="png",
+            sources=(),
+            transforms=(),
+            layers=False,
+            brush=brushes,
+            elem_id="mix-regions",
+        )
+        regions = task.input("regions", Drawings(limits).attach(editor))
+        task.buttons("Mix")
+        task.settings("model", *COMMON, "file_format")
     content.change(events.canvas_of, content, regions, api_visibility="private", show_progress="hidden")
 
 
 def _large(folder: str | None) -> None:
-    task = Task(events.large)
-    with gr.Row():
-        with gr.Column():
-            file = gr.File(label="Picture file", file_types=list(picture_extensions()), type="filepath", height=140)
-            task.input("file", reading_paths(file))
-            if folder is not None:
-                label = f"Or a picture in {Path(folder).name}"
-                explorer = gr.FileExplorer("**/*.*", root_dir=folder, file_count="single", label=label, height=200)
-                task.input("chosen", Folder(folder).attach(explorer))
-            task.upload("style", "Style")
-            task.buttons("Stylize in tiles")
-            _model(task, *PAINTERS, "photorealistic")
-            _common(task)
-            limit = gr.Slider(
-                256, 65536, 2048, step=256, label="Memory limit", info="In MB, beside program and picture."
-            )
-            task.setting("memory_limit_mb", limit)
-            _format(task, "jpg")
-            with gr.Accordion("More settings", open=False):
-                _part_of_style(task)
-        with gr.Column():
-            task.result()
-    task.recipe()
-    task.wire()
-
-
-def _model(task: Task, *methods: str) -> gr.Dropdown:
-    return task.setting("model", gr.Dropdown(models.models_of(*methods), label="Model"))
-
-
-def _common(task: Task) -> None:
-    for name in ("strength", "style_scale", "keep_color"):
-        task.option(StylizeOptions, name)
+    with _inputs_of(events.large) as task:
+        file = gr.File(label="Picture file", file_types=list(picture_extensions()), type="filepath", height=140)
+        task.input("file", reading_paths(file))
+        if folder is not None:
+            label = f"Or a picture in {Path(folder).name}"
+            explorer = gr.FileExplorer("**/*.*", root_dir=folder, file_count="single", label=label, height=200)
+            task.input("chosen", Folder(folder).attach(explorer))
+        task.upload("style", "Style")
+        task.buttons("Stylize in tiles")
+        task.settings("model", *COMMON, "memory_limit_mb", "file_format")
+        with gr.Accordion("More settings", open=False):
+            _part_of_style(task)
 
 
 def _part_of_style(task: Task) -> None:
     task.upload("style_mask", "Part of the style that counts: white; not its black parts", height=160)
-    task.option(StylizeOptions, "trim_style", label="Trim uniform borders of the style")
-
-
-def _format(task: Task, value: str) -> None:
-    formats = gr.Dropdown(events.FORMATS, value=value, label="File format", info="Of the download.")
-    task.setting("file_format", formats)
+    task.setting("trim_style")
 
 
 def main() -> None:

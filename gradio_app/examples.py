@@ -14,6 +14,7 @@ import styleplugin
 from gradio_app import events
 from gradio_app.controls import shown
 from gradio_app.pictures import for_page
+from gradio_app.running.event import PROGRESS
 from styleplugin.errors import UsageError
 
 SAMPLES = Path(styleplugin.__file__).resolve().parent / "samples"
@@ -28,7 +29,7 @@ def example(
     model: str,
     event: gr.SelectData,
     request: gr.Request,
-    progress: Any = events.PROGRESS,
+    progress: Any = PROGRESS,
 ) -> Iterator[Any]:
     """Paint with an example style: the user's photo, or ours if there is none."""
     # The browser names the picture, so it may be anything.

@@ -9,6 +9,7 @@ from gradio_app.controls import shown
 from gradio_app.limits import MOST_MEGAPIXELS
 from styleplugin import Stylizer
 from styleplugin.errors import UsageError
+from styleplugin.methods import default_models
 
 _own: dict[str, str] = {}
 """Methods of the models that were named at the start, by source."""
@@ -25,7 +26,7 @@ def admit(source: str) -> None:
 
 def models_of(*methods: str) -> list[tuple[str, str]]:
     """Return the models of some methods as (label, source): the methods' own ones first, the owner's last."""
-    first = [styleplugin.default_models()[method] for method in methods]
+    first = [default_models()[method] for method in methods]
     entries = [entry for entry in styleplugin.list_models() if entry.method in methods]
     entries.sort(key=lambda entry: first.index(entry.name) if entry.name in first else len(first))
     own = [(_label(source), source) for source, method in _own.items() if method in methods]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from gradio_app import events
 from gradio_app.components import reading_paths
-from gradio_app.controls import control, read_recipe, write_recipe
+from gradio_app.controls import read_recipe, write_recipe
 from gradio_app.pictures import for_page
+from gradio_app.running.event import Event, control_of
 from styleplugin.errors import StylePluginError
 
 _DOWNLOADS = ("Download the picture", "Download the color table")
@@ -24,12 +24,13 @@ class Task:
         event: From `events`; its name is that of the task and of the API's endpoint.
     """
 
-    def __init__(self, event: Callable[..., Any]) -> None:
+    def __init__(self, event: Event) -> None:
         self.name: str = event.__name__
         self._event = event
         self._inputs: dict[str, Any] = {}
         self._settings: dict[str, Any] = {}
-        self._outputs: list[Any] = []
+        self.outputs: list[Any] = []
+        """What shows the result."""
 
     def upload(self, name: str, label: str, **changes: Any) -> Any:
         """Show where a picture is dropped; the event gets the file as it was uploaded, for our own reader."""
@@ -43,21 +44,22 @@ class Task:
         self._inputs[name] = component
         return component
 
-    def setting(self, name: str, component: Any) -> Any:
-        """Take a component as a setting: an argument of the event that is part of the recipe."""
-        self._settings[name] = component
-        return component
+    def setting(self, name: str) -> Any:
+        """Show the control of a setting: an argument of the event that is part of the recipe."""
+        self._settings[name] = control_of(self._event, name)
+        return self._settings[name]
 
-    def option(self, cls: type, name: str, **changes: Any) -> Any:
-        """Show the control of a field of an options class, as a setting."""
-        return self.setting(name, control(cls, name, **changes))
+    def settings(self, *names: str) -> None:
+        """Show the controls of several settings, one below the other."""
+        for name in names:
+            self.setting(name)
 
     def buttons(self, label: str) -> None:
         """Show the button that runs the event, and Stop."""
         with gr.Row():
             self._go, self._stop = gr.Button(label, variant="primary"), gr.Button("Stop", variant="stop")
 
-    def result(self, files: int = 1) -> list[Any]:
+    def result(self, files: int = 1) -> None:
         """Show the slider, the download buttons and the line below them."""
         slider = gr.ImageSlider(
             label="Before and after",
@@ -80,8 +82,7 @@ class Task:
                 show_progress="hidden",
                 queue=False,
             )
-        self._outputs = [slider, *downloads, line]
-        return self._outputs
+        self.outputs = [slider, *downloads, line]
 
     def recipe(self) -> None:
         """Show the settings as text that can be copied, and load such text."""
@@ -110,12 +111,12 @@ class Task:
         running = self._go.click(
             self._event,
             [given[name] for name in names],
-            self._outputs,
+            self.outputs,
             api_name=self.name,
             concurrency_limit=1,
             concurrency_id="gpu",
             # Below the pictures, so that previews can be seen.
-            show_progress_on=self._outputs[-1],
+            show_progress_on=self.outputs[-1],
         )
         # The first lets the work end by itself, and an optimization keeps its picture; the second takes what still
         # waits out of the queue.

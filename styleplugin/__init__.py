@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from styleplugin.job import Result
     from styleplugin.loading.index import list_models, pull, read_card
     from styleplugin.methods.optimization.run import Optimization
-    from styleplugin.methods.registry import default_models
     from styleplugin.options import EngineOptions, FrameOptions, OptimizeOptions, StyleWeight, StylizeOptions
     from styleplugin.report import Report
     from styleplugin.style import Style, mix_styles
@@ -46,7 +45,6 @@ __all__ = [
     "StyleWeight",
     "StylizeOptions",
     "Stylizer",
-    "default_models",
     "errors",
     "export_student",
     "fit_look",
@@ -77,7 +75,6 @@ _NAMES = {
     "images.picture": ("Picture",),
     "images.read": ("picture_size", "read_image", "to_picture"),
     "methods.optimization.run": ("Optimization",),
-    "methods.registry": ("default_models",),
     "options": ("EngineOptions", "FrameOptions", "OptimizeOptions", "StyleWeight", "StylizeOptions"),
     "report": ("Report",),
     "style": ("Style", "mix_styles"),

@@ -1,4 +1,13 @@
-"""Everything that can go wrong, with stable codes for programs and one line for people."""
+"""Everything that can go wrong, with stable codes for programs and one line for people.
+
+Example:
+    >>> from styleplugin import errors, read_image
+    >>> try:
+    ...     read_image("gone.jpg")
+    ... except errors.InputImageError as error:
+    ...     print(error.code, error.exit_code)
+    SP201 3
+"""
 
 from __future__ import annotations
 
@@ -13,6 +22,11 @@ class StylePluginError(Exception):
         message: What was given and what is needed, one sentence.
         hint: What to change, one sentence; may be empty.
         details: Values for programs (sizes, names), JSON-serializable.
+
+    Example:
+        >>> error = StylePluginError("SP999", "It rained.", "Wait for the sun.")
+        >>> print(f"{error.code}: {error}")
+        SP999: It rained. Wait for the sun.
     """
 
     exit_code: ClassVar[int] = 1
@@ -101,4 +115,14 @@ class Cancelled(StylePluginError):  # noqa: N818 - a user's wish, not an error
 
 
 class StylePluginWarning(UserWarning):
-    """The one class of our warnings; each is also listed in the report."""
+    """The one class of our warnings; each is also listed in the report.
+
+    Example:
+        >>> import warnings
+        >>> from styleplugin import Report
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", StylePluginWarning)
+        ...     Report().warn("The style has one color.")
+        Traceback (most recent call last):
+        styleplugin.errors.StylePluginWarning: The style has one color.
+    """

@@ -33,7 +33,16 @@ PADDING_MULTIPLE, MIN_SIDE = 16, 32
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A stylized picture and the account of how it was made."""
+    """A stylized picture and the account of how it was made.
+
+    Example:
+        >>> import numpy as np
+        >>> from styleplugin import to_picture
+        >>> result = Result(to_picture(np.zeros((4, 6, 3), np.uint8)))
+        >>> result.save("black.png")
+        >>> result.image.size, tuple(result.tensor.shape)
+        ((6, 4), (1, 3, 4, 6))
+    """
 
     picture: Picture
     report: Report = field(default_factory=Report)

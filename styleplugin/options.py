@@ -1,6 +1,13 @@
 """Every option of a run, described once: type, range, default and help text.
 
 The command line is generated from these classes, and the nodes and the web page read their ranges and help from them.
+
+Example:
+    >>> from styleplugin import options
+    >>> options.bounds_of(options.StylizeOptions, "strength")
+    Bounds(low=0, high=1, step=0.05)
+    >>> options.choices_of(options.StylizeOptions, "keep_color")
+    ('off', 'luminance', 'lab')
 """
 
 from __future__ import annotations
@@ -25,7 +32,6 @@ class Bounds:
     step: float = 1.0
 
 
-Method = Literal["wct", "adain", "kbstyle", "photorealistic", "optimization"]
 KeepColor = Literal["off", "luminance", "lab"]
 Palette = Literal["auto", "off", "map", "level1", "level2"]
 Statistics = Literal["per frame", "whole batch", "one frame"]
@@ -111,7 +117,15 @@ def _checked(name: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class StylizeOptions(_Checked):
-    """What the picture shall look like; for every method, as far as it has to do with it."""
+    """What the picture shall look like; for every method, as far as it has to do with it.
+
+    Example:
+        >>> StylizeOptions(strength=0.5, levels=[3, 2]).levels
+        (3, 2)
+        >>> StylizeOptions(strength=2)
+        Traceback (most recent call last):
+        styleplugin.errors.UsageError: `strength` was 2; it must be a number from 0 to 1. Give a value in this range.
+    """
 
     strength: Annotated[
         float, Bounds(0, 1, step=0.05), Doc("Style strength: 0 keeps the content, 1 is the full effect.")
@@ -176,7 +190,13 @@ class StylizeOptions(_Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizeOptions(_Checked):
-    """How a picture is optimized; for the method optimization only."""
+    """How a picture is optimized; for the method optimization only.
+
+    Example:
+        >>> options = OptimizeOptions(steps=50, start="content")
+        >>> options.steps, options.optimizer
+        (50, 'lbfgs')
+    """
 
     steps: Annotated[int, Bounds(1, 100_000), Doc("Iterations: steps of the optimization, over all scales.")] = 300
     style_loss: Annotated[
@@ -227,7 +247,12 @@ class OptimizeOptions(_Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class FrameOptions(_Checked):
-    """How the frames of a shot share their statistics; this decides how steady the picture is over time."""
+    """How the frames of a shot share their statistics; this decides how steady the picture is over time.
+
+    Example:
+        >>> FrameOptions(statistics="one frame", frame=12).frame
+        12
+    """
 
     statistics: Annotated[
         Statistics,
@@ -245,7 +270,15 @@ class FrameOptions(_Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions(_Checked):
-    """Where and in which pieces the work is done; none of it changes the picture."""
+    """Where and in which pieces the work is done; none of it changes the picture.
+
+    Example:
+        >>> EngineOptions(tile=512, memory_limit_mb=1000).tile
+        '512'
+        >>> EngineOptions(tile=500)
+        Traceback (most recent call last):
+        styleplugin.errors.UsageError: `tile` was '500'; it must be auto, whole, or a multiple of 16 that is at ...
+    """
 
     device: Annotated[str, Doc("Device: auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     tile: Annotated[
@@ -281,7 +314,12 @@ class EngineOptions(_Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class StyleWeight:
-    """One style of a mix."""
+    """One style of a mix.
+
+    Example:
+        >>> [StyleWeight(style="waves.jpg", weight=0.7), StyleWeight(style="dots.jpg", weight=0.3)][1].weight
+        0.3
+    """
 
     style: Annotated[Any, Doc("Path of a picture or style file, or anything `stylize` accepts as a style.")]
     weight: Annotated[float, Doc("Share of this style; the weights of a mix are scaled to sum to 1.")] = field(

@@ -18,7 +18,13 @@ _is_silent: ContextVar[bool] = ContextVar("_is_silent", default=False)
 
 @dataclass
 class Report:
-    """A run's own account of itself; `to_json` is what `--report` writes."""
+    """A run's own account of itself; `to_json` is what `--report` writes.
+
+    Example:
+        >>> report = Report(settings={"method": "wct"}, content_size=(96, 128))
+        >>> '"method": "wct"' in report.to_json()
+        True
+    """
 
     settings: dict[str, Any] = field(default_factory=dict)
     """Method, model and every option in use."""

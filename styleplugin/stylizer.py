@@ -56,6 +56,7 @@ from styleplugin.style import SUFFIX, Style, code_shapes, mix_styles
 from styleplugin.tensorfile import shortened
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments
+from styleplugin.values import shown
 
 _PRECISIONS = (torch.float32, torch.float64)
 
@@ -610,7 +611,13 @@ def choose_model(method: str | None, style: Any) -> str:
                 given = Style.load(given)
             if isinstance(given, Style):
                 return _embedded_model_of(given)
-    return registry.find(method).default_model
+    models = registry.default_models()
+    method = method or next(iter(models))
+    if method not in models:
+        raise UsageError(
+            "SP102", f"`method` was {shown(method)}; it must be one of {', '.join(models)}.", "Use one of these."
+        )
+    return models[method]
 
 
 def _embedded_model_of(style: Style) -> str:

@@ -13,6 +13,7 @@ import styleplugin
 from styleplugin import kernels
 from styleplugin.engine.feature_map import extend
 from styleplugin.loading import index
+from styleplugin.methods import default_models
 from styleplugin.transforms import metrics
 
 SAMPLES = Path(styleplugin.__file__).parent / "samples"
@@ -36,7 +37,7 @@ def stylizer(request) -> styleplugin.Stylizer:
 
 
 def test_all_methods_have_their_default_model():
-    assert set(styleplugin.default_models().values()) <= set(NAMES)
+    assert set(default_models().values()) <= set(NAMES)
     for name in NAMES:
         assert index.verify(name).sha256
 

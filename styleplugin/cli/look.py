@@ -10,19 +10,15 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
+from styleplugin.cli.arguments import FileChoice, MaskChoice, MetadataChoice, Method, ModelChoice
 from styleplugin.cli.output import progress, say_unless
 from styleplugin.cli.parser import command
-from styleplugin.cli.paths import (
-    Input,
-    ModelSource,
-    OtherPicture,
-    OutputPicture,
-    ReportFile,
-)
+from styleplugin.cli.paths import Input, OtherPicture, OutputPicture, ReportFile
 from styleplugin.cli.values import fields_of
 from styleplugin.errors import StylePluginWarning, UsageError
 from styleplugin.kinds import TABLE
-from styleplugin.options import EngineOptions, Method, StylizeOptions
+from styleplugin.methods import registry
+from styleplugin.options import EngineOptions, StylizeOptions
 from styleplugin.paths import Writes
 
 _STYLIZE, _ENGINE = StylizeOptions(), EngineOptions()
@@ -41,10 +37,8 @@ def look_export(
     size: int = 33,
     hald: OtherPicture | None = None,
     method: Method | None = None,
-    model: ModelSource | None = None,
-    allow_unknown_model: bool = False,
-    mask: Input | None = None,
-    mask_label: int | None = None,
+    model: ModelChoice,
+    mask: MaskChoice,
     picture: StylizeOptions = _STYLIZE,
     engine: EngineOptions = _ENGINE,
     report: ReportFile | None = None,
@@ -62,7 +56,6 @@ def look_export(
         hald: HALD picture of the look (.png), for photo programs.
         method: Method: photorealistic (the default), kbstyle, adain or wct.
         model: Model: name or source.
-        allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
         mask: Mask: a picture that says what is stylized and what the look is fitted to: white counts, black does not.
         mask_label: Label: the value of the mask that counts, where it is a picture of labels.
         report: Report: how far the look is from the stylization, as a JSON file.
@@ -89,25 +82,24 @@ def look_export(
         result = stylize(
             photo,
             style_picture,
-            mask=mask,
-            label=mask_label,
-            method=method or (None if model else "photorealistic"),
-            model=model,
-            allow_unknown_model=allow_unknown_model,
+            mask=mask.mask,
+            label=mask.mask_label,
+            method=method or (None if model.model else registry.names("looks")[0]),
             on_step=on_step,
+            **fields_of(model),
             **fields_of(picture),
             **fields_of(engine),
         )
     title = Path(style_picture).stem
-    look = fit_look(photo, result.picture, mask=mask, label=mask_label, size=size, title=title)
+    look = fit_look(photo, result.picture, mask=mask.mask, label=mask.mask_label, size=size, title=title)
     look.save(output, overwrite=overwrite)
     if hald:
         look.save(hald, overwrite=overwrite)
     if error_map:
         look.save_error_map(error_map, overwrite=overwrite)
     if report:
-        with atomic_write(report) as file:
-            file.write(look.report.to_json().encode())
+        with atomic_write(report) as written:
+            written.write(look.report.to_json().encode())
     say_unless(f"{output}  {look.report}", quiet)
 
 
@@ -119,11 +111,9 @@ def look_apply(
     *,
     output: OutputPicture,
     strength: float = 1.0,
-    overwrite: bool = False,
-    quality: int = 95,
+    file: FileChoice,
     max_megapixels: float = _ENGINE.max_megapixels,
-    metadata: bool = True,
-    keep_location: bool = False,
+    kept: MetadataChoice,
     quiet: bool = False,
 ) -> None:
     """Give a picture the colors of a look: a .cube file, a HALD picture, or 8 x 8 squares of 64 x 64.
@@ -134,10 +124,7 @@ def look_apply(
         output: Where the result goes; the extension decides the format.
         strength: Look strength: 0 keeps the picture, 1 is the full look.
         overwrite: Replace an existing output.
-        quality: Quality of JPEG, WebP, AVIF and JPEG XL, 1 to 100.
         max_megapixels: Pixel limit: most million pixels of the picture; a larger one is refused.
-        metadata: Metadata: keep the content's EXIF and XMP, without location, serial numbers and thumbnail.
-        keep_location: Keep in them where the content was taken.
         quiet: Do not show the result.
     """
     import torch
@@ -147,20 +134,13 @@ def look_apply(
     from styleplugin.images.write import check_output, check_quality, write_image
 
     StylizeOptions(strength=strength)
-    check_quality(quality)
+    check_quality(file.quality)
     EngineOptions(max_megapixels=max_megapixels)
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=file.overwrite)
     lut, picture = read_lut(look), read_image(content, max_megapixels=max_megapixels)
     for name, notes in (("content", picture.warnings), ("look", lut.warnings)):
         for note in notes:
             warnings.warn(f"{name}: {note}", StylePluginWarning, stacklevel=1)
     rgb = torch.lerp(picture.rgb, lut.apply(picture.rgb), strength)
-    write_image(
-        dataclasses.replace(picture, rgb=rgb),
-        output,
-        overwrite=overwrite,
-        quality=quality,
-        metadata=metadata,
-        keep_location=keep_location,
-    )
+    write_image(dataclasses.replace(picture, rgb=rgb), output, **fields_of(file), **fields_of(kept))
     say_unless(f"{output}  {picture.width} x {picture.height}", quiet)

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from typing_extensions import Doc
 from tyro.conf import OmitArgPrefixes, arg
 from tyro.extras import SubcommandApp
 
 from styleplugin.cli.paths import FOLDER, Also, marks_of, paths_read, paths_written
 from styleplugin.cli.values import read_by_us, refuse_unread
-from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions, help_of
+from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions
 from styleplugin.paths import Reads, Writes, check_paths, source_paths
 
 _OPTIONS = (StylizeOptions, OptimizeOptions, EngineOptions)
@@ -44,27 +45,55 @@ def parsed(function: Callable[..., None], also: Also | None = None) -> Callable[
     So nothing of ours runs inside the parser, which would take our errors for its own.
     """
 
+    arguments = arguments_of(function)
+    hints = {name: argument.annotation for name, argument in arguments.items()}
+
     @functools.wraps(function)
     def parse(*args: Any, **kwargs: Any) -> Callable[[], None]:
         def work() -> None:
-            given = inspect.signature(function).bind(*args, **kwargs)
+            given = inspect.Signature(list(arguments.values())).bind(*args, **kwargs)
             given.apply_defaults()
             values = {name: _checked(value) for name, value in given.arguments.items()}
             for name, value in values.items():
                 refuse_unread(name, value)
-            check_paths(paths_read(function, values), paths_written(function, values, also))
-            function(*args, **{name: _checked(value) for name, value in kwargs.items()})
+            check_paths(paths_read(hints, values), paths_written(hints, values, also))
+            function(*args, **_grouped(function, values))
 
         return work
 
-    hints = get_type_hints(function, include_extras=True)
-    parameters = [_shown(p, hints[p.name]) for p in inspect.signature(function).parameters.values()]
+    parameters = [_shown(argument) for argument in arguments.values()]
     # The parser would look through the wrapping, at the function's own signature.
     del parse.__wrapped__  # type: ignore[attr-defined]
     parse.function = function  # type: ignore[attr-defined]
     parse.__annotations__ = {p.name: p.annotation for p in parameters}
     parse.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return parse
+
+
+def arguments_of(owner: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the arguments of a command: its function's parameters, and in a group's place the group's fields."""
+    hints = get_type_hints(owner, include_extras=True)
+    arguments: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(owner).parameters.items():
+        hint = hints[name]
+        arguments |= arguments_of(hint) if _is_group(hint) else {name: parameter.replace(annotation=hint)}
+    return arguments
+
+
+def _grouped(function: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Return a command's arguments as its function takes those with a keyword: groups made of their fields."""
+    hints = get_type_hints(function)
+    keywords: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if _is_group(hints[name]):
+            keywords[name] = hints[name](**{f.name: values[f.name] for f in dataclasses.fields(hints[name])})
+        elif parameter.kind is not inspect.Parameter.POSITIONAL_ONLY:
+            keywords[name] = values[name]
+    return keywords
+
+
+def _is_group(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint) and hint not in _OPTIONS
 
 
 def in_command_words(text: str) -> str:
@@ -77,14 +106,14 @@ def _spelled(match: re.Match[str]) -> str:
     return option if match[2] in (None, "True") else f"{option} {match[2].strip(chr(34))}"
 
 
-def _shown(parameter: inspect.Parameter, hint: Any) -> inspect.Parameter:
+def _shown(parameter: inspect.Parameter) -> inspect.Parameter:
     """Return a parameter as the parser shall see it."""
     for options in _OPTIONS:
         if isinstance(parameter.default, options):
             twin = _unchecked(options)
             return parameter.replace(annotation=OmitArgPrefixes[twin], default=twin())
     is_positional = parameter.kind is inspect.Parameter.POSITIONAL_ONLY
-    named = _named(hint, parameter.name, parameter.default, is_positional=is_positional)
+    named = _named(parameter.annotation, parameter.name, parameter.default, is_positional=is_positional)
     return parameter.replace(annotation=named)
 
 
@@ -95,7 +124,8 @@ def _named(hint: Any, name: str, default: Any, *, is_positional: bool = False) -
     if is_positional and default is None:
         metavar = f"[{metavar}]"
     has_default = default is not None and default != ()
-    return Annotated[read_by_us(hint), arg(metavar=metavar, help_behavior_hint=None if has_default else "")]
+    text = next((doc.documentation for doc in marks_of(hint, Doc)), None)
+    return Annotated[read_by_us(hint), arg(metavar=metavar, help=text, help_behavior_hint=None if has_default else "")]
 
 
 def _metavar(hint: Any, name: str) -> str | None:
@@ -133,13 +163,13 @@ def _unchecked(options: type) -> type:
     fields = [
         (
             f.name,
-            Annotated[_named(hints[f.name], f.name, f.default), arg(help=help_of(options, f.name))],
+            _named(hints[f.name], f.name, f.default),
             dataclasses.field(default=f.default),
         )
         for f in dataclasses.fields(options)
     ]
     twin = dataclasses.make_dataclass(options.__name__, fields, kw_only=True, frozen=True)
-    twin.__doc__ = options.__doc__
+    twin.__doc__ = (options.__doc__ or "").partition("\n")[0]
     return twin
 
 

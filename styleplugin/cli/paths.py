@@ -13,6 +13,7 @@ from styleplugin.options import parse_style_weight
 from styleplugin.paths import Reads, Writes, Written, source_paths
 
 Values = dict[str, Any]
+Hints = dict[str, Any]
 Also = Callable[[Values], list[Written]]
 """From a command's arguments to files that it writes beside those that they name."""
 
@@ -29,27 +30,27 @@ OtherPicture = Annotated[str, Writes(PICTURE)]
 ReportFile = Annotated[str, Writes(JSON)]
 
 
-def paths_read(function: Callable[..., None], values: Values) -> list[PathLike]:
-    """Return what a command reads, given its arguments."""
-    return [path for marks, value in _marked(function, values, Reads) for path in marks.paths(value)]
+def paths_read(hints: Hints, values: Values) -> list[PathLike]:
+    """Return what a command reads, given the types and the values of its arguments."""
+    return [path for marks, value in _marked(hints, values, Reads) for path in marks.paths(value)]
 
 
-def paths_written(function: Callable[..., None], values: Values, also: Also | None = None) -> list[Written]:
-    """Return the files that a command writes, given its arguments."""
+def paths_written(hints: Hints, values: Values, also: Also | None = None) -> list[Written]:
+    """Return the files that a command writes, given the types and the values of its arguments."""
     overwrite = bool(values.get("overwrite"))
     written = [
         Written(value, marks.kind, overwrite or bool(values.get(marks.unless)))
-        for marks, value in _marked(function, values, Writes)
+        for marks, value in _marked(hints, values, Writes)
     ]
     return written + (also(values) if also else [])
 
 
-def _marked(owner: Any, values: Values, mark: type) -> Iterator[tuple[Any, str]]:
-    """Yield the mark and the value of every parameter, or field of options, that has one."""
-    for name, hint in get_type_hints(owner, include_extras=True).items():
+def _marked(hints: Hints, values: Values, mark: type) -> Iterator[tuple[Any, str]]:
+    """Yield the mark and the value of every argument, or field of options, that has one."""
+    for name, hint in hints.items():
         value = values.get(name)
         if hasattr(value, "__dataclass_fields__"):
-            yield from _marked(type(value), vars(value), mark)
+            yield from _marked(get_type_hints(type(value), include_extras=True), vars(value), mark)
         for found in marks_of(hint, mark):
             for text in value if isinstance(value, tuple) else [value]:
                 if text:

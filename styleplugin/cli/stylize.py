@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
+from styleplugin.cli.arguments import FileChoice, LongRun, MaskChoice, MetadataChoice, Method, ModelChoice, StyleChoice
 from styleplugin.cli.output import progress, say_unless
 from styleplugin.cli.parser import command
-from styleplugin.cli.paths import (
-    Input,
-    ModelSource,
-    OutputPicture,
-    Region,
-    ReportFile,
-    Values,
-    WeightedStyle,
-)
+from styleplugin.cli.paths import Input, OutputPicture, ReportFile, Values, WeightedStyle
 from styleplugin.cli.values import fields_of
 from styleplugin.errors import Cancelled, StylePluginWarning, UsageError
-from styleplugin.kinds import CHECKPOINT, PICTURE, STYLE
-from styleplugin.options import EngineOptions, Method, OptimizeOptions, StyleWeight, StylizeOptions, parse_style_weight
+from styleplugin.kinds import PICTURE, STYLE
+from styleplugin.methods import registry
+from styleplugin.options import EngineOptions, OptimizeOptions, StyleWeight, StylizeOptions
 from styleplugin.paths import Writes, Written
 
 if TYPE_CHECKING:
@@ -60,25 +53,17 @@ def stylize_command(
     /,
     *,
     output: OutputPicture,
-    style: UseAppendAction[tuple[WeightedStyle, ...]] = (),
-    region: UseAppendAction[tuple[Region, ...]] = (),
-    style_mask: UseAppendAction[tuple[Region, ...]] = (),
+    styles: StyleChoice,
     method: Method | None = None,
-    model: ModelSource | None = None,
-    allow_unknown_model: bool = False,
-    mask: Input | None = None,
-    mask_label: int | None = None,
+    model: ModelChoice,
+    mask: MaskChoice,
     picture: StylizeOptions = _STYLIZE,
     optimization: OptimizeOptions = _OPTIMIZE,
-    preview_every: int | None = None,
-    checkpoint: Annotated[str, Writes(CHECKPOINT, unless="resume")] | None = None,
-    resume: bool = False,
+    long_run: LongRun,
     engine: EngineOptions = _ENGINE,
     report: ReportFile | None = None,
-    overwrite: bool = False,
-    quality: int = 95,
-    metadata: bool = True,
-    keep_location: bool = False,
+    file: FileChoice,
+    kept: MetadataChoice,
     quiet: bool = False,
 ) -> None:
     """Stylize a picture: CONTENT in the style of one or several pictures or style files.
@@ -94,7 +79,6 @@ def stylize_command(
             (bars, frames, captions) does not; give it again for the second, and so on, and `-` for none.
         method: Method: wct (the default), adain, kbstyle, photorealistic or optimization.
         model: Model: name or source, cd-wct.x16, file:PATH, hub:OWNER/REPO@REVISION/FILE.
-        allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
         mask: Mask: a picture that says where the style applies: white is stylized, black stays exactly as it is.
         mask_label: Label: the value of the mask that is stylized, where it is a picture of labels.
         preview_every: Preview interval of the optimization: a preview is written beside the output after so many steps.
@@ -102,9 +86,6 @@ def stylize_command(
         resume: Resume the optimization from the checkpoint.
         report: Report: what the run did (settings, sizes, warnings), as a JSON file.
         overwrite: Replace what exists, each file by one of its kind; a checkpoint only if it is of this very run.
-        quality: Quality of JPEG, WebP, AVIF and JPEG XL, 1 to 100.
-        metadata: Metadata: keep the content's EXIF and XMP, without location, serial numbers and thumbnail.
-        keep_location: Keep in them where the content was taken.
         quiet: Show neither progress nor result.
     """
     from styleplugin.api import stylize
@@ -112,43 +93,26 @@ def stylize_command(
     from styleplugin.images.read import read_image
     from styleplugin.images.write import check_output, check_quality, check_size
 
-    check_quality(quality)
-    parts = [parse_style_weight(text) for text in [*([style_picture] if style_picture else []), *style]]
-    if not parts:
-        raise UsageError("SP109", "No style was given; one is needed.", "styleplugin stylize PHOTO PAINTING -o OUT.png")
-    if len(region) > len(parts):
-        raise UsageError(
-            "SP129", f"{len(region)} regions were given for {len(parts)} styles.", "Give one --region for each style."
-        )
-    if len(style_mask) > len(parts):
-        raise UsageError(
-            "SP129",
-            f"{len(style_mask)} style masks were given for {len(parts)} styles.",
-            "Give one --style-mask for each style.",
-        )
-    for i, path in enumerate(region):
-        parts[i] = dataclasses.replace(parts[i], region=None if path == "-" else path)
-    for i, path in enumerate(style_mask):
-        parts[i] = dataclasses.replace(parts[i], mask=None if path == "-" else path)
-    check_output(output, overwrite=overwrite)
-    if method != "optimization":
-        _refuse_optimization(optimization, preview_every=preview_every, checkpoint=checkpoint, resume=resume)
+    check_quality(file.quality)
+    parts = styles.weighted(style_picture)
+    check_output(output, overwrite=file.overwrite)
+    is_iterative = "iterative" in registry.find(method).capabilities
+    if not is_iterative:
+        _refuse_optimization(optimization, **fields_of(long_run))
     photo = read_image(content, max_megapixels=engine.max_megapixels)
     check_size(output, photo.size)
-    asked: dict[str, Any] = {"model": model, "allow_unknown_model": allow_unknown_model}
-    asked |= {"mask": mask, "label": mask_label}
-    asked |= fields_of(picture) | fields_of(engine)
+    asked = fields_of(model) | {"mask": mask.mask, "label": mask.mask_label} | fields_of(picture) | fields_of(engine)
     stopped = None
     with progress(quiet) as on_step:
-        if method == "optimization":
-            asked |= fields_of(optimization) | {"checkpoint": checkpoint, "resume": resume, "overwrite": overwrite}
-            result, stopped = _optimized(photo, parts, _preview(output), preview_every, on_step, **asked)
+        if is_iterative:
+            asked |= fields_of(optimization) | {"overwrite": file.overwrite}
+            result, stopped = _optimized(photo, parts, _preview(output), long_run, on_step, **asked)
         else:
             result = stylize(photo, parts, method=method, on_step=on_step, **asked)
-    result.save(output, overwrite=overwrite, quality=quality, metadata=metadata, keep_location=keep_location)
+    result.save(output, **fields_of(file), **fields_of(kept))
     if report:
-        with atomic_write(report) as file:
-            file.write(result.report.to_json().encode())
+        with atomic_write(report) as written:
+            written.write(result.report.to_json().encode())
     if stopped:
         raise Cancelled(f"{stopped} {output} holds the best picture so far.")
     height, width = result.report.content_size
@@ -159,7 +123,7 @@ def _optimized(
     content: Picture,
     style: Sequence[StyleWeight],
     preview: Path,
-    preview_every: int | None,
+    long_run: LongRun,
     on_step: OnStep,
     *,
     model: str | None,
@@ -169,14 +133,22 @@ def _optimized(
     from styleplugin.methods.optimization.run import Optimization, refuse_model
 
     refuse_model(model)
-    if preview_every is not None and preview_every < 1:
-        raise UsageError("SP101", f"--preview-every was {preview_every}; it must be at least 1.")
+    every = long_run.preview_every
+    if every is not None and every < 1:
+        raise UsageError("SP101", f"--preview-every was {every}; it must be at least 1.")
     stage = "start"
-    run = Optimization(content, style, on_step=lambda done, total, _: on_step(done, total, stage), **options)
+    run = Optimization(
+        content,
+        style,
+        on_step=lambda done, total, _: on_step(done, total, stage),
+        checkpoint=long_run.checkpoint,
+        resume=long_run.resume,
+        **options,
+    )
     try:
         for progress in run:
             stage = f"loss {progress.losses.total:.4g}"
-            if preview_every is not None and progress.step % preview_every == 0 and progress.step < progress.steps:
+            if every is not None and progress.step % every == 0 and progress.step < progress.steps:
                 run.result().save(preview, overwrite=True, metadata=False)
     except (KeyboardInterrupt, Cancelled):
         if not run.steps_done:
@@ -201,12 +173,10 @@ def style_save(
     /,
     *,
     output: Annotated[str, arg(aliases=["-o"]), Writes(STYLE)],
-    model: ModelSource | None = None,
-    allow_unknown_model: bool = False,
+    model: ModelChoice,
     method: Method | None = None,
     style_scale: float = 1.0,
-    mask: Input | None = None,
-    mask_label: int | None = None,
+    mask: MaskChoice,
     trim_style: bool = False,
     engine: EngineOptions = _ENGINE,
     overwrite: bool = False,
@@ -218,7 +188,6 @@ def style_save(
         picture: The style picture.
         output: Name of the style file, ending in .safetensors.
         model: Model: the one the style is for; it fits every model with the same encoders.
-        allow_unknown_model: Admit a weights file of your own that is not in the list of known models.
         method: Method: wct (the default), adain, kbstyle or photorealistic, where no model is named.
         style_scale: Style scale: size of the style picture relative to itself; larger gives larger strokes.
         mask: Mask: a picture that says which part of the style picture counts: white does, black does not.
@@ -233,11 +202,18 @@ def style_save(
     check_name(output)
     StylizeOptions(style_scale=style_scale)
     stylizer = load(
-        model or choose_model(method or "wct", ()), allow_unknown_model=allow_unknown_model, **fields_of(engine)
+        model.model or choose_model(method, ()),
+        allow_unknown_model=model.allow_unknown_model,
+        **fields_of(engine),
     )
     with progress(quiet) as on_step:
         prepared = stylizer.prepare(
-            picture, mask=mask, label=mask_label, style_scale=style_scale, trim_style=trim_style, on_step=on_step
+            picture,
+            mask=mask.mask,
+            label=mask.mask_label,
+            style_scale=style_scale,
+            trim_style=trim_style,
+            on_step=on_step,
         )
     for note in prepared.warnings:
         warnings.warn(note, StylePluginWarning, stacklevel=1)

@@ -60,7 +60,17 @@ class LookReport:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A fitted color table with its errors."""
+    """A fitted color table with its errors.
+
+    Example:
+        >>> import torch
+        >>> from styleplugin import LUT, fit_look
+        >>> content = torch.linspace(0, 1, 3 * 32 * 32, dtype=torch.float32, device="cpu").view(1, 3, 32, 32)
+        >>> look = fit_look(content, 0.5 * content, size=5, title="dark")
+        >>> look.save("dark.cube")
+        >>> look.error_map.shape
+        torch.Size([1, 1, 32, 32])
+    """
 
     lut: LUT
     report: LookReport
@@ -116,6 +126,12 @@ def fit_look(
     Raises:
         UsageError: SP115, a size that no table has; SP116, the pictures differ in size.
         MaskError: SP223, nothing of the picture counts.
+
+    Example:
+        >>> import torch
+        >>> content = torch.linspace(0, 1, 3 * 32 * 32, dtype=torch.float32, device="cpu").view(1, 3, 32, 32)
+        >>> fit_look(content, 0.5 * content, size=5).report.mean < 1
+        True
     """
     size = check_size(size)
     before, after = to_picture(content), to_picture(stylized)

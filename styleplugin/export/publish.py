@@ -49,6 +49,16 @@ def publish(
         UsageError: SP145, the student has not passed its quality gate; SP146, a picture is missing or of another type.
         WeightsError: The file cannot be used.
         HubError: The upload failed.
+
+    Example:
+        What did not come out of a training run is refused before anything is sent.
+
+        >>> import torch
+        >>> from safetensors.torch import save_file
+        >>> save_file({"weight": torch.zeros(1, dtype=torch.float32, device="cpu")}, "mine.safetensors")
+        >>> publish("mine.safetensors", "me/my-student")
+        Traceback (most recent call last):
+        styleplugin.errors.WeightsError: mine.safetensors has no styleplugin metadata; format 1 is needed. ...
     """
     weights = read_weights(path, require_metadata=True)
     method = _method(weights)
@@ -81,6 +91,13 @@ def export_student(
         WeightsError: The file cannot be used.
         OutputError: SP601 to SP604, the copy cannot be written; SP607, it is the student itself; SP608, another kind of
             file is there.
+
+    Example:
+        >>> import torch
+        >>> from safetensors.torch import save_file
+        >>> save_file({"weight": torch.zeros(1, dtype=torch.float32, device="cpu")}, "last.safetensors")
+        >>> export_student("last.safetensors", "student.safetensors", even_if_failed=True).name
+        'student.safetensors'
     """
     check_paths([path], [Written(target, WEIGHTS, overwrite)])
     if not even_if_failed:

@@ -15,7 +15,14 @@ from styleplugin.images.metadata import Metadata
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An upright sRGB picture with its alpha aside; its memory belongs to nobody else."""
+    """An upright sRGB picture with its alpha aside; its memory belongs to nobody else.
+
+    Example:
+        >>> import torch
+        >>> picture = Picture(torch.zeros(1, 3, 4, 6, dtype=torch.float32, device="cpu"))
+        >>> picture.size, picture.bits, picture.alpha is None
+        ((4, 6), 8, True)
+    """
 
     rgb: Tensor
     """(1, 3, H, W) float32 in [0, 1], channels-last in memory; pictures of 32 bits may go outside."""

@@ -57,6 +57,11 @@ def to_picture(obj: Any, *, bits: int | None = None, max_megapixels: float = DEF
         InputImageError: SP201-SP206, a file that cannot be read.
         TensorInputError: SP211, a type that is not supported; SP212, a wrong shape; SP213, NaN or Inf; SP214, values
             far outside the range of their type, or integers whose range is not known.
+
+    Example:
+        >>> import numpy as np
+        >>> to_picture(np.full((4, 6, 3), 255, np.uint8)).rgb.unique()
+        tensor([1.])
     """
     if isinstance(obj, Picture):
         return obj
@@ -87,6 +92,13 @@ def read_image(path: PathLike, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
         ImageTooLargeError: SP205, more pixels than allowed.
         TensorInputError: SP213, a float picture with NaN or Inf; SP214, integers whose range is not known.
         ResourceError: SP504, it does not fit in the memory that is free; nothing was decoded.
+
+    Example:
+        >>> from PIL import Image
+        >>> Image.new("RGB", (6, 4), "red").save("red.png")
+        >>> picture = read_image("red.png")
+        >>> picture.size, picture.rgb[0, :, 0, 0].tolist()
+        ((4, 6), [1.0, 0.0, 0.0])
     """
     file = check_regular_file(path)
     notes: list[str] = []
@@ -137,6 +149,12 @@ def picture_size(path: PathLike, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXE
     Raises:
         InputImageError: SP201 to SP206, as `read_image`, as far as that can be told without decoding.
         ImageTooLargeError: SP205, more pixels than allowed.
+
+    Example:
+        >>> from PIL import Image
+        >>> Image.new("RGB", (6, 4)).save("black.png")
+        >>> picture_size("black.png")
+        (4, 6)
     """
     file = check_regular_file(path)
     data = read_bytes(file, max_megapixels)

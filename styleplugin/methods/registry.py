@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from styleplugin.errors import StylePluginWarning, UsageError
-from styleplugin.methods.spec import MethodSpec
+from styleplugin.methods.spec import Capability, MethodSpec
 from styleplugin.values import shown
 
 GROUP = "styleplugin.methods"
@@ -38,9 +38,9 @@ def specs() -> tuple[MethodSpec, ...]:
     return (*_installed(), *_added.values())
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of all methods, the default first."""
-    return tuple(spec.name for spec in specs())
+def names(capability: Capability | None = None) -> tuple[str, ...]:
+    """Return the names of all methods, or of those with a capability, the default first."""
+    return tuple(spec.name for spec in specs() if capability is None or capability in spec.capabilities)
 
 
 def find(name: str | None) -> MethodSpec:

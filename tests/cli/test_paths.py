@@ -14,7 +14,7 @@ from tyro.extras import SubcommandApp
 import styleplugin
 from styleplugin import cli
 from styleplugin.cli.main import app
-from styleplugin.cli.parser import in_command_words
+from styleplugin.cli.parser import arguments_of, in_command_words
 from styleplugin.cli.paths import marks_of
 from styleplugin.cli.train import train_new
 from styleplugin.options import EngineOptions, OptimizeOptions, StylizeOptions
@@ -41,22 +41,20 @@ def commands(app: SubcommandApp, before: str = "") -> Iterator[tuple[str, Callab
             yield before + name, command.target.function
 
 
-COMMANDS = dict(commands(app)) | {"train new": train_new}
+COMMANDS = {name: arguments_of(command) for name, command in [*commands(app), ("train new", train_new)]}
 
 
 def holds_text(hint: Any) -> bool:
     return hint is str or any(map(holds_text, get_args(hint)))
 
 
-def marks(owner: Any, kind: type) -> dict[str, list[Any]]:
-    hints = get_type_hints(owner, include_extras=True)
-    return {name: found for name, hint in hints.items() if (found := list(marks_of(hint, kind)))}
+def marks(command: dict[str, inspect.Parameter], kind: type) -> dict[str, list[Any]]:
+    return {name: found for name, p in command.items() if (found := list(marks_of(p.annotation, kind)))}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_text_of_a_command_says_whether_it_is_a_path(name):
-    hints = get_type_hints(COMMANDS[name], include_extras=True)
-    for parameter, hint in hints.items():
+    for parameter, hint in ((p.name, p.annotation) for p in COMMANDS[name].values()):
         marked = list(marks_of(hint, Reads)) + list(marks_of(hint, Writes))
         assert marked or not holds_text(hint) or parameter in PLAIN.get(name, ()), parameter
 
@@ -67,10 +65,10 @@ def test_every_text_of_the_options_says_whether_it_is_a_path(options):
         assert not holds_text(hint) or list(marks_of(hint, Reads)) or field in OPTIONS[options], field
 
 
-def arguments(name: str, command: Callable[..., None], given: dict[str, str]) -> list[str]:
+def arguments(name: str, command: dict[str, inspect.Parameter], given: dict[str, str]) -> list[str]:
     """Return a command line with values for the given parameters, and for those that must be there."""
     words = name.split()
-    for parameter in inspect.signature(command).parameters.values():
+    for parameter in command.values():
         positional = parameter.kind is inspect.Parameter.POSITIONAL_ONLY
         needed = parameter.default is inspect.Parameter.empty
         if parameter.name not in given and not needed:
@@ -92,15 +90,15 @@ def test_D04_no_command_writes_what_it_reads_or_writes_twice(name, written, tmp_
     Path("hard.png").hardlink_to("photo.png")
     before = Path("photo.png").read_bytes()
     reads = marks(command, Reads)
-    if "optimization" in inspect.signature(command).parameters:
-        reads |= marks(OptimizeOptions, Reads)
+    if "optimization" in command:
+        reads |= marks(arguments_of(OptimizeOptions), Reads)
     assert reads
     for read, (mark,) in reads.items():
         # The source of a model is a name, unless it says that it is a file.
         source = "photo.png" if mark.paths("photo.png") else "file:photo.png"
         for target in ("photo.png", "./photo.png", "soft.png", "hard.png"):
             line = arguments(name, command, {read: source, written: target})
-            if read not in inspect.signature(command).parameters:
+            if read not in command:
                 line += [f"--{read.replace('_', '-')}", source]
             assert cli.run([*line, "--overwrite"]) == 7, (read, target)
             assert "SP607" in capsys.readouterr().err

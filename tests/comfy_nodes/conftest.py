@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from comfy_nodes import logic
+from comfy_nodes.logic.interface import MODEL_SUFFIX, STYLE_SUFFIX, StyleModel, has_suffix
+from comfy_nodes.logic.styles import embedded_models
 from styleplugin.loading.build import describe
 from styleplugin.networks.pairs import PairModel
 
@@ -74,10 +75,10 @@ class PlainHost:
         self.emptied += 1
 
     def files(self, suffix):
-        names = sorted(path.name for path in self.folder.iterdir() if logic.has_suffix(path.name, suffix))
-        if suffix != logic.MODEL_SUFFIX:
+        names = sorted(path.name for path in self.folder.iterdir() if has_suffix(path.name, suffix))
+        if suffix != MODEL_SUFFIX:
             return names
-        return [*logic.embedded_models(), *(name for name in names if not logic.has_suffix(name, logic.STYLE_SUFFIX))]
+        return [*embedded_models(), *(name for name in names if not has_suffix(name, STYLE_SUFFIX))]
 
     def path(self, name):
         return self.folder / name
@@ -129,7 +130,7 @@ def nodes(tmp_path, monkeypatch) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def models(make_pair, make_photo_model) -> dict[str, logic.StyleModel]:
+def models(make_pair, make_photo_model) -> dict[str, StyleModel]:
     """Tiny untrained models of each method."""
     modules = {
         "wct": PairModel("wct", [make_pair(level, seed=level) for level in (1, 2, 3)]),
@@ -137,11 +138,11 @@ def models(make_pair, make_photo_model) -> dict[str, logic.StyleModel]:
         "photorealistic": make_photo_model("vgg"),
     }
     return {
-        name: logic.StyleModel(describe(module, name=f"tiny-{name}", license="MIT", sha256="0" * 64), module)
+        name: StyleModel(describe(module, name=f"tiny-{name}", license="MIT", sha256="0" * 64), module)
         for name, module in modules.items()
     }
 
 
 @pytest.fixture(params=["wct", "adain", "photorealistic"])
-def model(request, models) -> logic.StyleModel:
+def model(request, models) -> StyleModel:
     return models[request.param]

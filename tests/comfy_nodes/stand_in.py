@@ -14,6 +14,7 @@ from typing import Any
 NODES = (
     "comfy_nodes.nodes",
     "comfy_nodes.nodes_looks",
+    "comfy_nodes.nodes_students",
     "comfy_nodes.nodes_styles",
     "comfy_nodes.nodes_training",
     "comfy_nodes.nodes_transfer",

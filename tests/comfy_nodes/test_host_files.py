@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfy_nodes import logic
+from comfy_nodes.logic.interface import LOOK_SUFFIX, MODEL_SUFFIX, STYLE_SUFFIX, check_inside
 from styleplugin.errors import OutputError
 
 
@@ -42,9 +42,9 @@ def host(tmp_path, monkeypatch):
 
 
 def test_suffixes_in_capitals_are_listed_and_found(host):
-    assert host.files(logic.LOOK_SUFFIX) == ["b/OLD.CUBE", "a.cube"]
-    assert host.files(logic.STYLE_SUFFIX) == ["mine.STYLE.safetensors"]
-    assert "mine.STYLE.safetensors" not in host.files(logic.MODEL_SUFFIX)
+    assert host.files(LOOK_SUFFIX) == ["b/OLD.CUBE", "a.cube"]
+    assert host.files(STYLE_SUFFIX) == ["mine.STYLE.safetensors"]
+    assert "mine.STYLE.safetensors" not in host.files(MODEL_SUFFIX)
     assert host.path("b/OLD.CUBE") == Path("luts/b/OLD.CUBE")
 
 
@@ -67,7 +67,7 @@ def test_D12_other_prefixes_stay_in_it(host, tmp_path, prefix):
 def test_D12_a_name_stays_inside_or_is_refused(tmp_path_factory, parts):
     root = tmp_path_factory.getbasetemp()
     try:
-        path = logic.check_inside(root, root / "/".join(parts) / "look_00001_.cube")
+        path = check_inside(root, root / "/".join(parts) / "look_00001_.cube")
     except OutputError as error:
         assert error.code == "SP603"
     else:

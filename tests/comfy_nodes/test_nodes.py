@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from comfy_nodes import logic
+from comfy_nodes.logic.styles import embedded_models
 from styleplugin.options import FrameOptions, StylizeOptions, help_of
 
 ROOT = Path(__file__).parents[2]
@@ -163,7 +163,7 @@ def test_loaders_run_again_when_their_file_changes_and_never_raise(nodes, tmp_pa
 
 def test_T18_an_empty_model_folder_leaves_the_embedded_models(nodes):
     (combo,) = nodes.StylePluginLoadModel.define_schema().inputs
-    assert combo.settings["options"] == logic.embedded_models()
+    assert combo.settings["options"] == embedded_models()
     (combo,) = nodes.StylePluginLoadStyle.define_schema().inputs
     assert combo.settings["options"] == []
 

@@ -17,7 +17,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import styleplugin
-from gradio_app import app, events, jobs
+from gradio_app import app, events
+from gradio_app.running import jobs
 
 from .attack import upload
 from .conftest import broken_files, free_port, picture

@@ -79,7 +79,7 @@ def test_an_optimization_shows_previews_and_its_best_picture(photo, painting, mo
 
 def test_a_stopped_optimization_keeps_what_it_has(photo, painting, monkeypatch):
     monkeypatch.setattr(events, "PREVIEW_SECONDS", 0)
-    monkeypatch.setattr(events.secrets, "token_hex", lambda _: "session")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "session")
     shown, last = 0, []
     for outputs in events.optimize(photo, painting, steps=5000, start="content", progress=lambda *_, **__: None):
         last = outputs
@@ -91,7 +91,7 @@ def test_a_stopped_optimization_keeps_what_it_has(photo, painting, monkeypatch):
 
 
 def test_a_stopped_picture_says_so(photo, painting, monkeypatch):
-    monkeypatch.setattr(events, "_quick_then_whole", lambda job, *_: [job.stop(), job.tell(0, "")])
+    monkeypatch.setattr(events, "_quick_then_whole", lambda run, *_: [run.job.stop(), run.job.tell(0, "")])
     assert run(events.paint, photo, painting)[-1][-1] == "Stopped."
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fakes.hub import running
 
-from gradio_app import zero
+from gradio_app.running import zero
 
 from .conftest import free_port, served
 

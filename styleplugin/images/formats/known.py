@@ -38,7 +38,12 @@ def is_readable(kind: str) -> bool:
 
 
 def picture_extensions() -> tuple[str, ...]:
-    """Return the extensions of the pictures that this installation reads, in lower case, with their dot."""
+    """Return the extensions of the pictures that this installation reads, in lower case, with their dot.
+
+    Example:
+        >>> {".jpg", ".png", ".tif"} <= set(picture_extensions())
+        True
+    """
     kinds = (kind for kind in EXTENSIONS if is_readable(kind))
     return tuple(dict.fromkeys(extension for kind in kinds for extension in EXTENSIONS[kind]))
 

@@ -63,6 +63,12 @@ class LUT:
 
     Raises:
         NumericalError: SP704, a value is not finite.
+
+    Example:
+        >>> import torch
+        >>> colors = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float32, device="cpu").view(1, 3, 1, 1)
+        >>> torch.allclose(LUT.identity(17).apply(colors), colors)
+        True
     """
 
     table: Tensor

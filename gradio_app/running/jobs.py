@@ -117,6 +117,10 @@ class Job(Generic[T]):
             self._told = time.monotonic()
             self._steps.put(Step(share, text, show))
 
+    def on_step(self, done: float, total: float, stage: str) -> None:
+        """Say how much of a stage is done; what the core calls after every tile."""
+        self.tell(done / total if total else 0, stage)
+
     def stop(self) -> None:
         """Let the next `tell` end the work; work that can, returns what it has. What still waits does not begin."""
         self._stop.set()

@@ -6,10 +6,10 @@ import pytest
 
 from gradio_app import app
 from gradio_app.app import build, launch
-from gradio_app.hosts import Hosts, name_of
+from gradio_app.guard.hosts import Hosts, name_of
 
-from .attack import raw
-from .conftest import free_port
+from ..attack import raw
+from ..conftest import free_port
 
 
 @pytest.mark.parametrize(

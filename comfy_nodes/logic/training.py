@@ -16,9 +16,10 @@ from torch import Tensor
 import styleplugin
 from styleplugin import errors, train
 
-from . import logic
+from .interface import MODEL_SUFFIX, Host, StyleModel
+from .styles import embedded_models
 
-EXAMPLES = Path(__file__).parent.parent / "docs" / "images" / "training"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "images" / "training"
 EXAMPLE = "example "
 """Begins the names of the picture folders that came with the pack."""
 BYTES_PER_PIXEL = 4096
@@ -28,7 +29,7 @@ _SHOWN = 600
 """Width of a preview, pixels."""
 
 
-class TrainingHost(logic.Host, Protocol):
+class TrainingHost(Host, Protocol):
     """What training needs of the host besides."""
 
     def input_folder(self) -> Path:
@@ -81,7 +82,7 @@ def load_teacher(host: TrainingHost, name: str, source: str) -> Teacher:
                 "SP407", f"The source {source!r} is not on the Hub.", "Write hub:OWNER/REPO@REVISION/FILE.safetensors."
             )
         return Teacher(source.strip())
-    return Teacher(name if name in logic.embedded_models() else f"file:{host.path(name)}")
+    return Teacher(name if name in embedded_models() else f"file:{host.path(name)}")
 
 
 def picture_folders(host: TrainingHost) -> list[str]:
@@ -136,7 +137,7 @@ def distill(
     run_name: str,
     minutes: float,
     **settings: Any,
-) -> tuple[logic.StyleModel, Tensor, Tensor, dict[str, list[float]], str]:
+) -> tuple[StyleModel, Tensor, Tensor, dict[str, list[float]], str]:
     """Train a student, or go on with a run of the same settings; on Cancel the best student so far is kept.
 
     Args:
@@ -194,10 +195,10 @@ def distill(
     return student, sheet, plot, {"loss": watcher.losses(out)}, _summary(student, target)
 
 
-def load_student(path: Path) -> logic.StyleModel:
+def load_student(path: Path) -> StyleModel:
     """Load a student, and remember its file."""
     stylizer = styleplugin.load(f"file:{path}", allow_unknown_model=True, device="cpu")
-    return logic.StyleModel(stylizer.info, stylizer.model, path=path)
+    return StyleModel(stylizer.info, stylizer.model, path=path)
 
 
 class _Watcher:
@@ -305,21 +306,21 @@ def run_fingerprint(host: TrainingHost, name: str) -> object:
         return None
 
 
-def save_student(host: TrainingHost, model: logic.StyleModel, prefix: str, even_if_failed: bool) -> str:
+def save_student(host: TrainingHost, model: StyleModel, prefix: str, even_if_failed: bool) -> str:
     """Copy a student into the output folder, where Load Style Model lists it; return its name."""
     target = _exported(host, _file_of(model), prefix, even_if_failed)
     host.say(f"Saved {target.name}")
     return target.name
 
 
-def publish_student(host: TrainingHost, model: logic.StyleModel, repo: str, private: bool) -> str:
+def publish_student(host: TrainingHost, model: StyleModel, repo: str, private: bool) -> str:
     """Upload a student to the Hub; return its pinned source."""
     source = styleplugin.publish(_file_of(model), repo, private=private)
     host.say(source)
     return source
 
 
-def pull_model(host: TrainingHost, source: str) -> logic.StyleModel:
+def pull_model(host: TrainingHost, source: str) -> StyleModel:
     """Download a model of the Hub into the model folder, and load it."""
     folder = host.models_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -339,12 +340,12 @@ def _keep_best(host: TrainingHost, out: Path, run_name: str) -> None:
 
 
 def _exported(host: TrainingHost, source: Path, prefix: str, even_if_failed: bool) -> Path:
-    target = host.save_path(prefix, logic.MODEL_SUFFIX)
+    target = host.save_path(prefix, MODEL_SUFFIX)
     target.parent.mkdir(parents=True, exist_ok=True)
     return styleplugin.export_student(source, target, even_if_failed=even_if_failed)
 
 
-def _file_of(model: logic.StyleModel) -> Path:
+def _file_of(model: StyleModel) -> Path:
     if model.path is None:
         raise errors.UsageError(
             "SP147", f"{model!r} was not trained here.", "Connect the student of one of the Distill nodes."
@@ -352,7 +353,7 @@ def _file_of(model: logic.StyleModel) -> Path:
     return model.path
 
 
-def _summary(model: logic.StyleModel, path: Path) -> str:
+def _summary(model: StyleModel, path: Path) -> str:
     """Say what a student reached."""
     gate = styleplugin.read_card(path)["gate"]
     verdict = "passes its quality gate" if gate["passed"] else f"fails: {'; '.join(gate['failed'])}"

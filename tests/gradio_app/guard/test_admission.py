@@ -19,8 +19,8 @@ from gradio_app.components import Folder
 from gradio_app.limits import Limits
 from styleplugin.errors import UsageError
 
-from .attack import FILES, ask, config_of, functions_of, good_values, server_function, upload
-from .conftest import free_port, picture
+from ..attack import FILES, ask, config_of, functions_of, good_values, server_function, upload
+from ..conftest import free_port, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 META = {"_type": "gradio.FileData"}

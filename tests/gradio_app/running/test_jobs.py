@@ -7,8 +7,8 @@ import weakref
 
 import pytest
 
-from gradio_app import jobs
-from gradio_app.jobs import Job, Step, shown, stop_session
+from gradio_app.running import jobs
+from gradio_app.running.jobs import Job, Step, shown, stop_session
 from styleplugin.errors import Cancelled, UsageError
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
-from gradio_app.admission import Admission
-from gradio_app.hosts import HostGuard, Hosts
+from gradio_app.guard.admission import Admission
+from gradio_app.guard.hosts import HostGuard, Hosts
+from gradio_app.guard.quota import Ledger, UploadGuard
 from gradio_app.limits import Limits
 from gradio_app.pictures import for_page
-from gradio_app.quota import Ledger, UploadGuard
 from styleplugin.errors import StylePluginError
 
 _LOGGER = logging.getLogger(__name__)

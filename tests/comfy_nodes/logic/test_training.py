@@ -13,10 +13,13 @@ import torch
 from fakes.hub import running
 
 import styleplugin
-from comfy_nodes import logic, training
+from comfy_nodes.logic import training
+from comfy_nodes.logic.interface import MODEL_SUFFIX
+from comfy_nodes.logic.styles import load_model
+from comfy_nodes.logic.transfer import transfer
 from styleplugin import errors, train
 
-from .conftest import Interrupted, PlainHost
+from ..conftest import Interrupted, PlainHost
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,7 +34,6 @@ SETTINGS = {"width": 0.0625, "crop": 32, "batch": 2, "run_name": "tiny", "minute
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("styleplugin.train.runs.phases.PROBE_SECONDS", 0.02)
-    monkeypatch.setattr(training, "EXAMPLES", training.EXAMPLES)
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_a_student_is_trained_shown_and_used_in_the_same_graph(host: PlainHost, 
     assert any("left" in line for line in host.said)
     with inference():
         content = torch.rand(1, 32, 48, 3)
-        result = logic.transfer(
+        result = transfer(
             host, content, content.flip(1), model, None, statistics="per frame", strength=1.0, keep_color="off"
         )
     assert result.shape == content.shape
@@ -153,11 +155,11 @@ def test_a_student_is_saved_where_the_loader_finds_it(
     assert caught.value.code == "SP145"
     name = training.save_student(host, model, "style_transfer/mine", True)
     assert (tmp_path / name).read_bytes() == model.path.read_bytes()
-    assert name in host.files(logic.MODEL_SUFFIX)
+    assert name in host.files(MODEL_SUFFIX)
     with pytest.raises(errors.UsageError, match="not passed its quality gate"):
         training.publish_student(host, model, "me/x", True)
     with pytest.raises(errors.UsageError, match="was not trained here"):
-        training.save_student(host, logic.load_model(host, "kbstyle.200k"), "x", True)
+        training.save_student(host, load_model(host, "kbstyle.200k"), "x", True)
 
 
 def test_a_model_of_the_hub_comes_into_the_model_folder(host: PlainHost, monkeypatch, tmp_path: Path) -> None:

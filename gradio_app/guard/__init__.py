@@ -1,0 +1,1 @@
+"""What comes in from outside, checked before anything is opened: names, amounts, files, values."""
