@@ -16,8 +16,8 @@ from common import machine, write
 
 from styleplugin.train import run
 from styleplugin.train.loop.logbook import Logbook
-from styleplugin.train.recipe.config import RULES, Recipe
 from styleplugin.train.recipe.options import DataOptions, PhaseOptions
+from styleplugin.train.runs.pairs.recipe import RULES, Recipe
 
 BATCH = 8
 TIMED = ("pruning", "student_pair")

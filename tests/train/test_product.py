@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("styleplugin.train.runs.phases.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("styleplugin.train.runs.phase_loop.PROBE_SECONDS", 0.05)
 
 
 def test_a_plan_comes_before_the_first_step_and_changes_nothing(make_recipe, tmp_path: Path):
@@ -42,7 +42,7 @@ def test_a_plan_comes_before_the_first_step_and_changes_nothing(make_recipe, tmp
     assert plan.memory_mb > 0 and plan.disk_mb >= 1
     assert rows[0] == {"planned": True}
     assert sha256(planned) == sha256(run(recipe, tmp_path / "plain", device="cpu"))
-    assert not list(tmp_path.glob("*/.rehearsal*"))
+    assert not list(tmp_path.glob("*/.dry-run*"))
     left = [row["seconds_left"] for row in rows if "seconds_left" in row]
     assert left == sorted(left, reverse=True) or left[0] > left[-1]
 

@@ -5,11 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Protocol
 
 from typing_extensions import Doc
 
 from styleplugin.errors import UsageError
+
+
+class AnyRecipe(Protocol):
+    """What the recipes of all kinds have."""
+
+    @property
+    def name(self) -> str:
+        """Of the result."""
+        ...
+
+    @property
+    def minutes(self) -> float:
+        """Time budget; 0 where there is none."""
+        ...
+
+    def relative_to(self, folder: Path) -> Any:
+        """Return the recipe as it is read from a file in a folder, from which its paths to other recipes count."""
+        ...
+
 
 Sources = str | tuple[str, ...]
 """A folder of pictures or tars, or a tar, with `*` for any characters of its name; or several, read in their order."""
@@ -274,6 +294,10 @@ class RunRecipe:
     def phase(self, name: str) -> PhaseOptions:
         """Return the options of a phase by its name."""
         return getattr(self, name)
+
+    def relative_to(self, folder: Path) -> Any:
+        """Return the recipe as it is read from a file in a folder, from which its paths to other recipes count."""
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

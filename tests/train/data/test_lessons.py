@@ -31,7 +31,8 @@ def painter(kb_model: KBModel, tmp_path: Path) -> str:
 def recipe(data_options: DataOptions, painter: str, vgg_file: Path) -> KBRecipe:
     learns = PhaseOptions(steps=4, batch=2, warmup=1, content=0.0, taught=1.0, picture=1.0)
     return KBRecipe(
-        name="pupil", widths=(3, 4, 5), blocks=1, small=learns, precision="fp32", log_every=1, data=data_options,
+        name="pupil", widths=(3, 4, 5), blocks=1, student_network=learns, precision="fp32", log_every=1,
+        data=data_options,
         teacher=TeacherOptions(source=f"file:{vgg_file}", painter=painter), lessons=2 * CHUNK, license="MIT",
     )  # fmt: skip
 
@@ -102,16 +103,16 @@ def test_a_student_learns_from_them_and_leaves_what_it_is_when_it_is_stopped(rec
     from styleplugin.errors import Cancelled
     from styleplugin.loading.build import load_model
     from styleplugin.tensorfile import read_weights
-    from styleplugin.train.runs.phases import LATEST
+    from styleplugin.train.runs.phase_loop import LATEST
 
-    averaged = replace(recipe, small=replace(recipe.small, steps=50, average=0.5))
+    averaged = replace(recipe, student_network=replace(recipe.student_network, steps=50, average=0.5))
     rows: list[dict] = []
     with pytest.raises(Cancelled):
         run(averaged, tmp_path / "out", device="cpu", on_event=rows.append,
             should_stop=lambda: sum("taught" in row for row in rows) >= 3)  # fmt: skip
     weights = read_weights(tmp_path / "out" / LATEST)
     model, _ = load_model(weights)
-    assert weights.metadata["card"]["steps"] == {"small": 4}
+    assert weights.metadata["card"]["steps"] == {"student_network": 4}
     assert model(torch.rand(1, 3, 32, 32, dtype=torch.float32, device="cpu")).isfinite().all()
     card_of_painter = weights.metadata["card"]["teacher"]
     assert list(card_of_painter["painter"]) == ["painter"]

@@ -6,9 +6,19 @@ import pytest
 from styleplugin import cli
 from styleplugin.errors import UsageError
 from styleplugin.options import help_of
-from styleplugin.train import BundleRecipe, new_recipe, read_recipe, recipe_text
+from styleplugin.train import (
+    BundleRecipe,
+    CascadeRecipe,
+    EncoderRecipe,
+    KBRecipe,
+    MetricRecipe,
+    PhotoRecipe,
+    Recipe,
+    new_recipe,
+    read_recipe,
+    recipe_text,
+)
 from styleplugin.train.evaluation.gate import verdict
-from styleplugin.train.recipe.config import CascadeRecipe, EncoderRecipe, KBRecipe, MetricRecipe, PhotoRecipe, Recipe
 from styleplugin.train.recipe.options import DataOptions, GateOptions, PhaseOptions, RunRecipe, TeacherOptions
 
 METHODS = ("wct", "adain", "photorealistic", "kbstyle", "encoder")

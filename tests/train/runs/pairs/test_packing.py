@@ -10,7 +10,7 @@ from fakes.forgery import Forgery, forge, saying, without
 from styleplugin.errors import WeightsError
 from styleplugin.tensorfile import write_weights
 from styleplugin.train.networks.parts import load_part, load_pruned
-from styleplugin.train.runs.bundles import bundle
+from styleplugin.train.runs.pairs.packing import bundle
 
 FORGERIES = {
     "no pairs": without("pairs"),
