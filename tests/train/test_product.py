@@ -194,6 +194,21 @@ def test_a_photorealistic_model_teaches_a_smaller_one(make_photo_model, data_opt
         run(wide, tmp_path / "wide", device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("table", "changes", "code"), [("data", {"photos": ""}, "SP130"), ("teacher", {"source": ""}, "SP126")]
+)
+def test_R07_a_recipe_that_names_no_pictures_or_no_teacher_says_which_option_does(
+    table: str, changes: dict, code: str, make_recipe, tmp_path: Path
+):
+    recipe = make_recipe()
+    bare = replace(recipe, **{table: replace(getattr(recipe, table), **changes)})
+    with pytest.raises(UsageError, match="names no") as caught:
+        run(bare, tmp_path / "out", device="cpu")
+    assert caught.value.code == code
+    option = {"photos": recipe.data.photos} if table == "data" else {"teacher": recipe.teacher.source}
+    assert run(bare, tmp_path / "named", device="cpu", **option).exists()
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "file", "broken tar"])
 def test_R07_a_wrong_folder_is_an_error_before_anything_is_trained(kind: str, make_recipe, tmp_path: Path):
     folder = tmp_path / "pictures"

@@ -44,12 +44,10 @@ class DataOptions:
         Sources,
         Doc(
             "Contents: a folder of pictures or tars, or a tar, or a list of them; `*` in a name stands for "
-            "any characters."
+            "any characters. Empty where they are named when the training is started."
         ),
-    ] = "../shared/data/train/photos*"
-    paintings: Annotated[Sources, Doc("Styles, the same; only methods that are trained with styles need them.")] = (
-        "../shared/data/train/paintings*"
-    )
+    ] = ""
+    paintings: Annotated[Sources, Doc("Styles, the same; only methods that are trained with styles need them.")] = ""
     short_side: Annotated[int, Doc("Pictures are shrunk to it when they are read, pixels.")] = 300
     crop: Annotated[
         int, Doc("Side of a training crop, pixels, a multiple of 16; smaller pictures are enlarged to it.")
@@ -99,7 +97,7 @@ def _one_or_several(name: str, places: str | os.PathLike[str] | Iterable[str | o
 
 
 def _listed(sources: Sources) -> tuple[str, ...]:
-    return (sources,) if isinstance(sources, str) else sources
+    return tuple(filter(None, (sources,))) if isinstance(sources, str) else sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +119,7 @@ class TeacherOptions:
             "KBStyle learns from."
         ),
     ] = ""
-    root: Annotated[str, Doc("Folder of the files below.")] = "../shared/data/teachers"
+    root: Annotated[str, Doc("Folder of the files below; empty where it is named when the training is started.")] = ""
     vgg: Annotated[str, Doc("VGG-19 as deep as it is needed, with the mean activations of each channel.")] = (
         "vgg19_imagenet.safetensors"
     )
@@ -134,6 +132,20 @@ class TeacherOptions:
     mobilenet_sha256: Annotated[str, Doc("Of its content.")] = (
         "1ad6e14e9a6e7e4e9938cd472156691d3b1cddfb6b53a7ee1f9da74599c86a4c"
     )
+
+    def file(self, name: str) -> Path:
+        """Return where one of the files above lies.
+
+        Raises:
+            UsageError: SP126, the recipe names no folder of them.
+        """
+        if not self.root:
+            raise UsageError(
+                "SP126",
+                f"The recipe names no teacher, and no folder in which {name} lies.",
+                "Write source or root under [teacher], or give --teacher or --teachers.",
+            )
+        return Path(self.root).expanduser() / name
 
 
 @dataclass(frozen=True, kw_only=True)

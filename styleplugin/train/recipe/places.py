@@ -79,7 +79,8 @@ def _read_by(recipe: Any) -> Iterator[Path]:
     for place in dict.fromkeys((*recipe.data.contents, *recipe.data.styles)):
         path = Path(place).expanduser()
         yield from path.parent.glob(path.name) if "*" in path.name else [path]
-    yield Path(recipe.teacher.root).expanduser()
+    if recipe.teacher.root:
+        yield Path(recipe.teacher.root).expanduser()
     yield from map(Path, source_paths(recipe.teacher.source))
     phases = (getattr(part, "init", "") for part in vars(recipe).values())
     yield from (Path(init) for init in phases if init)

@@ -356,7 +356,7 @@ def build_mobilenet(options: TeacherOptions) -> tuple[MobileNet, dict[str, str]]
         tensors, digest, name = weights.tensors, weights.sha256, label_of(options.source)
     else:
         digest, name = options.mobilenet_sha256, options.mobilenet
-        tensors = read_pinned(Path(options.root) / options.mobilenet, digest)
+        tensors = read_pinned(options.file(options.mobilenet), digest)
     teacher = MobileNet()
     load_tensors(teacher, {key: tensors[key] for key in teacher.state_dict() if key in tensors}, name)
     return teacher, {name: digest}
