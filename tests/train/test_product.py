@@ -235,11 +235,11 @@ def test_R05_no_room_on_the_disk_is_noticed_before_the_start(make_recipe, tmp_pa
 def test_a_result_that_cannot_be_written_loses_nothing(make_recipe, tmp_path: Path, monkeypatch):
     recipe = make_recipe()
     whole = sha256(run(recipe, tmp_path / "whole", device="cpu"))
-    original = styleplugin.train.networks.parts.write_weights
-    monkeypatch.setattr("styleplugin.train.networks.parts.write_weights", _full_disk)
+    original = styleplugin.train.runs.pairs.parts.write_weights
+    monkeypatch.setattr("styleplugin.train.runs.pairs.parts.write_weights", _full_disk)
     with pytest.raises(OutputError):
         run(recipe, tmp_path / "full", device="cpu")
-    monkeypatch.setattr("styleplugin.train.networks.parts.write_weights", original)
+    monkeypatch.setattr("styleplugin.train.runs.pairs.parts.write_weights", original)
     assert list((tmp_path / "full" / "checkpoints").iterdir())
     assert sha256(run(recipe, tmp_path / "full", resume=True, device="cpu")) == whole
 

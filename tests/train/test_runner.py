@@ -18,8 +18,8 @@ from styleplugin.tensorfile import read_weights
 from styleplugin.train import BundleRecipe, Recipe, bundle, run
 from styleplugin.train.data.pictures import load_pictures
 from styleplugin.train.evaluation.figures import evaluate_pair, sample_psnr
-from styleplugin.train.networks.parts import load_part
 from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
+from styleplugin.train.runs.pairs.parts import load_part
 from styleplugin.train.runs.pairs.recipe import PHASES, RULES
 from styleplugin.train.runs.pairs.run import StudentDecoder
 

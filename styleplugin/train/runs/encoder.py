@@ -21,12 +21,12 @@ from styleplugin.networks.vgg import VGGSpec, student_spec
 from styleplugin.train.data.augment import random_crops
 from styleplugin.train.loop.logbook import Row
 from styleplugin.train.loop.setting import Setting
-from styleplugin.train.networks.parts import load_part, save_part
 from styleplugin.train.networks.teachers import LossNetwork
 from styleplugin.train.pruning.filters import Keeps, dead_fraction
 from styleplugin.train.recipe.choices import Choices
 from styleplugin.train.recipe.options import PhaseOptions, RunRecipe
 from styleplugin.train.runs.feature_metric import solve_metrics
+from styleplugin.train.runs.pairs.parts import load_part, save_part
 from styleplugin.train.runs.pairs.recipe import IMPORTANCE, RULES, student_widths
 from styleplugin.train.runs.pairs.start import start_student_encoder
 from styleplugin.train.runs.phase import MEASURED, Phase

@@ -82,12 +82,12 @@ class Phase:
 
     def held_out_batch(self) -> dict[str, Tensor]:
         """Return the arguments of the task for the validation loss."""
-        training = self.training
+        training, lessons = self.training, self.training.lessons
         if training.style is None:
             return {"content": training.validation[:MEASURED]}
         content, style = training.held_out_pairs(MEASURED)
         batch = {"content": content, "style": style}
-        return batch if training.lessons is None else batch | {"picture": training.lessons.paint(content, style)}
+        return batch if lessons is None else batch | {"picture": lessons.painter.paint(content, style)}
 
     def validate(self, task: Any, trainable: Any) -> tuple[Row, list[Tensor]]:
         """Return figures, and the rows of a contact sheet, (N, 3, H, W) each."""

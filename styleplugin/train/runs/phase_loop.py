@@ -17,8 +17,7 @@ from styleplugin.train.evaluation.gate import verdict
 from styleplugin.train.evaluation.page import write_page
 from styleplugin.train.loop.fit import Intervals, Stepper, fit, measure_speed
 from styleplugin.train.loop.logbook import Row
-from styleplugin.train.loop.state import Checkpoints, Progress
-from styleplugin.train.networks.parts import read_card
+from styleplugin.train.loop.state import Checkpoints, Progress, read_card
 from styleplugin.train.recipe.plan import PhasePlan
 from styleplugin.train.runs.phase import Phase
 

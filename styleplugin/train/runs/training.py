@@ -20,10 +20,11 @@ from styleplugin.train.evaluation.page import write_page
 from styleplugin.train.loop.backend import backend_settings
 from styleplugin.train.loop.logbook import Logbook
 from styleplugin.train.loop.setting import Setting
-from styleplugin.train.networks.parts import read_card
+from styleplugin.train.loop.state import read_card
 from styleplugin.train.networks.teachers import LossNetwork, build_loss_network
 from styleplugin.train.recipe.options import RunRecipe
 from styleplugin.train.recipe.plan import Plan, peak_memory_mb
+from styleplugin.train.runs.painter import load_painter
 from styleplugin.train.runs.phase import Phase
 from styleplugin.train.runs.phase_loop import BEST, LATEST, PhaseLoop
 from styleplugin.train.runs.run import PhasedRun, identity_of
@@ -91,7 +92,8 @@ class Training:
         """Load the painter of the recipe, if there is one; the loss network measures the styles of its pictures."""
         if self.recipe.teacher.painter:
             assert self.style is not None
-            self.lessons = Lessons(self.recipe, self.loss_network, self.content, self.style, self.run.out.parent)
+            painter, folder = load_painter(self.recipe.teacher.painter, self.device), self.run.out.parent
+            self.lessons = Lessons(self.recipe, painter, self.loss_network, self.content, self.style, folder)
 
     def starting_styles(self) -> Tensor | None:
         """Return training styles, (N, 3, crop, crop), as many as there are probes at most; None without styles."""
@@ -182,7 +184,7 @@ class Training:
         return {
             "name": self.recipe.name,
             "recipe": self.recipe.to_dict() | {"data": None, "teacher": None},
-            "teacher": self.teacher_card() | ({"painter": self.lessons.painter} if self.lessons else {}),
+            "teacher": self.teacher_card() | self._painter_card(),
             "data": self.data_card(),
             "steps": self.steps_done,
             "seed": self.recipe.seed,
@@ -193,6 +195,12 @@ class Training:
     def teacher_card(self) -> dict[str, Any]:
         """Return the loss network, for the card."""
         return {"sha256": self.loss_network.sources}
+
+    def _painter_card(self) -> dict[str, Any]:
+        if self.lessons is None:
+            return {}
+        painter = self.lessons.painter
+        return {"painter": {painter.name: painter.sha256}}
 
     def data_card(self) -> dict[str, Any]:
         """Return what is known about the pictures, for the card."""

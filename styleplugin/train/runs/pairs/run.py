@@ -20,6 +20,7 @@ from styleplugin.train.evaluation.figures import evaluate_pair, reconstruction_p
 from styleplugin.train.loop.fit import PruningStepper
 from styleplugin.train.loop.logbook import Row
 from styleplugin.train.loop.setting import Setting
+from styleplugin.train.loop.state import read_card
 from styleplugin.train.networks.autoencoders import (
     WEIGHTS,
     Autoencoder,
@@ -30,11 +31,11 @@ from styleplugin.train.networks.autoencoders import (
     StudentPairAutoencoder,
     TeacherDecoderAutoencoder,
 )
-from styleplugin.train.networks.parts import load_part, load_pruned, read_card, save_part, save_pruned
 from styleplugin.train.pruning.filters import Keeps, dead_fraction
 from styleplugin.train.recipe.choices import Choices
 from styleplugin.train.recipe.places import Places
 from styleplugin.train.recipe.toml import read_recipe
+from styleplugin.train.runs.pairs.parts import load_part, load_pruned, save_part, save_pruned
 from styleplugin.train.runs.pairs.recipe import RECONSTRUCTION, Recipe, preset
 from styleplugin.train.runs.pairs.start import (
     start_pruning,

@@ -13,7 +13,6 @@ from styleplugin.loading.build import load_tensors
 from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
 from styleplugin.networks.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.train.data.pictures import step_generator
-from styleplugin.train.networks.parts import Part, check_spec, load_part
 from styleplugin.train.networks.teachers import LossNetwork, teacher_encoder
 from styleplugin.train.pruning.filters import (
     Keeps,
@@ -26,6 +25,7 @@ from styleplugin.train.pruning.filters import (
 from styleplugin.train.pruning.pruned import PrunedAutoencoder
 from styleplugin.train.pruning.reconstruct import reconstruct_decoder, reconstruct_encoder
 from styleplugin.train.recipe.options import RunRecipe
+from styleplugin.train.runs.pairs.parts import Part, check_spec, load_part
 from styleplugin.train.runs.pairs.recipe import RECONSTRUCTION, Recipe
 from styleplugin.transforms.adain import adain
 
