@@ -111,9 +111,7 @@ def load_set(
     """
     sources, name = (options.styles, "paintings") if styles else (options.contents, "photos")
     if not sources:
-        raise UsageError(
-            "SP130", f"The recipe names no {name}.", f"Write {name} under [data], or give the folder as --{name}."
-        )
+        raise UsageError("SP130", f"The recipe names no {name}.", f"Write {name} under [data], or give `{name}`.")
 
     def accept(file: PictureFile) -> bool:
         return (styles or file.is_content) and (file.is_open or not options.open_license)

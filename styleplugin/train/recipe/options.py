@@ -6,29 +6,22 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
-from typing_extensions import Doc
+from typing_extensions import Doc, Self
 
 from styleplugin.errors import UsageError
 
 
-class AnyRecipe(Protocol):
-    """What the recipes of all kinds have."""
+class AnyRecipe:
+    """What the recipes of all kinds have; each is a frozen dataclass."""
 
-    @property
-    def name(self) -> str:
-        """Of the result."""
-        ...
+    name: str
+    minutes: float = 0.0
 
-    @property
-    def minutes(self) -> float:
-        """Time budget; 0 where there is none."""
-        ...
-
-    def relative_to(self, folder: Path) -> Any:
+    def relative_to(self, folder: Path) -> Self:
         """Return the recipe as it is read from a file in a folder, from which its paths to other recipes count."""
-        ...
+        return self
 
 
 Sources = str | tuple[str, ...]
@@ -143,7 +136,7 @@ class TeacherOptions:
             raise UsageError(
                 "SP126",
                 f"The recipe names no teacher, and no folder in which {name} lies.",
-                "Write source or root under [teacher], or give --teacher or --teachers.",
+                "Write source or root under [teacher], or give `teacher` or `teachers`.",
             )
         return Path(self.root).expanduser() / name
 
@@ -255,7 +248,7 @@ class GateOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecipe:
+class RunRecipe(AnyRecipe):
     """What all recipes of one run share."""
 
     name: Annotated[str, Doc("Of the result, and of the run in logs.")]
@@ -306,10 +299,6 @@ class RunRecipe:
     def phase(self, name: str) -> PhaseOptions:
         """Return the options of a phase by its name."""
         return getattr(self, name)
-
-    def relative_to(self, folder: Path) -> Any:
-        """Return the recipe as it is read from a file in a folder, from which its paths to other recipes count."""
-        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

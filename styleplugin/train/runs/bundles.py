@@ -13,6 +13,7 @@ from styleplugin.errors import UsageError
 from styleplugin.train.evaluation.page import write_page
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.recipe.choices import Choices
+from styleplugin.train.recipe.options import AnyRecipe
 from styleplugin.train.recipe.places import RECIPE, Places, check_new
 from styleplugin.train.runs import cascade as cascades
 from styleplugin.train.runs.cascade import CascadeRecipe, CascadeRun
@@ -23,7 +24,7 @@ from styleplugin.train.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
-class BundleRecipe:
+class BundleRecipe(AnyRecipe):
     """Trains several pairs and packs them into one file."""
 
     name: Annotated[str, Doc("Of the result.")]
@@ -36,10 +37,6 @@ class BundleRecipe:
     ] = None
     minutes: Annotated[float, Doc("Time budget of all pairs together; 0 takes the steps as they are.")] = 0.0
     license: Annotated[str, Doc("Of the weights, as far as the pictures and the teacher allow.")] = "unknown"
-
-    def relative_to(self, folder: Path) -> BundleRecipe:
-        """Return the recipe as it is: its parts are read from where they lie."""
-        return self
 
     def __post_init__(self) -> None:
         if self.cascade and any(pair.method != "wct" for pair in self.pairs):

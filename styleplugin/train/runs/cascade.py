@@ -1,4 +1,4 @@
-"""What the decoders of a WCT model learn in a row, each from the pictures that the levels before it have made.
+"""What the decoders of a WCT model learn sequentially, as at inference, each from what the levels before have painted.
 
 In use a level sees a picture that deeper levels have painted, and decodes features that were whitened and colored;
 reconstruction of photographs shows it neither. At levels 4 and 5 the answer is blur, a grid and washed faces, and what
@@ -53,7 +53,7 @@ WEIGHTS = ("content", "style", "pixel", "weave", "taught", "picture")
 
 @dataclass(frozen=True, kw_only=True)
 class CascadeRecipe(RunRecipe):
-    """Trains the decoders of a WCT model once more, in the row in which they are used."""
+    """Trains the decoders of a WCT model once more, sequentially, as at inference."""
 
     start: Annotated[str, Doc("The model, by name or source; in a bundle empty, for its pairs.")] = ""
     levels: Annotated[tuple[int, ...], Doc("Whose decoders learn; empty for all but level 1.")] = ()
@@ -248,7 +248,7 @@ class CascadeTraining(Training):
 
     @torch.no_grad()
     def write_model(self, target: Path) -> None:
-        """Write the model with the figures of its pairs and of all of them in a row, and pack it."""
+        """Write the model with the figures of its pairs and of all of them sequentially, and pack it."""
         model, _ = load_model(read_weights(self.result_of(Decoders)))
         assert isinstance(model, PairModel)
         images = self.validation.cpu()

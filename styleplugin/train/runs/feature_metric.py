@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -27,7 +26,7 @@ from styleplugin.train.data.pictures import Pictures
 from styleplugin.train.loop.logbook import Logbook
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.teachers import LossNetwork, build_loss_network
-from styleplugin.train.recipe.options import DataOptions, TeacherOptions
+from styleplugin.train.recipe.options import AnyRecipe, DataOptions, TeacherOptions
 from styleplugin.train.runs.run import Run
 from styleplugin.transforms.eigen import square_root
 
@@ -37,7 +36,7 @@ _BATCH = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricRecipe:
+class MetricRecipe(AnyRecipe):
     """Solves for the metrics of an encoder; nothing is trained in steps."""
 
     name: Annotated[str, Doc("Of the model that the encoder is from.")]
@@ -52,15 +51,6 @@ class MetricRecipe:
     def __post_init__(self) -> None:
         if self.pictures < 1:
             raise UsageError("SP124", f"pictures was {self.pictures}; at least 1 is needed.")
-
-    @property
-    def minutes(self) -> float:
-        """No time budget: nothing is trained."""
-        return 0.0
-
-    def relative_to(self, folder: Path) -> MetricRecipe:
-        """Return the recipe as it is: it names no other one."""
-        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

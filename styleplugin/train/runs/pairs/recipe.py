@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from typing_extensions import Doc
+from typing_extensions import Doc, Self
 
 from styleplugin.errors import UsageError
 from styleplugin.networks.vgg import TEACHER_WIDTHS, VGGSpec, convs_of_level, student_spec
@@ -106,7 +106,7 @@ class Recipe(RunRecipe):
             return VGGSpec(level=self.level, widths=self.widths, final_relu=final_relu)
         return student_spec(self.level, final_relu=final_relu)
 
-    def relative_to(self, folder: Path) -> Recipe:
+    def relative_to(self, folder: Path) -> Self:
         """Return the recipe with the path of the one it grows from."""
         return replace(self, grow_from=str(folder / self.grow_from)) if self.grow_from else self
 
