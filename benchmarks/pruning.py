@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from common import machine, write
+from common import ROOT, machine, write
 
 from styleplugin.train import run
 from styleplugin.train.loop.logbook import Logbook
-from styleplugin.train.recipe.config import RULES, Recipe
-from styleplugin.train.recipe.options import DataOptions, PhaseOptions
+from styleplugin.train.recipe.options import DataOptions, PhaseOptions, TeacherOptions
+from styleplugin.train.runs.pairs.recipe import RULES, Recipe
 
+SHARED = ROOT.parent / "shared" / "data"
 BATCH = 8
 TIMED = ("pruning", "student_pair")
 STARTS = ("random", "l1", "activation", *RULES)
@@ -62,7 +63,8 @@ def base_recipe(arguments: argparse.Namespace) -> Recipe:
         log_every=25,
         validate_every=max(1, arguments.steps // 4),
         checkpoint_every=200,
-        data=DataOptions(crop=arguments.crop, short_side=200),
+        data=DataOptions(photos=f"{SHARED}/train/photos*", crop=arguments.crop, short_side=200),
+        teacher=TeacherOptions(root=str(SHARED / "teachers")),
         teacher_decoder=PhaseOptions(steps=arguments.teacher_steps, batch=BATCH, lr=0.012, warmup=50),
         student_encoder=still,
         student_decoder=still,

@@ -15,7 +15,6 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.draw_patterns import COUNT, KINDS, ORIGIN  # noqa: E402
 from styleplugin.train.data.sources import read_files  # noqa: E402
-from styleplugin.train.recipe.options import DataOptions  # noqa: E402
 
 COLUMNS = ("title", "author", "year", "license", "license_url", "source", "source_path", "sha256")
 PATTERNS = {"title": f"{COUNT} patterns: {', '.join(KINDS)}", **ORIGIN}
@@ -26,9 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     data = parser.parse_args().data
-    usual = DataOptions()
-    sources = [data / Path(source).name for source in (*usual.contents, *usual.styles)]
-    files = (file for file in read_files(*sources) if file.is_open and not file.is_validation)
+    files = (
+        file for file in read_files(data / "photos*", data / "paintings*") if file.is_open and not file.is_validation
+    )
     with (ROOT / "weights" / "sources.csv").open("w", newline="") as target:
         writer = csv.DictWriter(target, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

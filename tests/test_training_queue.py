@@ -17,9 +17,8 @@ from styleplugin.errors import CheckpointError, UsageError
 from styleplugin.loading.build import save_model
 from styleplugin.networks.pairs import PairModel
 from styleplugin.tensorfile import check_identity, read_weights
-from styleplugin.train import KBRecipe, Recipe
+from styleplugin.train import BundleRecipe, CascadeRecipe, KBRecipe, PhotoRecipe, Recipe
 from styleplugin.train.loop.lock import locked
-from styleplugin.train.recipe.config import BundleRecipe, CascadeRecipe, PhotoRecipe
 from styleplugin.train.recipe.places import check_places
 
 LEARN_STYLES = {"kbstyle.200k", "cd-adain.x16", "cd-wct-cascade", "kbstyle.large"}
@@ -83,7 +82,7 @@ def test_every_embedded_model_has_a_recipe_with_licensed_pictures_bars_and_a_way
     if isinstance(continued, CascadeRecipe):
         assert continued.start == f"file:{tmp_path / 'made.safetensors'}"
     elif isinstance(continued, KBRecipe):
-        assert continued.small.init == str(tmp_path / "made.safetensors")
+        assert continued.student_network.init == str(tmp_path / "made.safetensors")
     elif isinstance(continued, PhotoRecipe):
         assert continued.phases == ("joint",) and continued.joint.init
     else:
@@ -101,10 +100,11 @@ def test_crops_are_counted_from_where_the_round_began():
     recipes = jobs.runs_of(jobs.recipe_of(KB, None))
     counter = rounds.Counter()
     counter.recipes = recipes
-    counter({"event": "phase", "phase": "small", "step": 100, "steps": 1000})
+    counter({"event": "phase", "phase": "student_network", "step": 100, "steps": 1000})
     for step in (125, 150, 161):
-        counter({"run": KB.name, "phase": "small", "step": step, "loss": 1.0})
-    assert (counter.phase, counter.step, counter.crops) == ("small", 161, 61 * recipes[KB.name].phase("small").batch)
+        counter({"run": KB.name, "phase": "student_network", "step": step, "loss": 1.0})
+    batch = recipes[KB.name].phase("student_network").batch
+    assert (counter.phase, counter.step, counter.crops) == ("student_network", 161, 61 * batch)
 
 
 def test_the_log_keeps_what_was_written(log: Log):
@@ -237,14 +237,14 @@ def test_a_run_whose_recipe_has_changed_goes_on_from_its_student(queue: Path, tr
         out.mkdir(parents=True, exist_ok=True)
         check_places(recipe, out)
         if (out / "recipe.json").exists():
-            check_identity({"small": {"lr": 0.005}}, {"small": {"lr": 0.004}})
+            check_identity({"student_network": {"lr": 0.005}}, {"student_network": {"lr": 0.004}})
         begun.append(recipe)
 
     monkeypatch.setattr(rounds, "run", run)
     play_round()
     (recipe,) = begun
     start = queue / f"{KB.name}.start.safetensors"
-    assert recipe.small.init == str(start) and start.read_bytes() == b"student"
+    assert recipe.student_network.init == str(start) and start.read_bytes() == b"student"
     assert rounds.sha256_of(start) in trained.made(KB.name)
     assert [row["event"] for row in trained.rows()] == ["round", "kept", "round"]
     # From now on it is a run as any other.

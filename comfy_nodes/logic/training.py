@@ -156,7 +156,7 @@ def distill(
         reached, as text.
     """
     recipe = train.new_recipe(
-        method,  # type: ignore[arg-type]
+        method,
         name=run_name,
         teacher=teacher.source,
         photos=str(photos.path),

@@ -9,10 +9,9 @@ from scripts.draw_patterns import draw_patterns
 from styleplugin.loading.build import save_model
 from styleplugin.loading.convert.adain import import_adain
 from styleplugin.networks.pairs import PairModel
-from styleplugin.train import read_recipe
-from styleplugin.train.recipe.config import AnyRecipe, BundleRecipe, KBRecipe, PhotoRecipe, Recipe
+from styleplugin.train import AnyRecipe, BundleRecipe, KBRecipe, PhotoRecipe, Recipe, read_recipe
 from styleplugin.train.recipe.options import RunRecipe
-from styleplugin.train.runs.phases import LATEST
+from styleplugin.train.runs.phase_loop import LATEST
 
 ROOT = Path(__file__).parents[2]
 QUEUE = ROOT / "runs" / "queue"
@@ -92,7 +91,7 @@ def recipe_of(job: Job, start: Path | None) -> AnyRecipe:
         assert recipe.cascade is not None
         return replace(recipe.cascade, start=f"file:{source}")
     if isinstance(recipe, KBRecipe):
-        return replace(recipe, small=replace(recipe.small, init=source))
+        return replace(recipe, student_network=replace(recipe.student_network, init=source))
     if isinstance(recipe, PhotoRecipe):
         return replace(recipe, joint=replace(recipe.joint, init=source))
     assert isinstance(recipe, Recipe)

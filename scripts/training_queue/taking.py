@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.evaluation.intervals import interval
 from styleplugin.loading import index
 from styleplugin.tensorfile import read_weights
-from styleplugin.train.runs.bundles import bundle
-from styleplugin.train.runs.phases import LATEST
+from styleplugin.train import bundle
+from styleplugin.train.runs.phase_loop import LATEST
 
 from .jobs import KEPT, ROOT, WEIGHTS, Job
 from .judging import judge, means

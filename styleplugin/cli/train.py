@@ -107,24 +107,23 @@ def train_new(
         overwrite: Replace an existing recipe.
     """
     from styleplugin.files import atomic_write
-    from styleplugin.train.recipe.presets import new_recipe
-    from styleplugin.train.recipe.toml import recipe_text
+    from styleplugin.train import new_recipe, recipe_text
+    from styleplugin.train.registry import method_of, methods
 
-    method = method or _ask("method (wct, adain, photorealistic, kbstyle, encoder)", "--method", "adain")  # type: ignore[assignment]
+    chosen = method or _ask(f"method ({', '.join(methods())})", "--method", "adain")
+    kind = method_of(chosen)
     photos = photos or (_ask("folder or tar of photographs", "--photos", "photos"),)
-    if method in ("adain", "kbstyle", "encoder"):
+    if kind.needs_styles:
         paintings = paintings or (_ask("folder or tar of artworks", "--paintings", "paintings"),)
-    usual = "pca-photo.vgg" if method == "photorealistic" else "cd-adain.x16" if method == "adain" else "cd-wct.x16"
-    teacher = teacher or _ask("teacher (a model, or file:PATH of a VGG-19)", "--teacher", usual)
     recipe = new_recipe(
-        method,  # type: ignore[arg-type]
+        chosen,
         name=name,
         width=width,
         levels=levels,
         backbone=backbone,
-        teacher=teacher,
+        teacher=teacher or _ask("teacher (a model, or file:PATH of a VGG-19)", "--teacher", kind.usual_teacher),
         photos=photos,
-        paintings=paintings or (photos if method == "wct" else ("paintings",)),
+        paintings=paintings or photos,
         minutes=minutes or float(_ask("minutes", "--minutes", "30")),
         importance=importance,
         gpu=gpu,

@@ -1,69 +1,23 @@
-"""From a recipe to a weights file: which runs, in which folders, beginning with what."""
+"""From a recipe to a weights file: which runs, in which order, and what is looked at before the first of them."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from styleplugin.errors import UsageError
-from styleplugin.files import atomic_write
 from styleplugin.guard import guarded
-from styleplugin.train.evaluation.page import write_page
 from styleplugin.train.loop.lock import locked
 from styleplugin.train.loop.setting import Setting
-from styleplugin.train.loop.state import check_identity
-from styleplugin.train.recipe.config import (
-    RECONSTRUCTION,
-    AnyRecipe,
-    BundleRecipe,
-    CascadeRecipe,
-    EncoderRecipe,
-    KBRecipe,
-    MetricRecipe,
-    PhotoRecipe,
-    Recipe,
-)
-from styleplugin.train.recipe.options import RunRecipe
-from styleplugin.train.recipe.places import RECIPE, check_new, check_places
+from styleplugin.train.recipe.options import AnyRecipe
+from styleplugin.train.recipe.places import Pictures, Places
 from styleplugin.train.recipe.plan import Plan
 from styleplugin.train.recipe.toml import read_recipe
-from styleplugin.train.runs.bundles import bundle
-from styleplugin.train.runs.cascade import CascadeRun
-from styleplugin.train.runs.encoder import EncoderRun
-from styleplugin.train.runs.feature_metric import run_metrics
-from styleplugin.train.runs.kbstyle import KBRun
-from styleplugin.train.runs.pairs import PairRun
-from styleplugin.train.runs.phases import PhasedRun, identity_of
-from styleplugin.train.runs.photorealistic import PhotoRun
-
-_RUNS: dict[type[RunRecipe], type[PhasedRun]] = {
-    Recipe: PairRun,
-    PhotoRecipe: PhotoRun,
-    KBRecipe: KBRun,
-    EncoderRecipe: EncoderRun,
-    CascadeRecipe: CascadeRun,
-}
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """One run of the job: a recipe, its folder, and the run it grows from."""
-
-    recipe: RunRecipe
-    out: Path
-    earlier: _Unit | None = None
-    pairs: tuple[_Unit, ...] = ()
-    """Of the bundle that a cascade goes on with."""
-
-    @property
-    def target(self) -> Path:
-        """The finished file."""
-        return self.out / _RUNS[type(self.recipe)].target
+from styleplugin.train.registry import run_type_of
+from styleplugin.train.runs.run import Run
 
 
 @guarded(gradients=True)
@@ -74,8 +28,8 @@ def run(
     resume: bool = False,
     teacher: str | None = None,
     device: str = "auto",
-    photos: str | Path | Sequence[str | Path] | None = None,
-    paintings: str | Path | Sequence[str | Path] | None = None,
+    photos: Pictures | None = None,
+    paintings: Pictures | None = None,
     teachers: str | Path | None = None,
     seconds: float | None = None,
     on_event: Callable[[dict[str, Any]], None] | None = None,
@@ -116,19 +70,12 @@ def run(
         NumericalError: SP710, the training diverged.
         Cancelled: After SIGINT or SIGTERM or at `should_stop`; a checkpoint is written.
     """
-    out = Path(out)
-    if isinstance(recipe, (str, Path)):
-        recipe = read_recipe(recipe)
-    if seconds is None and not isinstance(recipe, MetricRecipe) and recipe.minutes:
+    recipe, out = read_recipe(recipe) if isinstance(recipe, (str, Path)) else recipe, Path(out)
+    if seconds is None:
         seconds = 60 * recipe.minutes
-    places = {"photos": photos, "paintings": paintings}, {"root": teachers, "source": teacher}
     _make_folder(out)
-    if isinstance(recipe, MetricRecipe):
-        metrics: MetricRecipe = _placed(recipe, *places)
-        check_places(metrics, out)
-        with locked(out):
-            _check_folder(metrics, out, resume)
-            return run_metrics(metrics, out, device, on_event)
+    places = Places(photos=photos, paintings=paintings, teachers=teachers, teacher=teacher)
+    asked = run_type_of(recipe)(recipe, out, places)
     setting = Setting(
         device=device,
         seconds=seconds or math.inf,
@@ -136,118 +83,46 @@ def run(
         should_stop=should_stop,
         owns_process=owns_process,
     )
-    resume = resume or isinstance(recipe, BundleRecipe)
-    units = [replace(unit, recipe=_placed(unit.recipe, *places)) for unit in _units(recipe, out)]
-    # The last one is what was asked for; the others are trained for it, and go on where they are.
-    for unit in units:
-        check_places(unit.recipe, unit.out)
-        _check_folder(unit.recipe, unit.out, resume or unit is not units[-1], write=False)
-    if isinstance(recipe, BundleRecipe) and not any((unit.out / RECIPE).exists() for unit in units):
-        check_new(out)
+    runs = in_order(asked)
+    for one in runs:
+        # What is trained for the one that was asked for goes on where it is.
+        one.check(resume=resume or one is not asked)
+    ahead = [one for one in runs if not one.is_finished]
     if on_plan or seconds:
-        setting.plan = sum((_dry_run(unit, setting) for unit in units if not unit.target.exists()), Plan())
-        setting.plan = setting.workers.broadcast(setting.plan.within(setting.seconds_left))
+        setting.plan = setting.workers.broadcast(_plan(ahead, setting).within(setting.seconds_left))
         setting.plan.check_disk(out)
-        if on_plan and setting.workers.is_main:
+        if on_plan and setting.workers.is_main and setting.plan.phases:
             on_plan(setting.plan)
-    for unit in units:
-        if not unit.target.exists():
-            _train(unit, setting)
-    if not isinstance(recipe, BundleRecipe):
-        return units[-1].target
-    target = out / f"{recipe.name}.safetensors"
-    if setting.workers.is_main:
-        files = [out / pair.name / PairRun.target for pair in recipe.pairs]
-        if recipe.cascade:
-            files = [out / recipe.cascade.name / CascadeRun.target]
-        bundle(files, target, recipe.license, name=recipe.name, overwrite=True)
-        write_page(out)
-    setting.workers.wait()
-    return target
+    for one in ahead:
+        with _held(one, setting):
+            if setting.workers.is_main:
+                one.note()
+            setting.workers.wait()
+            one.train(setting)
+    return asked.target
 
 
-def _placed(recipe: Any, data: dict[str, Any], teacher: dict[str, Any]) -> Any:
-    """Return a recipe with other places of its pictures and its teacher, where any are given."""
-    pictures = replace(recipe.data, **{name: places for name, places in data.items() if places})
-    loss_network = replace(recipe.teacher, **{name: str(place) for name, place in teacher.items() if place})
-    return replace(recipe, data=pictures, teacher=loss_network)
+def in_order(asked: Run) -> list[Run]:
+    """Return a run behind all that must come before it, each once."""
+    found: dict[Path, Run] = {}
+    for need in asked.needs():
+        found |= {run.out: run for run in in_order(need) if run.out not in found}
+    return [*found.values(), asked]
 
 
-def _units(recipe: AnyRecipe, out: Path) -> list[_Unit]:
-    """Return the runs of a recipe in the order they are trained: those to grow from come first."""
-    if isinstance(recipe, BundleRecipe):
-        units: dict[str, _Unit] = {}
-        for pair in recipe.pairs:
-            earlier = units.get(Path(pair.grow_from).stem)
-            for unit in [_Unit(pair, out / pair.name, earlier)] if earlier else _grown_units(pair, out / pair.name):
-                units.setdefault(unit.recipe.name, unit)
-        if recipe.cascade is None:
-            return list(units.values())
-        pairs = tuple(units[pair.name] for pair in recipe.pairs)
-        return [*units.values(), _Unit(recipe.cascade, out / recipe.cascade.name, pairs=pairs)]
-    assert isinstance(recipe, RunRecipe)
-    return _grown_units(recipe, out)
+def _plan(runs: Iterable[Run], setting: Setting) -> Plan:
+    """Measure what is ahead."""
+    plan = Plan()
+    for one in runs:
+        with _held(one, setting):
+            plan += one.dry_run(setting)
+    return plan
 
 
-def _grown_units(recipe: RunRecipe, out: Path, later: frozenset[str] = frozenset()) -> list[_Unit]:
-    """Return a run after the chain of runs that it grows from."""
-    if not isinstance(recipe, Recipe) or not recipe.grow_from:
-        return [_Unit(recipe, out)]
-    earlier, later = read_recipe(recipe.grow_from), later | {recipe.name}
-    if not isinstance(earlier, Recipe) or earlier.name in later:
-        raise UsageError(
-            "SP143",
-            f"{recipe.grow_from} is not the recipe of a pair, or grows from {recipe.name} itself.",
-            "Grow from a single pair.",
-        )
-    chain = _grown_units(earlier, out.parent / earlier.name, later)
-    return [*chain, _Unit(recipe, out, chain[-1])]
-
-
-def _dry_run(unit: _Unit, setting: Setting) -> Plan:
-    """Measure a run; it begins like one that does not grow, since the other has no result yet."""
-    _make_folder(unit.out)
-    with locked(unit.out) if setting.workers.is_main else nullcontext():
-        return _build(replace(unit, earlier=None), setting).dry_run()
-
-
-def _train(unit: _Unit, setting: Setting) -> None:
-    _make_folder(unit.out)
-    with locked(unit.out) if setting.workers.is_main else nullcontext():
-        if setting.workers.is_main:
-            _check_folder(unit.recipe, unit.out, True)
-        setting.workers.wait()
-        _build(unit, setting).train()
-
-
-def _build(unit: _Unit, setting: Setting) -> PhasedRun:
-    recipe = unit.recipe
-    if isinstance(recipe, Recipe):
-        return PairRun(recipe, unit.out, setting, start=_growing(recipe, unit.earlier) if unit.earlier else recipe)
-    if isinstance(recipe, CascadeRecipe):
-        pairs = [(pair.recipe, pair.target) for pair in unit.pairs if isinstance(pair.recipe, Recipe)]
-        return CascadeRun(recipe, unit.out, setting, pairs=pairs)
-    return _RUNS[type(recipe)](recipe, unit.out, setting)
-
-
-def _growing(recipe: Recipe, earlier: _Unit) -> Recipe:
-    """Return a recipe whose phases begin with the results of an earlier run, as far as the widths agree.
-
-    What is reconstructed has no layers of another run, for each of its layers follows from those before it.
-    """
-    assert isinstance(earlier.recipe, Recipe)
-    reconstructed = recipe.importance == RECONSTRUCTION
-    sources = {} if reconstructed else {"teacher_decoder": "teacher_decoder"}
-    widths = earlier.recipe.student.widths
-    if recipe.student.widths[: len(widths)] == widths:
-        sources |= {} if reconstructed and recipe.has_teacher_decoder else {"student_decoder": "student_pair"}
-        sources |= {} if reconstructed else {"student_encoder": "student_pair"}
-    phases = {
-        phase: replace(recipe.phase(phase), init=str(earlier.out / f"{source}.safetensors"))
-        for phase, source in sources.items()
-        if not recipe.phase(phase).init
-    }
-    return replace(recipe, **phases)
+def _held(one: Run, setting: Setting) -> AbstractContextManager[None]:
+    """Make the folder of a run, and hold its lock for the block."""
+    _make_folder(one.out)
+    return locked(one.out) if setting.workers.is_main else nullcontext()
 
 
 def _make_folder(out: Path) -> None:
@@ -257,15 +132,3 @@ def _make_folder(out: Path) -> None:
         raise UsageError(
             "SP144", f"The folder {str(out)!r} cannot be made: {error.strerror}.", "Choose another folder."
         ) from error
-
-
-def _check_folder(recipe: RunRecipe | MetricRecipe, out: Path, resume: bool, *, write: bool = True) -> None:
-    """Refuse to mix two runs, and note what is trained here."""
-    path = out / RECIPE
-    if path.exists():
-        if not resume:
-            raise UsageError("SP140", f"{out} holds a run already.", "Use `resume=True`, or choose another folder.")
-        check_identity(identity_of(json.loads(path.read_text())), identity_of(recipe.to_dict()))
-    if write:
-        with atomic_write(path) as file:
-            file.write(json.dumps(recipe.to_dict(), indent=1).encode())

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from styleplugin.networks.vgg import convs_of_level
-from styleplugin.train.recipe.config import PHASES, Recipe
 from styleplugin.train.recipe.options import DataOptions, PhaseOptions, TeacherOptions
+from styleplugin.train.runs.pairs.recipe import PHASES, Recipe
 
 
 def make_vgg(level: int, width: int = 8, *, seed: int = 0) -> dict[str, torch.Tensor]:

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from styleplugin.engine.stream import Measure
+from styleplugin.train import KBRecipe
 from styleplugin.train.data.pictures import Pictures, step_generator
 from styleplugin.train.evaluation.gate import verdict
 from styleplugin.train.loop.muon import ADAM_SHARE, MOMENTUM, Muon, orthogonalize
 from styleplugin.train.networks.autoencoders import WEIGHTS
-from styleplugin.train.recipe.config import KBRecipe
 from styleplugin.train.recipe.options import GateOptions, PhaseOptions
-from styleplugin.train.tasks.pairs import StylizationTask
+from styleplugin.train.runs.pairs.tasks import StylizationTask
 from styleplugin.transforms.adain import adain
 
 NOTHING = dict.fromkeys(WEIGHTS, 0.0)
@@ -62,7 +62,7 @@ def test_adain_learns_the_features_that_have_the_statistics_of_the_style():
 def test_the_gate_knows_which_way_each_figure_is_better(figure: str, good: float, bad: float):
     phase = PhaseOptions(steps=1)
     limits = {"ssim": 0.4, "psnr": 15.0, "style": 0.15, "dead": 0.1}
-    recipe = KBRecipe(name="x", small=phase, gate=GateOptions(**limits))
+    recipe = KBRecipe(name="x", student_network=phase, gate=GateOptions(**limits))
     for value, passed in ((good, True), (bad, False)):
         found = verdict(recipe, {figure: value})
         assert found["passed"] is (passed or figure not in recipe.limits())

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("styleplugin.train.runs.phases.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("styleplugin.train.runs.phase_loop.PROBE_SECONDS", 0.05)
 
 
 def test_a_plan_comes_before_the_first_step_and_changes_nothing(make_recipe, tmp_path: Path):
@@ -42,7 +42,7 @@ def test_a_plan_comes_before_the_first_step_and_changes_nothing(make_recipe, tmp
     assert plan.memory_mb > 0 and plan.disk_mb >= 1
     assert rows[0] == {"planned": True}
     assert sha256(planned) == sha256(run(recipe, tmp_path / "plain", device="cpu"))
-    assert not list(tmp_path.glob("*/.rehearsal*"))
+    assert not list(tmp_path.glob("*/.dry-run*"))
     left = [row["seconds_left"] for row in rows if "seconds_left" in row]
     assert left == sorted(left, reverse=True) or left[0] > left[-1]
 
@@ -194,6 +194,21 @@ def test_a_photorealistic_model_teaches_a_smaller_one(make_photo_model, data_opt
         run(wide, tmp_path / "wide", device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("table", "changes", "code"), [("data", {"photos": ""}, "SP130"), ("teacher", {"source": ""}, "SP126")]
+)
+def test_R07_a_recipe_that_names_no_pictures_or_no_teacher_says_which_option_does(
+    table: str, changes: dict, code: str, make_recipe, tmp_path: Path
+):
+    recipe = make_recipe()
+    bare = replace(recipe, **{table: replace(getattr(recipe, table), **changes)})
+    with pytest.raises(UsageError, match="names no") as caught:
+        run(bare, tmp_path / "out", device="cpu")
+    assert caught.value.code == code
+    option = {"photos": recipe.data.photos} if table == "data" else {"teacher": recipe.teacher.source}
+    assert run(bare, tmp_path / "named", device="cpu", **option).exists()
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "file", "broken tar"])
 def test_R07_a_wrong_folder_is_an_error_before_anything_is_trained(kind: str, make_recipe, tmp_path: Path):
     folder = tmp_path / "pictures"
@@ -220,11 +235,11 @@ def test_R05_no_room_on_the_disk_is_noticed_before_the_start(make_recipe, tmp_pa
 def test_a_result_that_cannot_be_written_loses_nothing(make_recipe, tmp_path: Path, monkeypatch):
     recipe = make_recipe()
     whole = sha256(run(recipe, tmp_path / "whole", device="cpu"))
-    original = styleplugin.train.networks.parts.write_weights
-    monkeypatch.setattr("styleplugin.train.networks.parts.write_weights", _full_disk)
+    original = styleplugin.train.runs.pairs.parts.write_weights
+    monkeypatch.setattr("styleplugin.train.runs.pairs.parts.write_weights", _full_disk)
     with pytest.raises(OutputError):
         run(recipe, tmp_path / "full", device="cpu")
-    monkeypatch.setattr("styleplugin.train.networks.parts.write_weights", original)
+    monkeypatch.setattr("styleplugin.train.runs.pairs.parts.write_weights", original)
     assert list((tmp_path / "full" / "checkpoints").iterdir())
     assert sha256(run(recipe, tmp_path / "full", resume=True, device="cpu")) == whole
 

@@ -18,10 +18,10 @@ from styleplugin.tensorfile import read_weights
 from styleplugin.train import BundleRecipe, Recipe, bundle, run
 from styleplugin.train.data.pictures import load_pictures
 from styleplugin.train.evaluation.figures import evaluate_pair, sample_psnr
-from styleplugin.train.networks.parts import load_part
-from styleplugin.train.recipe.config import PHASES, RULES
 from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
-from styleplugin.train.runs.pairs import PairRun
+from styleplugin.train.runs.pairs.parts import load_part
+from styleplugin.train.runs.pairs.recipe import PHASES, RULES
+from styleplugin.train.runs.pairs.run import StudentDecoder
 
 from .conftest import stop_at
 
@@ -150,13 +150,13 @@ def test_R02_R09_after_kill_9_the_result_is_that_of_an_uninterrupted_run(make_re
 
 
 def test_R06_a_batch_that_breaks_the_loss_is_kept_as_a_sheet(make_recipe, tmp_path: Path, monkeypatch):
-    original = PairRun.batch
+    original = StudentDecoder.batch
 
-    def poisoned(self, phase: str, count: int, step: int):
-        batch = original(self, phase, count, step)
-        return {"content": batch["content"] * float("nan")} if (phase, step) == ("student_decoder", 3) else batch
+    def poisoned(self, count: int, step: int):
+        batch = original(self, count, step)
+        return {"content": batch["content"] * float("nan")} if step == 3 else batch
 
-    monkeypatch.setattr(PairRun, "batch", poisoned)
+    monkeypatch.setattr(StudentDecoder, "batch", poisoned)
     run(make_recipe(), tmp_path, device="cpu")
     assert [p.name for p in (tmp_path / "sheets").glob("skipped*")] == ["skipped-student_decoder-000003.jpg"]
 
@@ -200,7 +200,7 @@ def test_a_later_run_continues_from_the_files_of_an_earlier_one(finished, make_r
 
 def test_a_pair_grows_from_its_shallower_neighbor_which_is_trained_first(make_recipe, tmp_path: Path, monkeypatch):
     recipes = {"2.toml": make_recipe(level=2, name="two")}
-    monkeypatch.setattr("styleplugin.train.runner.read_recipe", lambda path: recipes[path])
+    monkeypatch.setattr("styleplugin.train.runs.pairs.run.read_recipe", lambda path: recipes[path])
     still = {phase: replace(make_recipe().phase(phase), steps=0) for phase in PHASES}
     deep = make_recipe(level=3, grow_from="2.toml", **still)
     run(deep, tmp_path / "three", device="cpu")
@@ -212,7 +212,7 @@ def test_a_pair_grows_from_its_shallower_neighbor_which_is_trained_first(make_re
 
 
 def test_a_time_boxed_run_chooses_its_steps(make_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("styleplugin.train.runs.phases.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("styleplugin.train.runs.phase_loop.PROBE_SECONDS", 0.05)
     weights = read_weights(run(make_recipe(level=1), tmp_path, device="cpu", seconds=4))
     steps = weights.metadata["card"]["steps"]
     assert set(steps) == set(PHASES)
@@ -277,7 +277,7 @@ def test_what_is_reconstructed_takes_no_layers_of_a_shallower_pair(make_recipe, 
     still = dict.fromkeys(PHASES[1:], PhaseOptions(steps=0))
     recipes = {"1.toml": make_recipe(level=1), "2.toml": make_recipe(importance="reconstruction", **still)}
     alone = run(recipes["2.toml"], tmp_path / "alone", device="cpu")
-    monkeypatch.setattr("styleplugin.train.runner.read_recipe", lambda path: recipes[path])
+    monkeypatch.setattr("styleplugin.train.runs.pairs.run.read_recipe", lambda path: recipes[path])
     grown = run(replace(recipes["2.toml"], grow_from="1.toml"), tmp_path / "grown", device="cpu")
     first, second = (read_weights(file).tensors for file in (alone, grown))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
@@ -296,7 +296,7 @@ def test_a_student_that_is_whole_is_not_made_of_its_teacher_again(
     still = dict.fromkeys(PHASES, PhaseOptions(steps=0))
     halves = {f"student_{half}": PhaseOptions(steps=0, init=str(pair)) for half in ("encoder", "decoder")}
     for name in ("reconstruct_encoder", "prune_encoder", "reconstruct_decoder", "prune_decoder"):
-        monkeypatch.setattr(f"styleplugin.train.networks.start.{name}", lambda *_: pytest.fail("made again"))
+        monkeypatch.setattr(f"styleplugin.train.runs.pairs.start.{name}", lambda *_: pytest.fail("made again"))
     result = run(make_recipe(importance=importance, **still | halves), tmp_path, device="cpu")
     before, after = (read_weights(file).tensors for file in (pair, result))
     assert all(torch.equal(value, after[name]) for name, value in before.items())

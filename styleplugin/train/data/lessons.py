@@ -9,40 +9,46 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from styleplugin.errors import UsageError
-from styleplugin.loading import index
-from styleplugin.methods.kbstyle.model import KBModel
-from styleplugin.networks.padding import pad_in_channels_last
-from styleplugin.networks.pairs import PairModel
 from styleplugin.tensorfile import TEACHER, read_weights, write_weights
 from styleplugin.train.data.augment import random_crops
 from styleplugin.train.data.pictures import Pictures, step_generator
 from styleplugin.train.networks.teachers import LossNetwork
 from styleplugin.train.recipe.options import RunRecipe
-from styleplugin.transforms.adain import adain
 from styleplugin.transforms.losses import joined, statistics_of
-from styleplugin.transforms.wct import wct
 
 CHUNK = 64
 """Lessons that are made and kept together."""
 REPEATS = 4
 """How often, on average, the lessons there are have been seen when new ones come."""
-_PAINTED_AT_ONCE = 8
+AT_ONCE = 8
+"""Pictures that a painter paints together."""
 _LIMITS = replace(TEACHER, integers=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painter:
+    """A model whose pictures teach."""
+
+    name: str
+    sha256: str
+    """Of its file."""
+    paint: Callable[[Tensor, Tensor], Tensor]
+    """From (N, 3, H, W) contents and as many styles, in [0, 1], sides multiples of 16, to the stylized contents."""
 
 
 class Lessons:
     """The lessons of a run.
 
     Args:
-        recipe: Names the painter, and says how crops are cut.
+        recipe: Says how crops are cut.
+        painter: Makes the pictures.
         loss_network: Measures the styles; on the device where the painter works.
         contents: To cut crops from.
         styles: Likewise.
@@ -50,19 +56,21 @@ class Lessons:
     """
 
     def __init__(
-        self, recipe: RunRecipe, loss_network: LossNetwork, contents: Pictures, styles: Pictures, folder: Path
+        self,
+        recipe: RunRecipe,
+        painter: Painter,
+        loss_network: LossNetwork,
+        contents: Pictures,
+        styles: Pictures,
+        folder: Path,
     ) -> None:
-        self.recipe, self.loss_network, self.contents, self.styles = recipe, loss_network, contents, styles
+        self.recipe, self.painter, self.loss_network = recipe, painter, loss_network
+        self.contents, self.styles = contents, styles
         self.device = contents.pixels.device
-        model, info = index.load(recipe.teacher.painter, allow_unknown=True)
-        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pad_in_channels_last(model)
-        self.paint = painter_of(model)
-        self.painter = {info.name: info.sha256}
         data = recipe.data
         known = [
             loss_network.sources,
-            info.sha256,
+            painter.sha256,
             contents.fingerprint,
             styles.fingerprint,
             recipe.seed,
@@ -106,7 +114,7 @@ class Lessons:
         path = self.folder / f"{chunk:05}.safetensors"
         if not path.exists():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-                painted = self.paint(content, style).float()
+                painted = self.painter.paint(content, style).float()
                 measured = self._measured(style)
             tensors = {"pictures": _to_bytes(painted), "statistics": measured.float().cpu()}
             write_weights(path, tensors, {"architecture": "lessons"})
@@ -115,35 +123,8 @@ class Lessons:
 
     @torch.no_grad()
     def _measured(self, style: Tensor) -> Tensor:
-        parts = style.split(_PAINTED_AT_ONCE)
+        parts = style.split(AT_ONCE)
         return torch.cat([joined(statistics_of(self.loss_network.features(part))) for part in parts])
-
-
-def painter_of(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the function that stylizes (N, 3, H, W) contents with as many styles, in [0, 1]; sides multiples of 16.
-
-    Raises:
-        UsageError: SP121, the model is no painter.
-    """
-
-    def by_levels(content: Tensor, style: Tensor) -> Tensor:
-        assert isinstance(model, PairModel)
-        transform = adain if model.method == "adain" else wct
-        for pair in map(model.pair, model.levels):
-            features = pair.encoder(torch.cat([content, style]))
-            content = pair.decoder(transform(*features.split(len(content))))
-        return content
-
-    if not isinstance(model, (PairModel, KBModel)):
-        raise UsageError("SP121", "The painter must be a model of WCT, AdaIN or KBStyle.", "Name another painter.")
-    once = by_levels if isinstance(model, PairModel) else model
-
-    @torch.no_grad()
-    def paint(content: Tensor, style: Tensor) -> Tensor:
-        parts = zip(content.split(_PAINTED_AT_ONCE), style.split(_PAINTED_AT_ONCE), strict=True)
-        return torch.cat([once(*part).clamp(0, 1) for part in parts])
-
-    return paint
 
 
 def _to_bytes(images: Tensor) -> Tensor:

@@ -104,13 +104,20 @@ def step_generator(seed: int, phase: str, step: int) -> torch.Generator:
 def load_set(
     options: DataOptions, *, styles: bool, should_stop: Callable[[], bool] = lambda: False
 ) -> tuple[Pictures, Pictures]:
-    """Read the training and validation pictures of a recipe: contents, or styles; see `load_pictures`."""
+    """Read the training and validation pictures of a recipe: contents, or styles; see `load_pictures`.
+
+    Raises:
+        UsageError: SP130, the recipe names none.
+    """
+    sources, name = (options.styles, "paintings") if styles else (options.contents, "photos")
+    if not sources:
+        raise UsageError("SP130", f"The recipe names no {name}.", f"Write {name} under [data], or give `{name}`.")
 
     def accept(file: PictureFile) -> bool:
         return (styles or file.is_content) and (file.is_open or not options.open_license)
 
     return load_pictures(
-        *(options.styles if styles else options.contents),
+        *sources,
         short_side=options.short_side,
         smallest=max(options.crop, options.largest),
         accept=accept,

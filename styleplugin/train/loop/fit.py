@@ -165,59 +165,68 @@ def fit(
         Cancelled: After SIGINT or SIGTERM, or when `should_stop` says so; with a checkpoint written.
         NumericalError: SP710, more than 3 steps had a loss that was not finite; the weights are the last good ones.
     """
-    window: list[dict[str, Tensor]] = []
-    workers = stepper.workers
+    window, workers = _Window(stepper), stepper.workers
+    last = stop = False
+
+    def save() -> None:
+        if workers.is_main:
+            checkpoints.save(progress, stepper.trained, stepper.optimizer, stepper.average)
+
     stepper.begin(progress.steps)
-    begin = time.monotonic()
     with stop_requests() as stopped:
-        while progress.step < progress.steps:
-            step = progress.step
-            window.append(stepper.step(batches(step), learning_rate(stepper.options, step, progress.steps)))
-            progress = replace(progress, step=step + 1)
+        while progress.step < progress.steps and not (last or stop):
+            window.add(batches(progress.step), learning_rate(stepper.options, progress.step, progress.steps))
+            progress = replace(progress, step=progress.step + 1)
             if stepper.average:
                 stepper.average.follow(progress.step)
-            done, late = progress.step == progress.steps, workers.any_process(time.monotonic() > deadline)
+            last = workers.any_process(time.monotonic() > deadline) or progress.step == progress.steps
             stop = workers.any_process(stopped.is_set() or should_stop())
-            if progress.step % intervals.log == 0 or done or late or stop:
-                means, skipped = _summarize(window, progress.step, workers)
-                elapsed = time.monotonic() - begin
-                speed = len(window) * stepper.options.batch / elapsed
-                lr = learning_rate(stepper.options, step, progress.steps)
-                on_log({"step": progress.step, **means, "lr": lr, "images_per_s": round(speed, 1)})
+            if last or stop or progress.step % intervals.log == 0:
+                row, skipped = window.close(progress.step)
+                on_log(row)
                 progress = replace(progress, skipped=progress.skipped + skipped)
-                for bad in skipped:
-                    on_skip(bad)
-                window, begin = [], time.monotonic()
-            too_many = len(progress.skipped) > MAX_SKIPPED
-            if progress.step % intervals.validate == 0 or done or late:
+                for step in skipped:
+                    on_skip(step)
+            if last or progress.step % intervals.validate == 0:
                 on_validate(progress.step)
-            due = (progress.step % intervals.checkpoint == 0 and not done) or stop or too_many
-            if due and workers.is_main:
-                checkpoints.save(progress, stepper.trained, stepper.optimizer, stepper.average)
-            if too_many:
+            if len(progress.skipped) > MAX_SKIPPED:
+                save()
                 raise NumericalError(
                     "SP710",
                     f"The loss was not finite in the steps {list(progress.skipped)}; their batches are saved.",
                     "Lower the learning rate, or look at these pictures.",
                 )
-            if stop:
-                on_stop(progress.step)
-                raise _stopped(progress)
-            if late:
-                break
-        if workers.any_process(stopped.is_set()):
-            # Asked for during the last step.
-            if workers.is_main:
-                checkpoints.save(progress, stepper.trained, stepper.optimizer, stepper.average)
+            if progress.step % intervals.checkpoint == 0 and not (last or stop):
+                save()
+        # A signal may also have come during the last validation.
+        if stop or workers.any_process(stopped.is_set()):
+            save()
             on_stop(progress.step)
-            raise _stopped(progress)
+            raise Cancelled(f"Stopped at step {progress.step} with a checkpoint; continue with `resume=True`.")
     if stepper.average:
         stepper.average.replace()
     return progress
 
 
-def _stopped(progress: Progress) -> Cancelled:
-    return Cancelled(f"Stopped at step {progress.step} with a checkpoint; continue with `resume=True`.")
+class _Window:
+    """The steps since the last line of the log."""
+
+    def __init__(self, stepper: Stepper) -> None:
+        self.stepper = stepper
+        self.losses: list[dict[str, Tensor]] = []
+        self.lr, self.begin = 0.0, time.monotonic()
+
+    def add(self, batch: dict[str, Tensor], lr: float) -> None:
+        """Train on a batch."""
+        self.losses.append(self.stepper.step(batch, lr))
+        self.lr = lr
+
+    def close(self, end: int) -> tuple[dict[str, Any], tuple[int, ...]]:
+        """Return the line of the log for the steps before `end`, and those that were skipped; here it is waited."""
+        means, skipped = _summarize(self.losses, end, self.stepper.workers)
+        speed = len(self.losses) * self.stepper.options.batch / (time.monotonic() - self.begin)
+        self.losses, self.begin = [], time.monotonic()
+        return {"step": end, **means, "lr": self.lr, "images_per_s": round(speed, 1)}, skipped
 
 
 def measure_speed(

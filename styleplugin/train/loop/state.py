@@ -150,6 +150,11 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("*.safetensors") if pattern.fullmatch(path.name))
 
 
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Read the card of a phase's result."""
+    return read_weights(path, limits=TEACHER).card
+
+
 def _collect(module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     if average:

@@ -99,12 +99,13 @@ def build_loss_network(options: TeacherOptions, level: int, images: Tensor) -> L
         images: (N, 3, H, W) in [0, 1]; the means of a full VGG-19 are measured on them.
 
     Raises:
+        UsageError: SP126, the recipe names no teacher.
         WeightsError: SP301 to SP319, a file is missing or wrong; SP330, its sha256 is not the recipe's; SP331, the
             given VGG-19 does not reach the level.
     """
     if options.source:
         return _full_judge(options.source, level, images)
-    weights = read_pinned(Path(options.root) / options.vgg, options.vgg_sha256)
+    weights = read_pinned(options.file(options.vgg), options.vgg_sha256)
     raw = {name: value for name, value in weights.items() if name.startswith("conv")}
     layers = normalize_layers(raw, _means_of_file(weights))
     return LossNetwork(teacher_encoder(layers, level), layers=layers, sources={options.vgg: options.vgg_sha256})

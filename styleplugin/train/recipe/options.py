@@ -5,11 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
-from typing_extensions import Doc
+from typing_extensions import Doc, Self
 
 from styleplugin.errors import UsageError
+
+
+class AnyRecipe:
+    """What the recipes of all kinds have; each is a frozen dataclass."""
+
+    name: str
+    minutes: float = 0.0
+
+    def relative_to(self, folder: Path) -> Self:
+        """Return the recipe as it is read from a file in a folder, from which its paths to other recipes count."""
+        return self
+
 
 Sources = str | tuple[str, ...]
 """A folder of pictures or tars, or a tar, with `*` for any characters of its name; or several, read in their order."""
@@ -24,12 +37,10 @@ class DataOptions:
         Sources,
         Doc(
             "Contents: a folder of pictures or tars, or a tar, or a list of them; `*` in a name stands for "
-            "any characters."
+            "any characters. Empty where they are named when the training is started."
         ),
-    ] = "../shared/data/train/photos*"
-    paintings: Annotated[Sources, Doc("Styles, the same; only methods that are trained with styles need them.")] = (
-        "../shared/data/train/paintings*"
-    )
+    ] = ""
+    paintings: Annotated[Sources, Doc("Styles, the same; only methods that are trained with styles need them.")] = ""
     short_side: Annotated[int, Doc("Pictures are shrunk to it when they are read, pixels.")] = 300
     crop: Annotated[
         int, Doc("Side of a training crop, pixels, a multiple of 16; smaller pictures are enlarged to it.")
@@ -79,7 +90,7 @@ def _one_or_several(name: str, places: str | os.PathLike[str] | Iterable[str | o
 
 
 def _listed(sources: Sources) -> tuple[str, ...]:
-    return (sources,) if isinstance(sources, str) else sources
+    return tuple(filter(None, (sources,))) if isinstance(sources, str) else sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +112,7 @@ class TeacherOptions:
             "KBStyle learns from."
         ),
     ] = ""
-    root: Annotated[str, Doc("Folder of the files below.")] = "../shared/data/teachers"
+    root: Annotated[str, Doc("Folder of the files below; empty where it is named when the training is started.")] = ""
     vgg: Annotated[str, Doc("VGG-19 as deep as it is needed, with the mean activations of each channel.")] = (
         "vgg19_imagenet.safetensors"
     )
@@ -114,6 +125,20 @@ class TeacherOptions:
     mobilenet_sha256: Annotated[str, Doc("Of its content.")] = (
         "1ad6e14e9a6e7e4e9938cd472156691d3b1cddfb6b53a7ee1f9da74599c86a4c"
     )
+
+    def file(self, name: str) -> Path:
+        """Return where one of the files above lies.
+
+        Raises:
+            UsageError: SP126, the recipe names no folder of them.
+        """
+        if not self.root:
+            raise UsageError(
+                "SP126",
+                f"The recipe names no teacher, and no folder in which {name} lies.",
+                "Write source or root under [teacher], or give `teacher` or `teachers`.",
+            )
+        return Path(self.root).expanduser() / name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +248,7 @@ class GateOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecipe:
+class RunRecipe(AnyRecipe):
     """What all recipes of one run share."""
 
     name: Annotated[str, Doc("Of the result, and of the run in logs.")]

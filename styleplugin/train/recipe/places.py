@@ -1,8 +1,9 @@
-"""A run's folder destroys nothing: neither what the run reads, nor what something else has left there."""
+"""Where a run reads, and that its folder destroys nothing: neither what it reads, nor what something else has left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,31 @@ from styleplugin.paths import is_same_file, leads_to, source_paths
 RECIPE = "recipe.json"
 """Tells a run's folder from any other."""
 _WRITTEN = ("log.jsonl", "loss.png", "report.html", "sheets", "*.safetensors")
+
+Pictures = str | Path | Sequence[str | Path]
+"""A folder or tar of pictures, or several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where pictures and teacher of runs lie, instead of where their recipes say."""
+
+    photos: Pictures | None = None
+    paintings: Pictures | None = None
+    teachers: str | Path | None = None
+    """Folder of the teacher's files."""
+    teacher: str | None = None
+    """See `TeacherOptions.source`."""
+
+    def of(self, recipe: Any) -> Any:
+        """Return the recipe of a run with these places, as far as they are given."""
+        data = {name: place for name in ("photos", "paintings") if (place := getattr(self, name))}
+        teacher = {"root": self.teachers and str(self.teachers), "source": self.teacher}
+        return replace(
+            recipe,
+            data=replace(recipe.data, **data),
+            teacher=replace(recipe.teacher, **{name: place for name, place in teacher.items() if place}),
+        )
 
 
 def check_places(recipe: Any, out: Path) -> None:
@@ -53,7 +79,8 @@ def _read_by(recipe: Any) -> Iterator[Path]:
     for place in dict.fromkeys((*recipe.data.contents, *recipe.data.styles)):
         path = Path(place).expanduser()
         yield from path.parent.glob(path.name) if "*" in path.name else [path]
-    yield Path(recipe.teacher.root).expanduser()
+    if recipe.teacher.root:
+        yield Path(recipe.teacher.root).expanduser()
     yield from map(Path, source_paths(recipe.teacher.source))
     phases = (getattr(part, "init", "") for part in vars(recipe).values())
     yield from (Path(init) for init in phases if init)

@@ -52,7 +52,7 @@ class Plan:
         """Return both, one after the other."""
         return Plan(
             phases=self.phases + other.phases,
-            device=other.device,
+            device=other.device or self.device,
             memory_mb=max(self.memory_mb, other.memory_mb),
             disk_mb=self.disk_mb + other.disk_mb,
         )

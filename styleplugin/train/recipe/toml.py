@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from textwrap import wrap
@@ -16,35 +16,17 @@ from styleplugin.errors import UsageError
 from styleplugin.files import check_regular_file
 from styleplugin.options import help_of
 from styleplugin.tensorfile import shortened
-from styleplugin.train.recipe.config import (
-    AnyRecipe,
-    BundleRecipe,
-    CascadeRecipe,
-    EncoderRecipe,
-    KBRecipe,
-    MetricRecipe,
-    PhotoRecipe,
-    Recipe,
-)
+from styleplugin.train.recipe.options import AnyRecipe
+from styleplugin.train.registry import kind_of, run_types
 
 _MAX_BYTES = 256 << 10
 _MAX_DOTS = 200
 """Of a line: readers of TOML need a time that grows with the square of the parts of a dotted key."""
-_MAX_PAIRS = 5
+_MAX_PARTS = 5
 _MAX_ITEMS = 64
 _LARGEST = 2**63 - 1
 _LONGEST_NAME = 100
 _NO_FILE_NAME = '/\\:*?"<>|'
-
-KINDS: dict[str, type] = {
-    "pair": Recipe,
-    "photorealistic": PhotoRecipe,
-    "kbstyle": KBRecipe,
-    "encoder": EncoderRecipe,
-    "metrics": MetricRecipe,
-    "cascade": CascadeRecipe,
-    "bundle": BundleRecipe,
-}
 
 
 def recipe_text(recipe: AnyRecipe) -> str:
@@ -60,16 +42,13 @@ class _Writer:
 
     def write(self, recipe: AnyRecipe) -> str:
         """Return the text."""
-        lines = ["# Train it with: styleplugin train THIS_FILE"]
-        if isinstance(recipe, BundleRecipe):
-            lines += ['kind = "bundle"', *self._keys(recipe, skip="pairs")]
-            for pair in recipe.pairs:
-                lines += ["", "[[pairs]]", *self._keys(pair), *self._tables(pair, "pairs.")]
-            lines += self._tables(recipe)
-        else:
-            kind = next(name for name, cls in KINDS.items() if cls is type(recipe))
-            lines += [f'kind = "{kind}"', *self._keys(recipe), *self._tables(recipe)]
-        return "\n".join(lines) + "\n"
+        kind = kind_of(type(recipe))
+        lines = ["# Train it with: styleplugin train THIS_FILE", f'kind = "{kind}"', *self._keys(recipe)]
+        for entry in fields(recipe):  # type: ignore[arg-type]
+            value = getattr(recipe, entry.name)
+            for part in value if _is_table(value) and isinstance(value, tuple) else ():
+                lines += ["", f"[[{entry.name}]]", *self._keys(part), *self._tables(part, f"{entry.name}.")]
+        return "\n".join([*lines, *self._tables(recipe)]) + "\n"
 
     def _tables(self, recipe: Any, prefix: str = "") -> list[str]:
         """Return the fields that are dataclasses themselves."""
@@ -82,12 +61,12 @@ class _Writer:
                 lines += self._tables(value, f"{prefix}{entry.name}.")
         return lines
 
-    def _keys(self, value: Any, *, skip: str = "") -> list[str]:
+    def _keys(self, value: Any) -> list[str]:
         """Return the other fields, as far as they are not at their defaults."""
         lines = []
         for entry in fields(value):
             content = getattr(value, entry.name)
-            if not is_dataclass(content) and entry.name != skip and content != _default(entry):
+            if not _is_table(content) and content != _default(entry):
                 lines += self._about(value, entry.name)
                 lines.append(f"{entry.name} = {json.dumps(list(content) if isinstance(content, tuple) else content)}")
         return lines
@@ -101,6 +80,11 @@ class _Writer:
         return wrap(help_of(owner, name), 110, initial_indent="# ", subsequent_indent="# ")
 
 
+def _is_table(value: Any) -> bool:
+    """Whether a value becomes a table of a file, or several."""
+    return is_dataclass(value[0]) if isinstance(value, tuple) and value else is_dataclass(value)
+
+
 def _default(entry: Field[Any]) -> Any:
     if entry.default_factory is not MISSING:
         return entry.default_factory()
@@ -110,15 +94,15 @@ def _default(entry: Field[Any]) -> Any:
 def read_recipe(path: str | Path) -> AnyRecipe:
     """Read a TOML recipe.
 
-    Its `kind` is "pair" (the default), "photorealistic", "kbstyle", "encoder", "metrics", "cascade", or "bundle".
+    Its `kind` is one of the registry; "pair" by default.
 
     Raises:
         UsageError: SP125, the file cannot be read or is not TOML; SP126, a key is unknown, missing or of the wrong
-            type, named; SP120 to SP124, values out of range.
+            type, named; SP143, it names the recipe of another kind; SP120 to SP124, values out of range.
     """
     path = check_regular_file(path, UsageError, "SP125")
     data, kind = _parse(path)
-    return _build_bundle(data, path) if kind == "bundle" else _build_run(data, kind, path)
+    return _build(run_types()[kind].recipe_type, data, path.name, path.parent).relative_to(path.parent)
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], str]:
@@ -141,44 +125,26 @@ def _parse(path: Path) -> tuple[dict[str, Any], str]:
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError("SP125", f"The recipe {path} cannot be read: {str(error)[:100]}.") from error
     kind = data.pop("kind", "pair")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise UsageError("SP126", f"{path.name} has the kind {shortened(kind)}; {', '.join(KINDS)} are possible.")
+    if not isinstance(kind, str) or kind not in run_types():
+        raise UsageError("SP126", f"{path.name} has the kind {shortened(kind)}; {', '.join(run_types())} are possible.")
     return data, kind
 
 
-def _build_run(data: dict[str, Any], kind: str, path: Path) -> Any:
-    recipe = _build(KINDS[kind], data, path.name)
-    return _at(path, recipe) if isinstance(recipe, Recipe) else recipe
+def _part(cls: type, entry: Any, where: str, folder: Path) -> Any:
+    """Return a recipe within a recipe: a table, or the name of a file, from the folder of the recipe."""
+    if not isinstance(entry, str):
+        return _build(cls, entry, where, folder)
+    file = check_regular_file(folder / entry, UsageError, "SP125")
+    data, kind = _parse(file)
+    # Looked at before it is built: a bundle might name itself.
+    if run_types()[kind].recipe_type is not cls:
+        what = kind_of(cls)
+        raise UsageError("SP143", f"{entry} is not the recipe of a {what}.", f"Name the recipe of a {what}.")
+    return _build(cls, data, file.name, file.parent).relative_to(file.parent)
 
 
-def _build_bundle(data: dict[str, Any], path: Path) -> BundleRecipe:
-    """Fill a bundle, whose parts are names of files or tables."""
-
-    def part(entry: Any, cls: type, what: str) -> Any:
-        if not isinstance(entry, str):
-            return _build(cls, entry, path.name)
-        file = check_regular_file(path.parent / entry, UsageError, "SP125")
-        data, kind = _parse(file)
-        # Looked at before it is built: a bundle might name itself.
-        if KINDS[kind] is not cls:
-            raise UsageError("SP143", f"{entry} is not the recipe of a {what}.", f"Name the recipe of a {what}.")
-        return _build_run(data, kind, file)
-
-    entries = data.pop("pairs", [])
-    if not isinstance(entries, list) or not 0 < len(entries) <= _MAX_PAIRS:
-        raise UsageError("SP126", f"{path.name} lacks the key pairs, or it is not a list of 1 to {_MAX_PAIRS} recipes.")
-    pairs = tuple(part(entry, Recipe, "pair") for entry in entries)
-    cascade = part(data.pop("cascade"), CascadeRecipe, "cascade") if "cascade" in data else None
-    return replace(_build(BundleRecipe, data | {"pairs": []}, path.name), pairs=pairs, cascade=cascade)
-
-
-def _at(path: Path, recipe: Recipe) -> Recipe:
-    """Return a recipe whose `grow_from` counts from the folder of its file."""
-    return replace(recipe, grow_from=str(path.parent / recipe.grow_from)) if recipe.grow_from else recipe
-
-
-def _build(cls: type, data: Any, where: str) -> Any:
-    """Fill a dataclass from a table, checking names and types."""
+def _build(cls: type, data: Any, where: str, folder: Path) -> Any:
+    """Fill a dataclass from a table, checking names and types; recipes within it may lie in files of the folder."""
     hints = _hints(cls)
     if not isinstance(data, dict):
         raise UsageError("SP126", f"{where} must be a table of {cls.__name__}.")
@@ -189,8 +155,8 @@ def _build(cls: type, data: Any, where: str) -> Any:
     missing = [f.name for f in fields(cls) if _is_required(f) and f.name not in data]
     if missing:
         raise UsageError("SP126", f"{where} lacks the keys {', '.join(missing)}.")
-    values = {name: _value(hints[name], value, f"{where}: {name}") for name, value in data.items()}
-    if "name" in values and cls in KINDS.values():
+    values = {name: _value(hints[name], value, f"{where}: {name}", folder) for name, value in data.items()}
+    if "name" in values and kind_of(cls):
         _check_file_name(values["name"], where)
     return cls(**values)
 
@@ -214,14 +180,19 @@ def _is_required(entry: Any) -> bool:
     return entry.default is MISSING and entry.default_factory is MISSING
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        return _build(hint, value, where)  # type: ignore[arg-type]
+def _value(hint: Any, value: Any, where: str, folder: Path) -> Any:
     if isinstance(hint, UnionType):
-        # One of a kind, or several in a list.
+        # One of a kind, or several in a list; or something that may be left out.
         hint = next(kind for kind in get_args(hint) if (get_origin(kind) is tuple) == isinstance(value, list))
-    if get_origin(hint) is tuple and isinstance(value, list) and len(value) <= _MAX_ITEMS:
-        return tuple(_plain(get_args(hint)[0], item, where) for item in value)
+    if is_dataclass(hint):
+        return (_part if kind_of(hint) else _build)(hint, value, where, folder)  # type: ignore[arg-type]
+    item = get_args(hint)[0] if get_origin(hint) is tuple else None
+    if item is not None and is_dataclass(item):
+        if not isinstance(value, list) or not 0 < len(value) <= _MAX_PARTS:
+            raise UsageError("SP126", f"{where} must be a list of 1 to {_MAX_PARTS} recipes.")
+        return tuple(_part(item, entry, where, folder) for entry in value)  # type: ignore[arg-type]
+    if item is not None and isinstance(value, list) and len(value) <= _MAX_ITEMS:
+        return tuple(_plain(item, entry, where) for entry in value)
     return _plain(hint, value, where)
 
 

@@ -1,98 +1,106 @@
-"""Several pairs in one file: what is distributed."""
+"""The run of a WCT model: a pair for each level, what all of them learn together, and their one file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from torch import Tensor
+from typing_extensions import Doc
 
 from styleplugin.errors import UsageError
-from styleplugin.kinds import WEIGHTS
-from styleplugin.paths import Written, check_paths
-from styleplugin.tensorfile import Weights, parsing_metadata, read_weights, write_weights
-from styleplugin.values import several
+from styleplugin.train.evaluation.page import write_page
+from styleplugin.train.loop.setting import Setting
+from styleplugin.train.recipe.choices import Choices
+from styleplugin.train.recipe.options import AnyRecipe
+from styleplugin.train.recipe.places import RECIPE, Places, check_new
+from styleplugin.train.runs import cascade as cascades
+from styleplugin.train.runs.cascade import CascadeRecipe, CascadeRun
+from styleplugin.train.runs.pairs.packing import bundle
+from styleplugin.train.runs.pairs.recipe import Recipe, preset
+from styleplugin.train.runs.pairs.run import PairRun
+from styleplugin.train.runs.run import Run
 
 
-def bundle(
-    files: Sequence[str | Path], out: str | Path, license: str, *, name: str = "", overwrite: bool = False
-) -> str:
-    """Pack the pairs of several files into one, in half precision but for the layers next to the picture.
+@dataclass(frozen=True, kw_only=True)
+class BundleRecipe(AnyRecipe):
+    """Trains several pairs and packs them into one file."""
 
-    The first convolution takes values up to 151 and the last one makes the pixels; they stay in float32.
+    name: Annotated[str, Doc("Of the result.")]
+    pairs: Annotated[
+        tuple[Recipe, ...], Doc("Of the pairs; in a file a list of other files, paths relative to it, or tables.")
+    ]
+    cascade: Annotated[
+        CascadeRecipe | None,
+        Doc("What all of them learn together then; in a file the path of another file, or a table."),
+    ] = None
+    minutes: Annotated[float, Doc("Time budget of all pairs together; 0 takes the steps as they are.")] = 0.0
+    license: Annotated[str, Doc("Of the weights, as far as the pictures and the teacher allow.")] = "unknown"
 
-    Args:
-        files: Of one method, each level once: pair.safetensors, or what a cascade has made of several pairs.
-        out: Target.
-        license: Of the weights.
-        name: For the card; by default the name of the target.
-        overwrite: Replace another weights file.
-
-    Returns:
-        The sha256 of the file.
-
-    Raises:
-        UsageError: SP143, the files do not make one model.
-        WeightsError: A file cannot be read.
-        OutputError: SP601 to SP604, SP607 and SP608, the target.
-    """
-    files = several(files)
-    check_paths(files, [Written(out, WEIGHTS, overwrite)])
-    parts = sorted(map(_read, files), key=lambda part: -_levels(part.metadata)[0])
-    methods = {part.metadata["method"] for part in parts}
-    levels = [level for part in parts for level in _levels(part.metadata)]
-    if len(methods) != 1 or len(set(levels)) < len(levels):
-        raise UsageError("SP143", f"The pairs have the methods {sorted(methods)} and levels {levels}, not one model.")
-    tensors = {key: _on_disk(key, value) for part in parts for key, value in part.tensors.items()}
-    cards = {level: card for part in parts for level, card in _cards(part.metadata).items()}
-    together = {key: card for part in parts for key, card in part.metadata["card"].items() if key == "cascade"}
-    metadata: dict[str, Any] = {
-        "architecture": "vgg-pairs",
-        "method": methods.pop(),
-        "pairs": [pair for part in parts for pair in part.metadata["pairs"]],
-        "license": license,
-        "card": {
-            "name": name or Path(out).stem,
-            "pairs": {str(level): card for level, card in cards.items()},
-            "metrics": {f"level{level}": card["metrics"] for level, card in cards.items()},
-            "gate": join_gates({f"level {level}": card for level, card in cards.items()} | together),
-        }
-        | together,
-    }
-    return write_weights(out, tensors, metadata, overwrite=overwrite)
+    def __post_init__(self) -> None:
+        if self.cascade and any(pair.method != "wct" for pair in self.pairs):
+            raise UsageError(
+                "SP121",
+                "The bundle has a cascade and pairs of AdaIN.",
+                "Leave the cascade out, or bundle pairs of WCT.",
+            )
 
 
-def _read(file: str | Path) -> Weights:
-    """Read a file whose metadata say what a bundle needs of it."""
-    part = read_weights(file, require_metadata=True)
-    with parsing_metadata(part.path.name):
-        numbers = _levels(part.metadata)
-        if not numbers or not all(type(level) is int for level in numbers):
-            raise ValueError("it names no levels")
-        if not isinstance(part.metadata["method"], str) or "card" not in part.metadata:
-            raise ValueError("it has no method, or no card")
-        cards = _cards(part.metadata)
-        join_gates({str(level): card for level, card in cards.items() if card["metrics"] is not None})
-    return part
+class BundleRun(Run):
+    """Pairs that are trained into folders of their own, and packed."""
 
+    recipe_type = BundleRecipe
+    method = "wct"
 
-def join_gates(cards: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the verdict over all cards, by what to call each; one without a gate has not passed."""
-    gates = {where: card["gate"] for where, card in cards.items() if "gate" in card}
-    failed = [f"{where}: {reason}" for where, gate in gates.items() for reason in gate["failed"]]
-    return {"passed": not failed and len(gates) == len(cards), "failed": failed}
+    def __init__(self, recipe: BundleRecipe, out: Path, places: Places | None = None) -> None:
+        self.recipe, self.out = recipe, out
+        self.target_name = f"{recipe.name}.safetensors"
+        self.pairs: list[PairRun] = []
+        for pair in recipe.pairs:
+            earlier = next((run for run in self.pairs if run.recipe.name == Path(pair.grow_from).stem), None)
+            self.pairs.append(PairRun(pair, out / pair.name, places, earlier=earlier))
+        self.cascade = None
+        if recipe.cascade:
+            self.cascade = CascadeRun(recipe.cascade, out / recipe.cascade.name, places, pairs=self.pairs)
 
+    @staticmethod
+    def preset(choices: Choices) -> BundleRecipe:
+        """Return the recipe of a new WCT model: pairs that grow from each other, and share the time."""
+        name, levels, pairs = choices.name or "my-wct", sorted(set(choices.levels) or {1, 2, 3, 4, 5}), []
+        for level in levels:
+            before = pairs[-1].name if pairs else ""
+            settings = choices.settings("") | {"name": f"{name}-level{level}", "grow_from": before, "minutes": 0.0}
+            pairs.append(preset("wct", level, choices, settings))
+        return BundleRecipe(
+            name=name,
+            pairs=tuple(pairs),
+            cascade=cascades.preset(f"{name}-cascade", choices) if levels[-1] > 1 else None,
+            minutes=float(choices.minutes),
+            license=choices.license,
+        )
 
-def _cards(metadata: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return the card of each level in a file."""
-    card = metadata["card"]
-    return {level: card["pairs"][str(level)] if "pairs" in card else card for level in _levels(metadata)}
+    @property
+    def is_finished(self) -> bool:
+        """Never: what is there is packed anew."""
+        return False
 
+    def needs(self) -> Sequence[Run]:
+        """Return the pairs and the cascade."""
+        return [*self.pairs, self.cascade] if self.cascade else self.pairs
 
-def _levels(metadata: dict[str, Any]) -> list[int]:
-    return [pair["level"] for pair in metadata["pairs"]]
+    def check(self, *, resume: bool) -> None:
+        """Refuse a folder of something else; a bundle is gone on with in any case."""
+        if not any((run.out / RECIPE).exists() for run in self.needs()):
+            check_new(self.out)
 
+    def note(self) -> None:
+        """Note nothing: the folders of the runs say what is trained."""
 
-def _on_disk(key: str, value: Tensor) -> Tensor:
-    return value.float() if ".conv1_1." in key else value.half()
+    def train(self, setting: Setting) -> None:
+        """Pack what was trained."""
+        if setting.workers.is_main:
+            files = [self.cascade.target] if self.cascade else [pair.target for pair in self.pairs]
+            bundle(files, self.target, self.recipe.license, name=self.recipe.name, overwrite=True)
+            write_page(self.out)
+        setting.workers.wait()

@@ -1,123 +1,260 @@
-"""The run of a whole WCT model: decoders of several levels learn together, in the row in which they are used."""
+"""What the decoders of a WCT model learn sequentially, as at inference, each from what the levels before have painted.
+
+In use a level sees a picture that deeper levels have painted, and decodes features that were whitened and colored;
+reconstruction of photographs shows it neither. At levels 4 and 5 the answer is blur, a grid and washed faces, and what
+the shallow levels change takes away from what the deep ones have reached.
+
+Source: ours, after the losses of Huang and Belongie 2017; the paper trains on pictures alone, one level at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import Doc
 
 from styleplugin.errors import UsageError
 from styleplugin.loading import index
 from styleplugin.loading.build import load_model, save_model
 from styleplugin.networks.model import StyleModel, load_tensors, pairing_id
-from styleplugin.networks.padding import pad_in_channels_last
-from styleplugin.networks.pairs import PairModel, PairSpec, blank_pairs
+from styleplugin.networks.pairs import Pair, PairModel, PairSpec, blank_pairs
 from styleplugin.tensorfile import read_weights
-from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.evaluation.figures import evaluate_pair, evaluate_stylization, reconstruction_psnr
 from styleplugin.train.evaluation.gate import verdict
 from styleplugin.train.loop.logbook import Row
 from styleplugin.train.loop.setting import Setting
-from styleplugin.train.networks.teachers import build_loss_network
-from styleplugin.train.pruning.filters import REINITIALIZE_UNTIL, reinitialize
-from styleplugin.train.recipe.config import CascadeRecipe, Recipe
-from styleplugin.train.recipe.options import PhaseOptions
-from styleplugin.train.runs.bundles import bundle, join_gates
-from styleplugin.train.runs.phases import SHEET, PhasedRun
-from styleplugin.train.tasks.cascade import WEIGHTS, CascadeTask, CascadeTrainable
+from styleplugin.train.networks.autoencoders import drop_final_relu
+from styleplugin.train.networks.teachers import LossNetwork, wanted_statistics
+from styleplugin.train.recipe.choices import Choices
+from styleplugin.train.recipe.options import PhaseOptions, RunRecipe
+from styleplugin.train.recipe.places import Places
+from styleplugin.train.runs.pairs.packing import bundle, join_gates
+from styleplugin.train.runs.pairs.run import PairRun
+from styleplugin.train.runs.phase import Phase
+from styleplugin.train.runs.run import PhasedRun
+from styleplugin.train.runs.training import SHEET, Training
+from styleplugin.transforms.losses import content_error, mse, picture_errors, statistics_error, statistics_of, weigh
+from styleplugin.transforms.wct import wct
+from styleplugin.transforms.weave import weave_error
 
 PAIRS = "pairs.safetensors"
 """The finished model in full precision."""
+_CROP = 192
+"""At level 5 a crop of 128 px has fewer positions than channels, and no covariance of full rank."""
+CONTENT_LEVEL = 4
+"""Where shapes are compared, or the loss network's deepest level if it has fewer."""
+WEIGHTS = ("content", "style", "pixel", "weave", "taught", "picture")
+"""Parts of the loss, names of fields of `PhaseOptions`."""
 
 
-class CascadeRun(PhasedRun):
-    """All pairs of a WCT model; the encoders stay as they are, and styles that were made with them stay valid."""
+@dataclass(frozen=True, kw_only=True)
+class CascadeRecipe(RunRecipe):
+    """Trains the decoders of a WCT model once more, sequentially, as at inference."""
 
-    target = "student.safetensors"
+    start: Annotated[str, Doc("The model, by name or source; in a bundle empty, for its pairs.")] = ""
+    levels: Annotated[tuple[int, ...], Doc("Whose decoders learn; empty for all but level 1.")] = ()
+    decoders: Annotated[PhaseOptions, Doc("These decoders, all at once.")]
+
+    def usual_limits(self) -> dict[str, float]:
+        """Return limits that a model passes after a short training."""
+        return {"psnr": 14.0, "dead": 0.1, "ssim": 0.1, "style": 0.2}
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases in their order."""
+        return ("decoders",)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return super().to_dict() | {"levels": list(self.levels)}
+
+
+def preset(name: str, choices: Choices) -> CascadeRecipe:
+    """Return the recipe of what all pairs of a new model learn together."""
+    settings = choices.settings(name)
+    crop = max(choices.crop, _CROP)
+    data = replace(settings["data"], crop=crop, short_side=max(settings["data"].short_side, crop + 44))
+    batch = max(2, choices.batch // 4)
+    return CascadeRecipe(
+        decoders=PhaseOptions(steps=300, batch=batch, lr=0.003, warmup=25, pixel=300.0, style=10.0, content=2.0),
+        **settings | {"name": name, "minutes": 0.0, "data": data},
+    )
+
+
+class CascadeTrainable:
+    """A WCT model whose decoders learn at some levels; all else is frozen."""
+
+    def __init__(self, model: PairModel, levels: Sequence[int]) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.levels = tuple(levels)
+        for pair in map(model.pair, model.levels):
+            drop_final_relu(pair.decoder)
+        self.trained = nn.ModuleDict({str(level): model.pair(level).decoder for level in self.levels})
+        self.trained.requires_grad_(True)
+
+
+class CascadeTask(nn.Module):
+    """A step of training: owns loss network and model, returns the losses.
+
+    Each level's picture is seen at all levels of the loss network, also at those deeper than its own: what a shallow
+    level leaves of a deep level's work is part of what it must learn. No gradient goes from a level to the one before,
+    since whitening would multiply it without bounds; the transform is a constant of the step.
+    """
+
+    def __init__(self, loss_network: LossNetwork, trainable: CascadeTrainable, weights: dict[str, float]) -> None:
+        """Keep the weights of the parts of the loss, by `WEIGHTS`."""
+        super().__init__()
+        self.loss_network, self.model, self.levels = loss_network, trainable.model, trainable.levels
+        self.weights = weights
+
+    def forward(
+        self,
+        content: Tensor,
+        style: Tensor,
+        picture: Tensor | None = None,
+        statistics: Tensor | None = None,
+        level: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return "loss" and its parts, means over the levels that are judged.
+
+        Args:
+            content: (N, 3, H, W) in [0, 1].
+            style: Of the same shape. Of contents and styles in turn, half must also come back.
+            picture: Of the same shape: a painter's.
+            statistics: Of the styles as the loss network sees them, `joined`, where they are known.
+            level: (N,), of one value: the one that is judged; all in training by default.
+        """
+        judged = self.levels if level is None else (int(level[0]),)
+        with torch.no_grad():
+            shapes = self.loss_network.features(content) if self.weights["content"] else []
+            shown = [] if picture is None else self.loss_network.features(picture)
+        own = torch.cat([content, style])[::2]
+        parts: dict[str, list[Tensor]] = {}
+        for pair, output in self._cascade(content, style, judged):
+            seen = self.loss_network.features(output)
+            wanted = wanted_statistics(self.loss_network, style, statistics, seen)
+            found = {"style": statistics_error(statistics_of(seen), wanted), "pixel": mse(pair(own), own)}
+            if shapes:
+                place = min(CONTENT_LEVEL, len(shapes)) - 1
+                found["content"] = content_error(seen[place], shapes[place])
+            if self.weights["weave"]:
+                found["weave"] = weave_error(output, content)
+            if picture is not None:
+                found |= picture_errors(output, seen[:CONTENT_LEVEL], picture, shown[:CONTENT_LEVEL])
+            for name, value in found.items():
+                parts.setdefault(name, []).append(value)
+        return weigh({name: torch.stack(values).mean() for name, values in parts.items()}, self.weights)
+
+    def _cascade(self, content: Tensor, style: Tensor, judged: Sequence[int]) -> Iterator[tuple[Pair, Tensor]]:
+        """Yield the judged pairs, deepest first, with the picture that each paints from that of the pair before."""
+        image = content
+        for pair in map(self.model.pair, (level for level in self.model.levels if level >= min(judged))):
+            with torch.no_grad():
+                features = pair.encoder(torch.cat([image, style]))
+                colored = wct(*features.float().split(len(content))).to(features.dtype)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and pair.level in judged):
+                output = pair.decoder(colored)
+            if pair.level in judged:
+                yield pair, output
+            # The last ReLU of a WCT decoder, which is left out in training.
+            image = output.detach().relu().to(content.dtype)
+
+    @torch.no_grad()
+    def stylize(self, content: Tensor, style: Tensor) -> Tensor:
+        """Stylize contents with styles of the same number, for contact sheets."""
+        return list(self._cascade(content, style, self.model.levels))[-1][1]
+
+
+class Decoders(Phase):
+    """The decoders of the chosen levels, all at once; a step judges one of them."""
+
+    name = "decoders"
+    training: CascadeTraining
+
+    def begin(self) -> CascadeTrainable:
+        """Take the pairs as they are."""
+        return CascadeTrainable(_copy(self.training.start).to(self.training.device), self.training.levels)
+
+    def batch(self, count: int, step: int) -> dict[str, Tensor]:
+        """Return the arguments of the task; each step judges one level, drawn at random."""
+        levels, generator = self.training.levels, self.generator(step, "level")
+        place = torch.randint(len(levels), (), generator=generator, dtype=torch.int64, device="cpu")
+        level = torch.full((count,), levels[int(place)], dtype=torch.int64, device="cpu")
+        return super().batch(count, step) | {"level": level}
+
+    def task(self, trainable: CascadeTrainable) -> CascadeTask:
+        """Return the losses."""
+        weights = {name: getattr(self.options, name) for name in WEIGHTS}
+        return CascadeTask(self.training.loss_network, trainable, weights)
+
+    def validate(self, task: CascadeTask, trainable: CascadeTrainable) -> tuple[Row, list[Tensor]]:
+        """Return figures, and stylizations."""
+        training, pairs = self.training, map(trainable.model.pair, self.training.levels)
+        contents, styles = training.held_out_pairs(SHEET)
+        with training.autocast():
+            values = [reconstruction_psnr(pair, training.validation, 16) for pair in pairs]
+            output = task.stylize(contents, styles).float().clamp(0, 1)
+            figures = evaluate_stylization(training.loss_network, contents, styles, output)
+        return {"psnr": round(sum(values) / len(values), 3)} | figures, [contents, styles, output]
+
+    @torch.no_grad()
+    def students(self, trainable: CascadeTrainable, images: Tensor) -> Iterator[tuple[Any, Tensor]]:
+        """Yield the decoders in training."""
+        for pair in map(trainable.model.pair, self.training.levels):
+            yield pair.decoder, pair.encoder(images)
+
+    def student(self, trainable: CascadeTrainable) -> PairModel:
+        """Return a copy of all pairs."""
+        return _copy(trainable.model)
+
+    def write(self, path: Path, trainable: CascadeTrainable, card: dict[str, Any]) -> None:
+        """Write all pairs."""
+        save_model(path, _copy(trainable.model), license=self.training.recipe.license, card=card)
+
+
+class CascadeTraining(Training):
+    """All pairs of a WCT model at work; the encoders stay, and styles that were made with them stay valid."""
+
+    phase_types = (Decoders,)
     recipe: CascadeRecipe
 
-    def __init__(
-        self, recipe: CascadeRecipe, out: Path, setting: Setting, *, pairs: Sequence[tuple[Recipe, Path]] = ()
-    ) -> None:
+    def __init__(self, run: CascadeRun, setting: Setting) -> None:
         """Begin with the finished pairs of a bundle, or else with the recipe's model."""
-        super().__init__(recipe, out, setting)
+        super().__init__(run, setting)
         self.load_styles()
         self._origin: list[str] = []
-        if pairs:
-            self.start, self.cards = _read_pairs(pairs)
+        if run.pairs:
+            self.start, self.cards = _read_pairs(run.pairs)
         else:
-            self.start, self.cards, sha256 = _read_start(recipe.start)
+            self.start, self.cards, sha256 = _read_start(self.recipe.start)
             self._origin.append(sha256)
-        self.levels = recipe.levels or tuple(level for level in self.start.levels if level > 1)
+        chosen = self.recipe.levels
+        self.levels = chosen or tuple(level for level in self.start.levels if level > 1)
         if not self.levels or set(self.levels) - set(self.start.levels):
             raise UsageError(
-                "SP121", f"The levels were {list(recipe.levels)}; the model has the levels {list(self.start.levels)}."
+                "SP121", f"The levels were {list(chosen)}; the model has the levels {list(self.start.levels)}."
             )
         self.identity["start"] = [pairing_id(self.start.pair(level)) for level in self.start.levels]
-        self.loss_network = build_loss_network(recipe.teacher, self.start.levels[0], self.probes.cpu()).to(self.device)
-        self.load_lessons(self.loss_network)
+        self.load_loss_network(self.start.levels[0])
+        self.load_lessons()
 
     def continued(self) -> list[str]:
         """Return the sha256 of the model that the run goes on from; none for the pairs of a bundle."""
         return self._origin
 
-    def begin(self, phase: str) -> CascadeTrainable:
-        """Take the pairs as they are."""
-        return CascadeTrainable(_copy(self.start).to(self.device), self.levels)
-
-    def batch(self, phase: str, count: int, step: int) -> dict[str, Tensor]:
-        """Return the arguments of the task; each step judges one level, drawn at random."""
-        generator = step_generator(self.recipe.seed, f"level {phase}", step)
-        place = torch.randint(len(self.levels), (), generator=generator, dtype=torch.int64, device="cpu")
-        level = torch.full((count,), self.levels[int(place)], dtype=torch.int64, device="cpu")
-        return super().batch(phase, count, step) | {"level": level}
-
-    def task(self, trainable: CascadeTrainable, options: PhaseOptions) -> CascadeTask:
-        """Return the losses."""
-        task = CascadeTask(self.loss_network, trainable, {name: getattr(options, name) for name in WEIGHTS})
-        task.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pad_in_channels_last(task)
-        return task
-
-    def validate(self, task: CascadeTask, trainable: CascadeTrainable) -> tuple[Row, list[Tensor]]:
-        """Return figures, and stylizations."""
-        contents, styles = self.held_out_pairs(SHEET)
-        with self.autocast():
-            values = [reconstruction_psnr(trainable.model.pair(level), self.validation, 16) for level in self.levels]
-            output = task.stylize(contents, styles).float().clamp(0, 1)
-            figures = evaluate_stylization(self.loss_network, contents, styles, output)
-        return {"psnr": round(sum(values) / len(values), 3)} | figures, [contents, styles, output]
-
-    def mend(self, phase: str, trainable: CascadeTrainable, step: int, steps: int) -> Row:
-        """Reinitialize dead channels."""
-        if step > REINITIALIZE_UNTIL * steps:
-            return {}
-        generator = step_generator(self.recipe.seed, f"revive {phase}", step)
-        with torch.no_grad():
-            pairs = [trainable.model.pair(level) for level in self.levels]
-            return {"revived": sum(reinitialize(pair.decoder, pair.encoder(self.probes), generator) for pair in pairs)}
-
-    def student(self, phase: str, trainable: CascadeTrainable) -> PairModel:
-        """Return a copy of all pairs."""
-        return _copy(trainable.model)
-
-    def write_part(self, path: Path, phase: str, trainable: CascadeTrainable, card: dict[str, Any]) -> None:
-        """Write all pairs."""
-        save_model(path, _copy(trainable.model), license=self.recipe.license, card=card)
-
     @torch.no_grad()
     def write_model(self, target: Path) -> None:
-        """Write the model with the figures of its pairs and of all of them in a row, and pack it."""
-        model, _ = load_model(read_weights(self.result(self.phases[-1])))
+        """Write the model with the figures of its pairs and of all of them sequentially, and pack it."""
+        model, _ = load_model(read_weights(self.result_of(Decoders)))
         assert isinstance(model, PairModel)
         images = self.validation.cpu()
         contents, styles = self.held_out_pairs(len(self.validation))
-        task = self.task(
-            CascadeTrainable(_copy(model).to(self.device), self.levels), self.recipe.phase(self.phases[-1])
-        )
+        task = self.prepared(Decoders(self).task(CascadeTrainable(_copy(model).to(self.device), self.levels)))
         batches = zip(contents.split(SHEET), styles.split(SHEET), strict=True)
         outputs = torch.cat([task.stylize(*batch).clamp(0, 1) for batch in batches])
         card = self.evaluated(evaluate_stylization(self.loss_network, contents, styles, outputs))
@@ -140,15 +277,36 @@ class CascadeRun(PhasedRun):
         self.log.write(event="pair", level=level, **metrics)
         return before | {"metrics": metrics, "gate": join_gates(gates)}
 
-    def teacher_card(self) -> dict[str, Any]:
-        """Return the loss network, for the card."""
-        return {"sha256": self.loss_network.sources}
+
+class CascadeRun(PhasedRun):
+    """The decoders of a WCT model.
+
+    Args:
+        recipe: Of a cascade.
+        out: Its folder.
+        places: Where pictures and teacher lie.
+        pairs: The runs of a bundle that it goes on with; without them it begins with the recipe's model.
+    """
+
+    recipe_type = CascadeRecipe
+    target_name = "student.safetensors"
+    training = CascadeTraining
+
+    def __init__(
+        self, recipe: CascadeRecipe, out: Path, places: Places | None = None, *, pairs: Sequence[PairRun] = ()
+    ) -> None:
+        super().__init__(recipe, out, places)
+        self.pairs = pairs
+
+    def needs(self) -> Sequence[PairRun]:
+        """Return the pairs."""
+        return self.pairs
 
 
-def _read_pairs(pairs: Iterable[tuple[Recipe, Path]]) -> tuple[PairModel, dict[int, dict[str, Any]]]:
+def _read_pairs(pairs: Sequence[PairRun]) -> tuple[PairModel, dict[int, dict[str, Any]]]:
     """Read the pairs of a bundle with their cards; those that are not there yet have arbitrary values."""
     found, cards = [], {}
-    for recipe, path in pairs:
+    for recipe, path in ((pair.recipe, pair.target) for pair in pairs):
         cards[recipe.level] = {}
         if path.exists():
             weights = read_weights(path)

@@ -8,88 +8,98 @@ features with the metric E^T E. Its symmetric root is what the optimization mult
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Doc
 
-from styleplugin.engine.device import pick_device
+from styleplugin.errors import UsageError
 from styleplugin.loading.build import METRICS
 from styleplugin.loading.encoders import load_encoder
 from styleplugin.networks.model import pairing_id
 from styleplugin.networks.vgg import Encoder
 from styleplugin.tensorfile import write_weights
-from styleplugin.train.data.pictures import Pictures, load_set
+from styleplugin.train.data.pictures import Pictures
 from styleplugin.train.loop.logbook import Logbook
+from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.teachers import LossNetwork, build_loss_network
-from styleplugin.train.recipe.config import MetricRecipe
+from styleplugin.train.recipe.options import AnyRecipe, DataOptions, TeacherOptions
+from styleplugin.train.runs.run import Run
 from styleplugin.transforms.eigen import square_root
 
 _RIDGE = 1e-4
 """Added to the second moment of each of the student's channels, relative to itself."""
 _BATCH = 4
-TARGET = "metrics.safetensors"
 
 
-class _Products:
-    """Sums of products of student and teacher features at one level, (C, C), (K, C) and a number."""
+@dataclass(frozen=True, kw_only=True)
+class MetricRecipe(AnyRecipe):
+    """Solves for the metrics of an encoder; nothing is trained in steps."""
 
-    def __init__(self) -> None:
-        self.own: Tensor = torch.zeros((), dtype=torch.float32, device="cpu")
-        self.both: Tensor = torch.zeros((), dtype=torch.float32, device="cpu")
-        self.teachers = 0.0
+    name: Annotated[str, Doc("Of the model that the encoder is from.")]
+    encoder: Annotated[str, Doc("The encoder: the deepest one of a model, by name or file:PATH.")]
+    pictures: Annotated[int, Doc("Photographs, and as many artworks, that are looked at.")] = 400
+    data: Annotated[DataOptions, Doc("The pictures.")] = field(default_factory=DataOptions)
+    teacher: Annotated[TeacherOptions, Doc("The loss network, and what students start from.")] = field(
+        default_factory=TeacherOptions
+    )
+    license: Annotated[str, Doc("Of the file.")] = "unknown"
 
-    def add(self, student: Tensor, teacher: Tensor) -> None:
-        """Add a batch, (N, C, h, w) and (N, K, h, w)."""
-        x, y = (t.movedim(1, 0).flatten(1).double().cpu() for t in (student, teacher))
-        self.own = self.own + x @ x.T
-        self.both = self.both + y @ x.T
-        self.teachers += float(y.square().sum())
+    def __post_init__(self) -> None:
+        if self.pictures < 1:
+            raise UsageError("SP124", f"pictures was {self.pictures}; at least 1 is needed.")
 
-    def embedding(self) -> Tensor:
-        """Return E (K, C) by least squares."""
-        ridge = (_RIDGE * self.own.diagonal()).clamp_min(torch.finfo(torch.float32).tiny).diag()
-        return torch.linalg.solve(self.own + ridge, self.both.T).T
-
-    def unexplained(self, embedding: Tensor) -> float:
-        """Return the share of the teacher's features that an embedding leaves over."""
-        return 1 - float(2 * (embedding * self.both).sum() - (embedding @ self.own * embedding).sum()) / self.teachers
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)
 
 
-def run_metrics(
-    recipe: MetricRecipe, out: Path, device: str, on_event: Callable[[dict[str, Any]], None] | None
-) -> Path:
-    """Solve for the metrics of an encoder's levels and write them.
+class MetricRun(Run):
+    """The metrics of an encoder's levels, solved for and written.
 
-    Returns:
-        The file: `level1.root` ... (C, C), and a card with the share of the teacher that each level leaves unexplained
-        on the validation pictures.
+    The file has `level1.root` ... (C, C), and a card with the share of the teacher that each level leaves unexplained
+    on the validation pictures.
     """
-    begin = time.monotonic()
-    log = Logbook(out, on_event)
-    # Whoever writes a recipe knows the encoder in it.
-    place = pick_device(device)
-    encoder = load_encoder(recipe.encoder, allow_unknown=True).encoder.to(place)
-    data = recipe.data
-    sets = [load_set(data, styles=styles) for styles in (False, True)]
-    probes = sets[0][0].center_crops(data.crop, recipe.pictures)
-    loss_network = build_loss_network(recipe.teacher, encoder.spec.level, probes).to(place)
-    training, held_out = zip(*sets, strict=True)
-    roots, left = solve_metrics(encoder, loss_network, training, held_out, data.crop, recipe.pictures)
-    log.write(event="evaluated", **left)
-    card = {
-        "name": recipe.name,
-        "recipe": recipe.to_dict() | {"data": None, "teacher": None},
-        "teacher": {"sha256": loss_network.sources},
-        "data": {"name": data.name, "pictures": [len(training) for training, _ in sets]},
-        "metrics": {"unexplained": left},
-        "seconds": round(time.monotonic() - begin),
-    }
-    metadata = {"architecture": METRICS, "encoder": pairing_id(encoder), "license": recipe.license, "card": card}
-    write_weights(out / TARGET, roots, metadata, overwrite=True)
-    return out / TARGET
+
+    recipe_type = MetricRecipe
+    recipe: MetricRecipe
+    target_name = "metrics.safetensors"
+
+    @property
+    def is_finished(self) -> bool:
+        """Never: what is there is solved for anew."""
+        return False
+
+    def train(self, setting: Setting) -> None:
+        """Solve for the metrics and write them, also where there were some."""
+        if setting.workers.is_main:
+            self._solve(setting)
+        setting.workers.wait()
+
+    def _solve(self, setting: Setting) -> None:
+        begin = time.monotonic()
+        recipe, data = self.recipe, self.recipe.data
+        # Whoever writes a recipe knows the encoder in it.
+        encoder = load_encoder(recipe.encoder, allow_unknown=True).encoder.to(setting.place)
+        sets = [setting.pictures(data, styles=styles) for styles in (False, True)]
+        probes = sets[0][0].center_crops(data.crop, recipe.pictures).cpu()
+        loss_network = build_loss_network(recipe.teacher, encoder.spec.level, probes).to(setting.place)
+        training, held_out = zip(*sets, strict=True)
+        roots, left = solve_metrics(encoder, loss_network, training, held_out, data.crop, recipe.pictures)
+        Logbook(self.out, setting.on_event).write(event="evaluated", **left)
+        card = {
+            "name": recipe.name,
+            "recipe": recipe.to_dict() | {"data": None, "teacher": None},
+            "teacher": {"sha256": loss_network.sources},
+            "data": {"name": data.name, "pictures": [len(pictures) for pictures in training]},
+            "metrics": {"unexplained": left},
+            "seconds": round(time.monotonic() - begin),
+        }
+        metadata = {"architecture": METRICS, "encoder": pairing_id(encoder), "license": recipe.license, "card": card}
+        write_weights(self.target, roots, metadata, overwrite=True)
 
 
 def solve_metrics(
@@ -117,6 +127,31 @@ def solve_metrics(
     pairs = zip(_measured(encoder, loss_network, held_out, crop, count), embeddings, strict=True)
     left = {f"level{k}": round(products.unexplained(e), 4) for k, (products, e) in enumerate(pairs, 1)}
     return {f"level{k}.root": square_root(e.T @ e).float() for k, e in enumerate(embeddings, 1)}, left
+
+
+class _Products:
+    """Sums of products of student and teacher features at one level, (C, C), (K, C) and a number."""
+
+    def __init__(self) -> None:
+        self.own: Tensor = torch.zeros((), dtype=torch.float32, device="cpu")
+        self.both: Tensor = torch.zeros((), dtype=torch.float32, device="cpu")
+        self.teachers = 0.0
+
+    def add(self, student: Tensor, teacher: Tensor) -> None:
+        """Add a batch, (N, C, h, w) and (N, K, h, w)."""
+        x, y = (t.movedim(1, 0).flatten(1).double().cpu() for t in (student, teacher))
+        self.own = self.own + x @ x.T
+        self.both = self.both + y @ x.T
+        self.teachers += float(y.square().sum())
+
+    def embedding(self) -> Tensor:
+        """Return E (K, C) by least squares."""
+        ridge = (_RIDGE * self.own.diagonal()).clamp_min(torch.finfo(torch.float32).tiny).diag()
+        return torch.linalg.solve(self.own + ridge, self.both.T).T
+
+    def unexplained(self, embedding: Tensor) -> float:
+        """Return the share of the teacher's features that an embedding leaves over."""
+        return 1 - float(2 * (embedding * self.both).sum() - (embedding @ self.own * embedding).sum()) / self.teachers
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ SETTINGS = {"width": 0.0625, "crop": 32, "batch": 2, "run_name": "tiny", "minute
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("styleplugin.train.runs.phases.PROBE_SECONDS", 0.02)
+    monkeypatch.setattr("styleplugin.train.runs.phase_loop.PROBE_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_T19_a_progress_bar_that_hears_cancel_keeps_the_best_student_too(picture
 
 
 def test_T19_cancel_is_heard_while_speeds_are_measured(host: PlainHost, pictures, monkeypatch) -> None:
-    monkeypatch.setattr("styleplugin.train.runs.phases.PROBE_SECONDS", 60.0)
+    monkeypatch.setattr("styleplugin.train.runs.phase_loop.PROBE_SECONDS", 60.0)
     host.stop_at = 30
     with pytest.raises(Interrupted):
         distill(host, pictures)

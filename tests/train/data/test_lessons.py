@@ -1,21 +1,20 @@
 """Students that learn from the pictures of a painter."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from styleplugin.errors import StylePluginWarning, UsageError
+from styleplugin.errors import StylePluginWarning
 from styleplugin.loading.build import save_model
 from styleplugin.methods.kbstyle.model import KBModel
-from styleplugin.networks.pairs import PairModel
 from styleplugin.train import KBRecipe, run
-from styleplugin.train.data.lessons import CHUNK, Lessons, painter_of
+from styleplugin.train.data.lessons import CHUNK, Lessons
 from styleplugin.train.data.pictures import load_set, step_generator
 from styleplugin.train.networks.teachers import build_loss_network
 from styleplugin.train.recipe.options import DataOptions, PhaseOptions, TeacherOptions
+from styleplugin.train.runs.painter import load_painter
 from styleplugin.transforms.losses import parted, statistics_of
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{StylePluginWarning.__module__}.StylePluginWarning")
@@ -31,7 +30,8 @@ def painter(kb_model: KBModel, tmp_path: Path) -> str:
 def recipe(data_options: DataOptions, painter: str, vgg_file: Path) -> KBRecipe:
     learns = PhaseOptions(steps=4, batch=2, warmup=1, content=0.0, taught=1.0, picture=1.0)
     return KBRecipe(
-        name="pupil", widths=(3, 4, 5), blocks=1, small=learns, precision="fp32", log_every=1, data=data_options,
+        name="pupil", widths=(3, 4, 5), blocks=1, student_network=learns, precision="fp32", log_every=1,
+        data=data_options,
         teacher=TeacherOptions(source=f"file:{vgg_file}", painter=painter), lessons=2 * CHUNK, license="MIT",
     )  # fmt: skip
 
@@ -39,7 +39,8 @@ def recipe(data_options: DataOptions, painter: str, vgg_file: Path) -> KBRecipe:
 def make_lessons(recipe: KBRecipe, folder: Path) -> Lessons:
     contents, styles = (load_set(recipe.data, styles=styles)[0] for styles in (False, True))
     loss_network = build_loss_network(recipe.teacher, 2, contents.center_crops(recipe.data.crop, 4))
-    return Lessons(recipe, loss_network, contents, styles, folder)
+    painter = load_painter(recipe.teacher.painter, torch.device("cpu"))
+    return Lessons(recipe, painter, loss_network, contents, styles, folder)
 
 
 def test_a_lesson_is_what_the_painter_makes_of_its_pair(recipe: KBRecipe, kb_model: KBModel, tmp_path: Path):
@@ -66,7 +67,7 @@ def test_lessons_are_a_pure_function_of_the_step_and_kept(recipe: KBRecipe, tmp_
     (file,) = tmp_path.glob("lessons-*/*.safetensors")
     kept = file.read_bytes()
     again = make_lessons(recipe, tmp_path)
-    again.paint = lambda content, style: pytest.fail("the picture is there")
+    again.painter = replace(again.painter, paint=lambda content, style: pytest.fail("the picture is there"))
     found = again.batch(3, 0, step_generator(0, "x", 5))
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
     assert file.read_bytes() == kept
@@ -88,30 +89,21 @@ def test_another_painter_has_lessons_of_its_own(recipe: KBRecipe, kb_model: KBMo
     assert len(folders) == 2
 
 
-def test_pairs_paint_by_their_method_level_by_level(make_pair: Callable):
-    content, style = torch.rand(2, 2, 3, 32, 32, dtype=torch.float32, device="cpu")
-    wct = painter_of(PairModel("wct", [make_pair(level) for level in (2, 1)]))(content, style)
-    adain = painter_of(PairModel("adain", [make_pair(2)]))(content, style)
-    assert wct.shape == adain.shape == content.shape and wct.isfinite().all() and not torch.equal(wct, adain)
-    with pytest.raises(UsageError, match="painter"):
-        painter_of(torch.nn.Identity())
-
-
 @pytest.mark.slow
 def test_a_student_learns_from_them_and_leaves_what_it_is_when_it_is_stopped(recipe: KBRecipe, tmp_path: Path):
     from styleplugin.errors import Cancelled
     from styleplugin.loading.build import load_model
     from styleplugin.tensorfile import read_weights
-    from styleplugin.train.runs.phases import LATEST
+    from styleplugin.train.runs.phase_loop import LATEST
 
-    averaged = replace(recipe, small=replace(recipe.small, steps=50, average=0.5))
+    averaged = replace(recipe, student_network=replace(recipe.student_network, steps=50, average=0.5))
     rows: list[dict] = []
     with pytest.raises(Cancelled):
         run(averaged, tmp_path / "out", device="cpu", on_event=rows.append,
             should_stop=lambda: sum("taught" in row for row in rows) >= 3)  # fmt: skip
     weights = read_weights(tmp_path / "out" / LATEST)
     model, _ = load_model(weights)
-    assert weights.metadata["card"]["steps"] == {"small": 4}
+    assert weights.metadata["card"]["steps"] == {"student_network": 4}
     assert model(torch.rand(1, 3, 32, 32, dtype=torch.float32, device="cpu")).isfinite().all()
     card_of_painter = weights.metadata["card"]["teacher"]
     assert list(card_of_painter["painter"]) == ["painter"]

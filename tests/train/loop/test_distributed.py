@@ -19,7 +19,9 @@ from styleplugin.errors import UsageError
 from styleplugin.train import Recipe
 from styleplugin.train.loop.distributed import Workers
 from styleplugin.train.loop.setting import Setting
-from styleplugin.train.runs.pairs import PairRun
+from styleplugin.train.recipe.options import PhaseOptions
+from styleplugin.train.runs.pairs.run import PairRun, PairTraining
+from styleplugin.train.runs.phase_loop import PhaseLoop
 
 pytestmark = pytest.mark.slow
 
@@ -27,16 +29,17 @@ STEP = """
 import pickle, sys
 from pathlib import Path
 import torch
-from styleplugin.train.runs.pairs import PairRun
+from styleplugin.train.runs.pairs.run import PairRun, PairTraining
+from styleplugin.train.runs.phase_loop import PhaseLoop
 from styleplugin.train.loop.setting import Setting
 
 recipe = pickle.loads(Path(sys.argv[1]).read_bytes())
 out = Path(sys.argv[2])
 setting = Setting(device="cpu")
-run = PairRun(recipe, out, setting, start=recipe)
-phase = "teacher_decoder"
-stepper = run._stepper(run.begin(phase), recipe.phase(phase))
-losses = stepper.gradients(run._batches(phase, 4)(0))
+training = PairTraining(PairRun(recipe, out), setting)
+loop = PhaseLoop(training, training.phases[0])
+stepper = loop.stepper
+losses = stepper.gradients(loop.batches(0))
 setting.workers.average_gradients(stepper.parameters)
 gradients = [parameter.grad for parameter in stepper.parameters]
 mean = setting.workers.average(torch.stack([losses["loss"].detach()]))
@@ -65,14 +68,15 @@ def in_two_processes(script: str, recipe: Recipe, folder: Path) -> str:
 
 
 def test_the_averaged_gradient_of_two_half_batches_is_that_of_the_batch(make_recipe, tmp_path: Path):
-    recipe: Recipe = make_recipe()
+    recipe: Recipe = make_recipe(teacher_decoder=PhaseOptions(steps=6, batch=4, warmup=2))
     in_two_processes(STEP, recipe, tmp_path)
     halves = [torch.load(tmp_path / "out" / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
 
     (tmp_path / "whole").mkdir()
-    run = PairRun(recipe, tmp_path / "whole", Setting(device="cpu"), start=recipe)
-    stepper = run._stepper(run.begin("teacher_decoder"), recipe.phase("teacher_decoder"))
-    loss = stepper.gradients(run._batches("teacher_decoder", 4)(0))["loss"].detach()
+    training = PairTraining(PairRun(recipe, tmp_path / "whole"), Setting(device="cpu"))
+    loop = PhaseLoop(training, training.phases[0])
+    stepper = loop.stepper
+    loss = stepper.gradients(loop.batches(0))["loss"].detach()
 
     for gradients, mean in halves:
         torch.testing.assert_close(mean[0], loss, rtol=1e-4, atol=1e-6)

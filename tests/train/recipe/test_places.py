@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from styleplugin.errors import OutputError
-from styleplugin.train import bundle, run
-from styleplugin.train.recipe.config import Recipe
+from styleplugin.train import Recipe, bundle, run
 
 
 def refused(recipe: Recipe, out: Path) -> str:

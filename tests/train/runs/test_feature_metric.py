@@ -11,10 +11,9 @@ from styleplugin.loading.encoders import load_encoder
 from styleplugin.networks.model import pairing_id
 from styleplugin.networks.vgg import Encoder, VGGSpec
 from styleplugin.tensorfile import read_weights
-from styleplugin.train import run
+from styleplugin.train import MetricRecipe, run
 from styleplugin.train.data.pictures import load_pictures
 from styleplugin.train.networks.teachers import RARE
-from styleplugin.train.recipe.config import MetricRecipe
 from styleplugin.train.recipe.options import TeacherOptions
 from styleplugin.train.recipe.toml import read_recipe
 

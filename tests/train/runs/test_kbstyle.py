@@ -9,12 +9,12 @@ from styleplugin.loading.build import load_model
 from styleplugin.methods.kbstyle.model import KBModel, KBSpec
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import KBRecipe, read_recipe, run
-from styleplugin.train.recipe.config import KB_PHASES
 from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
-from styleplugin.train.tasks.kbstyle import DISTILLED, WEIGHTS, KBTask, KBTrainable
+from styleplugin.train.runs.kbstyle import DISTILLED, WEIGHTS, KBTask, KBTrainable
 
 from ..conftest import stop_at
 
+PHASES = ("teacher_network", "student_network", "fine_tune")
 SPEC = KBSpec(widths=(3, 4, 5), blocks=1)
 PHASE = PhaseOptions(steps=4, batch=4, warmup=2, lr=0.003, encoder=1, decoder=1, code=1, output=1)
 
@@ -33,7 +33,7 @@ def make_kb_recipe(data_options, vgg_file):
             "checkpoint_every": 2,
             "data": data_options,
             "teacher": TeacherOptions(source=f"file:{vgg_file}"),
-            **dict.fromkeys(KB_PHASES, PHASE),
+            **dict.fromkeys(PHASES, PHASE),
             "license": "MIT",
         }
         return KBRecipe(**(settings | changes))
@@ -61,7 +61,7 @@ def test_a_run_makes_a_student_of_the_recipe_with_its_card(make_kb_recipe, tmp_p
     for name, value in model.state_dict().items():
         assert torch.equal(half.state_dict()[name], value.half().float())
     card = read_weights(path).metadata["card"]
-    assert card["steps"] == {"big": 4, "small": 4, "polish": 4}
+    assert card["steps"] == dict.fromkeys(PHASES, 4)
     assert card["data"]["pictures"] == {"training": 12, "validation": 4, "styles": 12}
     assert set(info.metrics) == {"psnr", "style", "ssim"}
     assert {"encoder", "decoder", "code", "output"} <= set(next(r for r in reversed(rows) if "loss" in r))
@@ -73,22 +73,22 @@ def test_R01_R02_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(mak
     whole = read_weights(run(recipe, tmp_path / "whole", device="cpu")).sha256
 
     with pytest.raises(Cancelled):
-        run(recipe, tmp_path / "parts", device="cpu", on_event=stop_at("small", 2))
+        run(recipe, tmp_path / "parts", device="cpu", on_event=stop_at("student_network", 2))
     assert read_weights(run(recipe, tmp_path / "parts", device="cpu", resume=True)).sha256 == whole
 
 
 def test_a_student_without_distillation_needs_no_teacher(make_kb_recipe, tmp_path):
     alone = PhaseOptions(steps=2, batch=4, warmup=1)
     rows = []
-    recipe = make_kb_recipe(small=alone, polish=alone, big=PhaseOptions(steps=0))
+    recipe = make_kb_recipe(student_network=alone, fine_tune=alone, teacher_network=PhaseOptions(steps=0))
     run(recipe, tmp_path, device="cpu", on_event=rows.append)
     assert not any("encoder" in row for row in rows)
-    assert {row["phase"] for row in rows if row.get("event") == "phase"} == {"small", "polish"}
+    assert {row["phase"] for row in rows if row.get("event") == "phase"} == {"student_network", "fine_tune"}
 
 
 def test_a_student_with_distillation_needs_a_teacher_that_was_trained(make_kb_recipe):
-    with pytest.raises(UsageError, match="big"):
-        make_kb_recipe(big=PhaseOptions(steps=0))
+    with pytest.raises(UsageError, match="teacher_network"):
+        make_kb_recipe(teacher_network=PhaseOptions(steps=0))
 
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it():
@@ -114,7 +114,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it():
 def test_the_recipe_in_the_repository_is_of_the_published_size():
     recipe = read_recipe("recipes/kbstyle.toml")
     assert isinstance(recipe, KBRecipe)
-    sizes = [sum(p.numel() for p in KBModel(spec).parameters()) for spec in (recipe.spec, recipe.big_spec)]
+    sizes = [sum(p.numel() for p in KBModel(spec).parameters()) for spec in (recipe.spec, recipe.teacher_spec)]
     assert sizes[0] == 43_723
     assert 13 < sizes[1] / sizes[0] < 15
 

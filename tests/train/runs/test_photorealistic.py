@@ -16,10 +16,9 @@ from styleplugin.networks.mobilenet import MobileNet
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import PhotoRecipe, run
 from styleplugin.train.networks.eigenbasis import global_eigenbasis
-from styleplugin.train.recipe.config import PHOTO_PHASES
 from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
+from styleplugin.train.runs.photorealistic import PHOTO_PHASES, PhotoTask, PhotoTrainable, principal_components
 from styleplugin.train.runs.photorealistic_start import start_block
-from styleplugin.train.tasks.photorealistic import PhotoTask, PhotoTrainable, principal_components
 
 from ..conftest import stop_at
 

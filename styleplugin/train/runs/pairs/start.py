@@ -13,7 +13,6 @@ from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncod
 from styleplugin.networks.model import load_tensors
 from styleplugin.networks.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.train.data.pictures import step_generator
-from styleplugin.train.networks.parts import Part, check_spec, load_part
 from styleplugin.train.networks.teachers import LossNetwork, teacher_encoder
 from styleplugin.train.pruning.filters import (
     Keeps,
@@ -25,7 +24,9 @@ from styleplugin.train.pruning.filters import (
 )
 from styleplugin.train.pruning.pruned import PrunedAutoencoder
 from styleplugin.train.pruning.reconstruct import reconstruct_decoder, reconstruct_encoder
-from styleplugin.train.recipe.config import RECONSTRUCTION, EncoderRecipe, Recipe
+from styleplugin.train.recipe.options import RunRecipe
+from styleplugin.train.runs.pairs.parts import Part, check_spec, load_part
+from styleplugin.train.runs.pairs.recipe import RECONSTRUCTION, Recipe
 from styleplugin.transforms.adain import adain
 
 STARTING = 16
@@ -81,7 +82,9 @@ def start_pruning(recipe: Recipe, loss_network: LossNetwork, teacher_decoder: De
 
 @torch.no_grad()
 def start_student_encoder(
-    recipe: Recipe | EncoderRecipe,
+    recipe: RunRecipe,
+    spec: VGGSpec,
+    importance: str,
     loss_network: LossNetwork,
     images: Tensor,
     styles: Tensor | None = None,
@@ -93,6 +96,8 @@ def start_student_encoder(
 
     Args:
         recipe: The run.
+        spec: Of the encoder.
+        importance: See `Recipe.importance`.
         loss_network: On the device of the images.
         images: As above; the more, the better the reconstruction.
         styles: (N, 3, H, W) in [0, 1], where the run has styles.
@@ -101,7 +106,6 @@ def start_student_encoder(
     Returns:
         The encoder, and the keep lists of the layers that come from the teacher in one step.
     """
-    spec = recipe.student
     earlier = _earlier(recipe, "student_encoder", spec)
     keeps: Keeps = {}
     if pruned:
@@ -109,13 +113,13 @@ def start_student_encoder(
     elif _is_whole(earlier, spec):
         encoder = Encoder(spec).to(images.device)
     else:
-        encoder, keeps = _chosen_encoder(recipe, loss_network, images, styles)
+        encoder, keeps = _chosen_encoder(recipe.seed, spec, importance, loss_network, images, styles)
     if earlier is not None:
         encoder = _grown(encoder, earlier.encoder if isinstance(earlier, EmbeddedEncoder) else earlier)
         keeps = {}
     images = images[:STARTING]
     features = zip(encoder.features(images), loss_network.features(images), strict=True)
-    selected = {} if recipe.importance == RECONSTRUCTION else keeps
+    selected = {} if importance == RECONSTRUCTION else keeps
     embeddings = [
         selection_embedding(selected[conv], teacher.shape[1]) if conv in selected else fit_embedding(student, teacher)
         for conv, (student, teacher) in zip((f"{k}_1" for k in range(1, 6)), features, strict=False)
@@ -125,19 +129,21 @@ def start_student_encoder(
 
 
 def _chosen_encoder(
-    recipe: Recipe | EncoderRecipe,
+    seed: int,
+    spec: VGGSpec,
+    importance: str,
     loss_network: LossNetwork,
     images: Tensor,
     styles: Tensor | None,
 ) -> tuple[Encoder, Keeps]:
-    generator = step_generator(recipe.seed, "start student_encoder", 0)
-    if recipe.importance == RECONSTRUCTION:
+    generator = step_generator(seed, "start student_encoder", 0)
+    if importance == RECONSTRUCTION:
         images = images if styles is None else torch.cat([images, styles])[::2]
-        teacher = teacher_encoder(loss_network.layers, recipe.level).to(images.device)
-        _check_widths(recipe.student, teacher.spec)
-        return reconstruct_encoder(teacher, recipe.student, images, generator)
-    layers = {} if recipe.importance == "random" else loss_network.layers
-    return prune_encoder(layers, recipe.student, recipe.importance, images[:STARTING], generator)
+        teacher = teacher_encoder(loss_network.layers, spec.level).to(images.device)
+        _check_widths(spec, teacher.spec)
+        return reconstruct_encoder(teacher, spec, images, generator)
+    layers = {} if importance == "random" else loss_network.layers
+    return prune_encoder(layers, spec, importance, images[:STARTING], generator)
 
 
 @torch.no_grad()
@@ -214,7 +220,7 @@ def _to_decode(encoder: Encoder | LossNetwork, images: Tensor, styles: Tensor | 
     return torch.cat([features[:own], adain(features[own:], of_styles[0][own:])]) if of_styles else features
 
 
-def _earlier(recipe: Recipe | EncoderRecipe, phase: str, spec: VGGSpec) -> Part | None:
+def _earlier(recipe: RunRecipe, phase: str, spec: VGGSpec) -> Part | None:
     """Return what a phase goes on from: the weights of its own level, or of a shallower one to grow from."""
     init = recipe.phase(phase).init
     if not init:

@@ -16,7 +16,7 @@ from styleplugin.networks.pairs import PairModel
 from styleplugin.tensorfile import read_weights
 from styleplugin.train import BundleRecipe, CascadeRecipe, read_recipe, recipe_text, run
 from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
-from styleplugin.train.tasks.cascade import CascadeTask, CascadeTrainable
+from styleplugin.train.runs.cascade import CascadeTask, CascadeTrainable
 from styleplugin.transforms.losses import joined, statistics_error, statistics_of
 
 from ..conftest import stop_at

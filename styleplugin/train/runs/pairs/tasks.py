@@ -7,7 +7,6 @@ from torch import Tensor
 
 from styleplugin.train.networks.autoencoders import DistillTask
 from styleplugin.train.networks.teachers import wanted_statistics
-from styleplugin.train.tasks.weave import weave_error
 from styleplugin.transforms.adain import adain
 from styleplugin.transforms.losses import (
     feature_distance,
@@ -17,6 +16,7 @@ from styleplugin.transforms.losses import (
     statistics_of,
     style_distance,
 )
+from styleplugin.transforms.weave import weave_error
 
 
 class ReconstructionTask(DistillTask):

@@ -1,17 +1,41 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from styleplugin import cli
+from styleplugin.cli.train import train_new
 from styleplugin.errors import UsageError
 from styleplugin.options import help_of
-from styleplugin.train import BundleRecipe, new_recipe, read_recipe, recipe_text
+from styleplugin.train import (
+    BundleRecipe,
+    CascadeRecipe,
+    EncoderRecipe,
+    KBRecipe,
+    MetricRecipe,
+    PhotoRecipe,
+    Recipe,
+    new_recipe,
+    read_recipe,
+    recipe_text,
+)
 from styleplugin.train.evaluation.gate import verdict
-from styleplugin.train.recipe.config import CascadeRecipe, EncoderRecipe, KBRecipe, MetricRecipe, PhotoRecipe, Recipe
 from styleplugin.train.recipe.options import DataOptions, GateOptions, PhaseOptions, RunRecipe, TeacherOptions
+from styleplugin.train.registry import kind_of, methods, run_type_of, run_types
 
 METHODS = ("wct", "adain", "photorealistic", "kbstyle", "encoder")
+
+
+def test_the_command_line_offers_the_methods_of_the_registry():
+    offered = get_args(get_args(get_type_hints(train_new)["method"])[0])
+    assert offered == METHODS == tuple(methods())
+
+
+def test_every_kind_of_recipe_has_one_run():
+    assert [kind_of(run.recipe_type) for run in run_types().values()] == list(run_types())
+    assert kind_of(PhaseOptions) is None
+    assert run_type_of(new_recipe("kbstyle")) is run_types()["kbstyle"]
 
 
 def same(a, b) -> bool:

@@ -28,8 +28,11 @@ def write(path: Path, text: str) -> Path:
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_is_valid(path: Path):
     recipe = read_recipe(path)
+    runs = [recipe]
     if isinstance(recipe, BundleRecipe):
         assert [pair.level for pair in recipe.pairs] == [1, 2, 3, 4, 5]
+        runs = [*recipe.pairs, recipe.cascade]
+    assert all(run.data.contents and run.data.styles and run.teacher.root for run in runs), "it names what it reads"
 
 
 def test_a_minimal_recipe_gets_the_defaults_and_the_x16_student(tmp_path: Path):

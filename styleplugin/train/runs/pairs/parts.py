@@ -99,11 +99,6 @@ def load_part(path: str | Path, phase: str) -> tuple[Part, dict[str, Any]]:
     )
 
 
-def read_card(path: str | Path) -> dict[str, Any]:
-    """Read the card of a phase's result."""
-    return read_weights(path, limits=TEACHER).card
-
-
 def check_spec(part: Part, spec: VGGSpec, where: str) -> None:
     """Raise CheckpointError SP805 if a part is deeper than the recipe wants, or has other widths as far as it goes.
 

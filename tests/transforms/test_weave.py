@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from styleplugin.train.tasks.weave import ALLOWED, weave_error
+from styleplugin.transforms.weave import ALLOWED, weave_error
 
 FLAT = torch.full((1, 3, 96, 96), 0.5)
 GENERATOR = torch.Generator().manual_seed(0)

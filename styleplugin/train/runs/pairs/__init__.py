@@ -1,0 +1,1 @@
+"""Encoder-decoder pairs of Collaborative Distillation, for WCT and for AdaIN."""

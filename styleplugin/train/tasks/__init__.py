@@ -1,1 +1,0 @@
-"""What is learned: the losses of each kind of student."""
