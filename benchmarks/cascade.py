@@ -17,8 +17,9 @@ from common import ROOT, machine, table, write
 from evaluation import Evaluator, Pair, pairs, read
 
 import styleplugin
+from styleplugin.methods.wct.train.cascade import CascadeRecipe
 from styleplugin.tensorfile import read_weights
-from styleplugin.train import CascadeRecipe, read_recipe, run
+from styleplugin.train import read_recipe, run
 
 VARIANTS = {
     "pairs alone": {"steps": 0},

@@ -16,8 +16,8 @@ from common import ROOT, machine, write
 
 from styleplugin.train import run
 from styleplugin.train.loop.logbook import Logbook
+from styleplugin.train.pairs.recipe import RULES, Recipe
 from styleplugin.train.recipe.options import DataOptions, PhaseOptions, TeacherOptions
-from styleplugin.train.runs.pairs.recipe import RULES, Recipe
 
 SHARED = ROOT.parent / "shared" / "data"
 BATCH = 8

@@ -15,9 +15,13 @@ from scripts.training_queue import jobs, rounds, taking
 from scripts.training_queue.log import FIELDS, Log, figures_of
 from styleplugin.errors import CheckpointError, UsageError
 from styleplugin.loading.build import save_model
+from styleplugin.methods.kbstyle.train import KBRecipe
+from styleplugin.methods.photorealistic.train.run import PhotoRecipe
+from styleplugin.methods.wct.train.bundle import BundleRecipe
+from styleplugin.methods.wct.train.cascade import CascadeRecipe
 from styleplugin.networks.pairs import PairModel
 from styleplugin.tensorfile import check_identity, read_weights
-from styleplugin.train import BundleRecipe, CascadeRecipe, KBRecipe, PhotoRecipe, Recipe
+from styleplugin.train import Recipe
 from styleplugin.train.loop.lock import locked
 from styleplugin.train.recipe.places import check_places
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from scripts.draw_patterns import draw_patterns
 from styleplugin.loading.build import save_model
 from styleplugin.loading.convert.adain import import_adain
+from styleplugin.methods.kbstyle.train import KBRecipe
+from styleplugin.methods.photorealistic.train.run import PhotoRecipe
+from styleplugin.methods.wct.train.bundle import BundleRecipe
 from styleplugin.networks.pairs import PairModel
-from styleplugin.train import AnyRecipe, BundleRecipe, KBRecipe, PhotoRecipe, Recipe, read_recipe
+from styleplugin.train import AnyRecipe, Recipe, read_recipe
 from styleplugin.train.recipe.options import RunRecipe
 from styleplugin.train.runs.phase_loop import LATEST
 

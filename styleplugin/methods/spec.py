@@ -37,3 +37,5 @@ class MethodSpec:
     architectures: Mapping[str, str] = field(default_factory=dict)
     """What builds a model from a weights file, by the architecture that the file names."""
     capabilities: frozenset[Capability] = frozenset()
+    recipe_kinds: Mapping[str, str] = field(default_factory=dict)
+    """The run of each kind of recipe that trains its models; one that several methods share stands at one of them."""

@@ -5,31 +5,19 @@ from styleplugin.train.data.sources import count_pictures, holds_pictures
 from styleplugin.train.evaluation.chart import WIDTH as PANEL_WIDTH
 from styleplugin.train.evaluation.page import write_page
 from styleplugin.train.loop.logbook import read_log
+from styleplugin.train.pairs.packing import bundle
+from styleplugin.train.pairs.recipe import Recipe
 from styleplugin.train.recipe.options import AnyRecipe
 from styleplugin.train.recipe.plan import Plan
 from styleplugin.train.recipe.toml import read_recipe, recipe_text
 from styleplugin.train.registry import new_recipe
 from styleplugin.train.runner import run
-from styleplugin.train.runs.bundles import BundleRecipe
-from styleplugin.train.runs.cascade import CascadeRecipe
-from styleplugin.train.runs.encoder import EncoderRecipe
-from styleplugin.train.runs.feature_metric import MetricRecipe
-from styleplugin.train.runs.kbstyle import KBRecipe
-from styleplugin.train.runs.pairs.packing import bundle
-from styleplugin.train.runs.pairs.recipe import Recipe
 from styleplugin.train.runs.phase_loop import BEST
-from styleplugin.train.runs.photorealistic import PhotoRecipe
 
 __all__ = [
     "BEST",
     "PANEL_WIDTH",
     "AnyRecipe",
-    "BundleRecipe",
-    "CascadeRecipe",
-    "EncoderRecipe",
-    "KBRecipe",
-    "MetricRecipe",
-    "PhotoRecipe",
     "Plan",
     "Recipe",
     "bundle",

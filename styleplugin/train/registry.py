@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from styleplugin.errors import UsageError
+from styleplugin.methods import registry
 from styleplugin.train.recipe.choices import Choices
 from styleplugin.train.recipe.options import AnyRecipe
 from styleplugin.train.runs.run import Run
-
-RUNS = {
-    "bundle": "styleplugin.train.runs.bundles:BundleRun",
-    "pair": "styleplugin.train.runs.pairs.run:PairRun",
-    "photorealistic": "styleplugin.train.runs.photorealistic:PhotoRun",
-    "kbstyle": "styleplugin.train.runs.kbstyle:KBRun",
-    "encoder": "styleplugin.train.runs.encoder:EncoderRun",
-    "metrics": "styleplugin.train.runs.feature_metric:MetricRun",
-    "cascade": "styleplugin.train.runs.cascade:CascadeRun",
-}
-"""Where the run of each kind is: module and class."""
 
 
 @cache
 def run_types() -> dict[str, type[Run]]:
     """Return the runs by the kind of their recipes."""
-    places = {kind: place.split(":") for kind, place in RUNS.items()}
-    return {kind: getattr(import_module(module), name) for kind, (module, name) in places.items()}
+    return {kind: registry.imported(run) for spec in registry.specs() for kind, run in spec.recipe_kinds.items()}
 
 
 def run_type_of(recipe: Any) -> type[Run]:

@@ -193,7 +193,7 @@ def test_statistics_of_other_channels_are_refused(adain):
 
 def test_a_picture_is_measured_for_the_palette_of_the_run_alone(models, monkeypatch):
     monkeypatch.setattr(index, "load", lambda *_: pytest.fail("no model is needed"))
-    monkeypatch.setattr("styleplugin.methods.palette._model", index.load)
+    monkeypatch.setattr("styleplugin.stylizer._palette_model", index.load)
     for name in models:
         for palette in ("off", "map"):
             assert stylizer_of(models[name])(CONTENT, STYLE, palette=palette).report.palette_sha256 == ""

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from styleplugin.engine.stream import Measure
-from styleplugin.train import KBRecipe
+from styleplugin.methods.kbstyle.train import KBRecipe
 from styleplugin.train.data.pictures import Pictures, step_generator
 from styleplugin.train.evaluation.gate import verdict
 from styleplugin.train.loop.muon import ADAM_SHARE, MOMENTUM, Muon, orthogonalize
 from styleplugin.train.networks.autoencoders import WEIGHTS
+from styleplugin.train.pairs.tasks import StylizationTask
 from styleplugin.train.recipe.options import GateOptions, PhaseOptions
-from styleplugin.train.runs.pairs.tasks import StylizationTask
 from styleplugin.transforms.adain import adain
 
 NOTHING = dict.fromkeys(WEIGHTS, 0.0)

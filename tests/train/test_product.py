@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from fakes.training import stop_at
 
 import styleplugin
 from styleplugin.errors import Cancelled, OutputError, ResourceError, UsageError, WeightsError
 from styleplugin.loading.build import load_model, save_model
 from styleplugin.loading.encoders import load_encoder
+from styleplugin.methods.optimization.train.encoder import EncoderRecipe
+from styleplugin.methods.wct.train.bundle import BundleRecipe
 from styleplugin.tensorfile import read_weights
-from styleplugin.train import BEST, BundleRecipe, EncoderRecipe, Plan, read_log, run
+from styleplugin.train import BEST, Plan, read_log, run
 from styleplugin.train.recipe.options import DataOptions, GateOptions, PhaseOptions, TeacherOptions
 
-from .conftest import stop_at
 from .test_runner import sha256
 
 pytestmark = pytest.mark.slow
@@ -177,7 +179,7 @@ def test_any_of_our_encoders_can_teach(make_pair: Callable, make_recipe, tmp_pat
 
 
 def test_a_photorealistic_model_teaches_a_smaller_one(make_photo_model, data_options, tmp_path: Path):
-    from styleplugin.train import PhotoRecipe
+    from styleplugin.methods.photorealistic.train.run import PhotoRecipe
 
     path = tmp_path / "teacher.safetensors"
     save_model(path, make_photo_model("vgg"), license="MIT")
@@ -235,11 +237,11 @@ def test_R05_no_room_on_the_disk_is_noticed_before_the_start(make_recipe, tmp_pa
 def test_a_result_that_cannot_be_written_loses_nothing(make_recipe, tmp_path: Path, monkeypatch):
     recipe = make_recipe()
     whole = sha256(run(recipe, tmp_path / "whole", device="cpu"))
-    original = styleplugin.train.runs.pairs.parts.write_weights
-    monkeypatch.setattr("styleplugin.train.runs.pairs.parts.write_weights", _full_disk)
+    original = styleplugin.train.pairs.parts.write_weights
+    monkeypatch.setattr("styleplugin.train.pairs.parts.write_weights", _full_disk)
     with pytest.raises(OutputError):
         run(recipe, tmp_path / "full", device="cpu")
-    monkeypatch.setattr("styleplugin.train.runs.pairs.parts.write_weights", original)
+    monkeypatch.setattr("styleplugin.train.pairs.parts.write_weights", original)
     assert list((tmp_path / "full" / "checkpoints").iterdir())
     assert sha256(run(recipe, tmp_path / "full", resume=True, device="cpu")) == whole
 

@@ -7,19 +7,14 @@ import pytest
 from styleplugin import cli
 from styleplugin.cli.train import train_new
 from styleplugin.errors import UsageError
+from styleplugin.methods.kbstyle.train import KBRecipe
+from styleplugin.methods.optimization.train.encoder import EncoderRecipe
+from styleplugin.methods.optimization.train.feature_metric import MetricRecipe
+from styleplugin.methods.photorealistic.train.run import PhotoRecipe
+from styleplugin.methods.wct.train.bundle import BundleRecipe
+from styleplugin.methods.wct.train.cascade import CascadeRecipe
 from styleplugin.options import help_of
-from styleplugin.train import (
-    BundleRecipe,
-    CascadeRecipe,
-    EncoderRecipe,
-    KBRecipe,
-    MetricRecipe,
-    PhotoRecipe,
-    Recipe,
-    new_recipe,
-    read_recipe,
-    recipe_text,
-)
+from styleplugin.train import Recipe, new_recipe, read_recipe, recipe_text
 from styleplugin.train.evaluation.gate import verdict
 from styleplugin.train.recipe.options import DataOptions, GateOptions, PhaseOptions, RunRecipe, TeacherOptions
 from styleplugin.train.registry import kind_of, methods, run_type_of, run_types

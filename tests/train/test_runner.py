@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from fakes.training import stop_at
 
 from styleplugin.errors import Cancelled, CheckpointError, StylePluginWarning, UsageError, WeightsError
 from styleplugin.loading.build import load_model
+from styleplugin.methods.wct.train.bundle import BundleRecipe
 from styleplugin.networks.pairs import PairModel
 from styleplugin.tensorfile import read_weights
-from styleplugin.train import BundleRecipe, Recipe, bundle, run
+from styleplugin.train import Recipe, bundle, run
 from styleplugin.train.data.pictures import load_pictures
 from styleplugin.train.evaluation.figures import evaluate_pair, sample_psnr
+from styleplugin.train.pairs.parts import load_part
+from styleplugin.train.pairs.recipe import PHASES, RULES
+from styleplugin.train.pairs.run import StudentDecoder
 from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
-from styleplugin.train.runs.pairs.parts import load_part
-from styleplugin.train.runs.pairs.recipe import PHASES, RULES
-from styleplugin.train.runs.pairs.run import StudentDecoder
-
-from .conftest import stop_at
 
 pytestmark = pytest.mark.slow
 
@@ -200,7 +200,7 @@ def test_a_later_run_continues_from_the_files_of_an_earlier_one(finished, make_r
 
 def test_a_pair_grows_from_its_shallower_neighbor_which_is_trained_first(make_recipe, tmp_path: Path, monkeypatch):
     recipes = {"2.toml": make_recipe(level=2, name="two")}
-    monkeypatch.setattr("styleplugin.train.runs.pairs.run.read_recipe", lambda path: recipes[path])
+    monkeypatch.setattr("styleplugin.train.pairs.run.read_recipe", lambda path: recipes[path])
     still = {phase: replace(make_recipe().phase(phase), steps=0) for phase in PHASES}
     deep = make_recipe(level=3, grow_from="2.toml", **still)
     run(deep, tmp_path / "three", device="cpu")
@@ -277,7 +277,7 @@ def test_what_is_reconstructed_takes_no_layers_of_a_shallower_pair(make_recipe, 
     still = dict.fromkeys(PHASES[1:], PhaseOptions(steps=0))
     recipes = {"1.toml": make_recipe(level=1), "2.toml": make_recipe(importance="reconstruction", **still)}
     alone = run(recipes["2.toml"], tmp_path / "alone", device="cpu")
-    monkeypatch.setattr("styleplugin.train.runs.pairs.run.read_recipe", lambda path: recipes[path])
+    monkeypatch.setattr("styleplugin.train.pairs.run.read_recipe", lambda path: recipes[path])
     grown = run(replace(recipes["2.toml"], grow_from="1.toml"), tmp_path / "grown", device="cpu")
     first, second = (read_weights(file).tensors for file in (alone, grown))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
@@ -296,7 +296,7 @@ def test_a_student_that_is_whole_is_not_made_of_its_teacher_again(
     still = dict.fromkeys(PHASES, PhaseOptions(steps=0))
     halves = {f"student_{half}": PhaseOptions(steps=0, init=str(pair)) for half in ("encoder", "decoder")}
     for name in ("reconstruct_encoder", "prune_encoder", "reconstruct_decoder", "prune_decoder"):
-        monkeypatch.setattr(f"styleplugin.train.runs.pairs.start.{name}", lambda *_: pytest.fail("made again"))
+        monkeypatch.setattr(f"styleplugin.train.pairs.start.{name}", lambda *_: pytest.fail("made again"))
     result = run(make_recipe(importance=importance, **still | halves), tmp_path, device="cpu")
     before, after = (read_weights(file).tensors for file in (pair, result))
     assert all(torch.equal(value, after[name]) for name, value in before.items())

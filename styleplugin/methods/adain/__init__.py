@@ -12,4 +12,5 @@ SPEC = MethodSpec(
     method="styleplugin.methods.adain.method:AdaIN",
     default_model="cd-adain.x16",
     architectures={"vgg-pairs": "styleplugin.methods.adain.model:build"},
+    recipe_kinds={"pair": "styleplugin.train.pairs.run:PairRun"},
 )

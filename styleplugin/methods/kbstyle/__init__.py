@@ -12,4 +12,5 @@ SPEC = MethodSpec(
     method="styleplugin.methods.kbstyle.method:KBStyle",
     default_model="kbstyle.200k",
     architectures={"kbstyle": "styleplugin.methods.kbstyle.model:build"},
+    recipe_kinds={"kbstyle": "styleplugin.methods.kbstyle.train:KBRun"},
 )

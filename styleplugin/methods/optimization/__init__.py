@@ -11,4 +11,8 @@ SPEC = MethodSpec(
     ),
     run="styleplugin.methods.optimization.run:stylize",
     capabilities=frozenset({"iterative"}),
+    recipe_kinds={
+        "encoder": "styleplugin.methods.optimization.train.encoder:EncoderRun",
+        "metrics": "styleplugin.methods.optimization.train.feature_metric:MetricRun",
+    },
 )

@@ -13,4 +13,5 @@ SPEC = MethodSpec(
     default_model="pca-photo.vgg",
     architectures={"pca-photo": "styleplugin.methods.photorealistic.model:build"},
     capabilities=frozenset({"looks"}),
+    recipe_kinds={"photorealistic": "styleplugin.methods.photorealistic.train.run:PhotoRun"},
 )

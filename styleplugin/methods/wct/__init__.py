@@ -10,4 +10,8 @@ SPEC = MethodSpec(
     default_model="cd-wct.x16",
     architectures={"vgg-pairs": "styleplugin.networks.pairs:build"},
     capabilities=frozenset({"levels"}),
+    recipe_kinds={
+        "bundle": "styleplugin.methods.wct.train.bundle:BundleRun",
+        "cascade": "styleplugin.methods.wct.train.cascade:CascadeRun",
+    },
 )

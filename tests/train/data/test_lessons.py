@@ -9,7 +9,8 @@ import torch
 from styleplugin.errors import StylePluginWarning
 from styleplugin.loading.build import save_model
 from styleplugin.methods.kbstyle.model import KBModel
-from styleplugin.train import KBRecipe, run
+from styleplugin.methods.kbstyle.train import KBRecipe
+from styleplugin.train import run
 from styleplugin.train.data.lessons import CHUNK, Lessons
 from styleplugin.train.data.pictures import load_set, step_generator
 from styleplugin.train.networks.teachers import build_loss_network

@@ -19,8 +19,8 @@ from styleplugin.errors import UsageError
 from styleplugin.train import Recipe
 from styleplugin.train.loop.distributed import Workers
 from styleplugin.train.loop.setting import Setting
+from styleplugin.train.pairs.run import PairRun, PairTraining
 from styleplugin.train.recipe.options import PhaseOptions
-from styleplugin.train.runs.pairs.run import PairRun, PairTraining
 from styleplugin.train.runs.phase_loop import PhaseLoop
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ STEP = """
 import pickle, sys
 from pathlib import Path
 import torch
-from styleplugin.train.runs.pairs.run import PairRun, PairTraining
+from styleplugin.train.pairs.run import PairRun, PairTraining
 from styleplugin.train.runs.phase_loop import PhaseLoop
 from styleplugin.train.loop.setting import Setting
 

@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+from fakes.training import make_vgg
 from torch import nn
 
 from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec, convs_of_level, student_spec, teacher_spec
@@ -16,8 +17,6 @@ from styleplugin.train.pruning.filters import (
     reinitialize,
     selection_embedding,
 )
-
-from ..conftest import make_vgg
 
 COUNTS = {1: (684, 651), 2: (7_420, 7_379), 3: (35_164, 35_091), 4: (219_804, 219_667), 5: (810_140, 810_003)}
 TEACHER_COUNTS = {1: 1_731, 2: 112_451, 3: 555_075, 4: 3_505_219, 5: 12_944_451}

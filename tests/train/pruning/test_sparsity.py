@@ -4,9 +4,9 @@ from fakes.networks import drawn
 
 from styleplugin.networks.layers import Conv3x3
 from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec
+from styleplugin.train.pairs.recipe import RULES as NAMES
 from styleplugin.train.pruning.pruned import PrunedAutoencoder
 from styleplugin.train.pruning.sparsity import DECAY, LIMIT, RULES, SPP, GReg, IncReg, Pruner, ranking_function
-from styleplugin.train.runs.pairs.recipe import RULES as NAMES
 
 
 def layers(norms: list[float], width: int) -> list[tuple[Conv3x3, Conv3x3, int]]:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from styleplugin.errors import UsageError, WeightsError
-from styleplugin.train import BundleRecipe, Recipe, read_recipe, recipe_text
+from styleplugin.methods.wct.train.bundle import BundleRecipe
+from styleplugin.train import Recipe, read_recipe, recipe_text
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 MINIMAL = """

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from styleplugin.errors import UsageError
-from styleplugin.train import BundleRecipe, CascadeRecipe, Recipe, recipe_text
+from styleplugin.methods.kbstyle.train import KBTraining
+from styleplugin.methods.wct.train.bundle import BundleRecipe, BundleRun
+from styleplugin.methods.wct.train.cascade import CascadeRecipe
+from styleplugin.train import Recipe, recipe_text
+from styleplugin.train.pairs.run import PairRun
 from styleplugin.train.recipe.options import PhaseOptions
 from styleplugin.train.recipe.places import Places
 from styleplugin.train.runner import in_order
-from styleplugin.train.runs.bundles import BundleRun
-from styleplugin.train.runs.kbstyle import KBTraining
-from styleplugin.train.runs.pairs.run import PairRun
 
 
 @pytest.fixture

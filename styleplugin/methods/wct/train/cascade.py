@@ -30,11 +30,11 @@ from styleplugin.train.loop.logbook import Row
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.autoencoders import drop_final_relu
 from styleplugin.train.networks.teachers import LossNetwork, wanted_statistics
+from styleplugin.train.pairs.packing import bundle, join_gates
+from styleplugin.train.pairs.run import PairRun
 from styleplugin.train.recipe.choices import Choices
 from styleplugin.train.recipe.options import PhaseOptions, RunRecipe
 from styleplugin.train.recipe.places import Places
-from styleplugin.train.runs.pairs.packing import bundle, join_gates
-from styleplugin.train.runs.pairs.run import PairRun
 from styleplugin.train.runs.phase import Phase
 from styleplugin.train.runs.run import PhasedRun
 from styleplugin.train.runs.training import SHEET, Training

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from fakes.training import stop_at
 
 import styleplugin
 from styleplugin.errors import Cancelled, CheckpointError, UsageError
 from styleplugin.loading.build import load_model, save_model
+from styleplugin.methods.wct.train.bundle import BundleRecipe
+from styleplugin.methods.wct.train.cascade import CascadeRecipe, CascadeTask, CascadeTrainable
 from styleplugin.networks.model import pairing_id
 from styleplugin.networks.pairs import PairModel
 from styleplugin.tensorfile import read_weights
-from styleplugin.train import BundleRecipe, CascadeRecipe, read_recipe, recipe_text, run
+from styleplugin.train import read_recipe, recipe_text, run
 from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
-from styleplugin.train.runs.cascade import CascadeTask, CascadeTrainable
 from styleplugin.transforms.losses import joined, statistics_error, statistics_of
-
-from ..conftest import stop_at
 
 pytestmark = pytest.mark.filterwarnings("ignore::styleplugin.errors.StylePluginWarning")
 

@@ -9,8 +9,8 @@ from fakes.forgery import Forgery, forge, saying, without
 
 from styleplugin.errors import WeightsError
 from styleplugin.tensorfile import write_weights
-from styleplugin.train.runs.pairs.packing import bundle
-from styleplugin.train.runs.pairs.parts import load_part, load_pruned
+from styleplugin.train.pairs.packing import bundle
+from styleplugin.train.pairs.parts import load_part, load_pruned
 
 FORGERIES = {
     "no pairs": without("pairs"),

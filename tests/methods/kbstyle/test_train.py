@@ -3,16 +3,15 @@ from typing import Any
 import pytest
 import torch
 from fakes.networks import drawn
+from fakes.training import stop_at
 
 from styleplugin.errors import Cancelled, UsageError, WeightsError
 from styleplugin.loading.build import load_model
 from styleplugin.methods.kbstyle.model import KBModel, KBSpec
+from styleplugin.methods.kbstyle.train import DISTILLED, WEIGHTS, KBRecipe, KBTask, KBTrainable
 from styleplugin.tensorfile import read_weights
-from styleplugin.train import KBRecipe, read_recipe, run
+from styleplugin.train import read_recipe, run
 from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
-from styleplugin.train.runs.kbstyle import DISTILLED, WEIGHTS, KBTask, KBTrainable
-
-from ..conftest import stop_at
 
 PHASES = ("teacher_network", "student_network", "fine_tune")
 SPEC = KBSpec(widths=(3, 4, 5), blocks=1)

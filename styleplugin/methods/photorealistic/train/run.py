@@ -19,6 +19,7 @@ from styleplugin.errors import UsageError
 from styleplugin.loading.build import save_model
 from styleplugin.loading.index import architecture_of, load, resolve_teacher
 from styleplugin.methods.photorealistic.model import PhotoModel, PhotoSpec
+from styleplugin.methods.photorealistic.train.start import start_block
 from styleplugin.networks.mobilenet import MobileNet
 from styleplugin.networks.model import StyleModel, load_tensors
 from styleplugin.tensorfile import TEACHER, read_weights, write_weights
@@ -30,7 +31,6 @@ from styleplugin.train.networks.teachers import build_loss_network, label_of, re
 from styleplugin.train.recipe.choices import Choices
 from styleplugin.train.recipe.options import PhaseOptions, RunRecipe, TeacherOptions
 from styleplugin.train.runs.phase import Phase
-from styleplugin.train.runs.photorealistic_start import start_block
 from styleplugin.train.runs.run import PhasedRun
 from styleplugin.train.runs.training import SHEET, Training, filled
 from styleplugin.transforms.losses import feature_distance, mse, weigh

@@ -10,16 +10,16 @@ from typing import Annotated
 from typing_extensions import Doc
 
 from styleplugin.errors import UsageError
+from styleplugin.methods.wct.train import cascade as cascades
+from styleplugin.methods.wct.train.cascade import CascadeRecipe, CascadeRun
 from styleplugin.train.evaluation.page import write_page
 from styleplugin.train.loop.setting import Setting
+from styleplugin.train.pairs.packing import bundle
+from styleplugin.train.pairs.recipe import Recipe, preset
+from styleplugin.train.pairs.run import PairRun
 from styleplugin.train.recipe.choices import Choices
 from styleplugin.train.recipe.options import AnyRecipe
 from styleplugin.train.recipe.places import RECIPE, Places, check_new
-from styleplugin.train.runs import cascade as cascades
-from styleplugin.train.runs.cascade import CascadeRecipe, CascadeRun
-from styleplugin.train.runs.pairs.packing import bundle
-from styleplugin.train.runs.pairs.recipe import Recipe, preset
-from styleplugin.train.runs.pairs.run import PairRun
 from styleplugin.train.runs.run import Run
 
 

@@ -8,10 +8,11 @@ import torch
 from styleplugin.errors import UsageError, WeightsError
 from styleplugin.loading import index
 from styleplugin.loading.encoders import load_encoder
+from styleplugin.methods.optimization.train.feature_metric import MetricRecipe
 from styleplugin.networks.model import pairing_id
 from styleplugin.networks.vgg import Encoder, VGGSpec
 from styleplugin.tensorfile import read_weights
-from styleplugin.train import MetricRecipe, run
+from styleplugin.train import run
 from styleplugin.train.data.pictures import load_pictures
 from styleplugin.train.networks.teachers import RARE
 from styleplugin.train.recipe.options import TeacherOptions

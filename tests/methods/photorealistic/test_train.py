@@ -6,21 +6,26 @@ from typing import Any
 import pytest
 import torch
 from fakes.networks import drawn
+from fakes.training import stop_at
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from styleplugin.errors import Cancelled, UsageError
 from styleplugin.loading.build import load_model
 from styleplugin.methods.photorealistic.model import PhotoModel, PhotoSpec
+from styleplugin.methods.photorealistic.train.run import (
+    PHOTO_PHASES,
+    PhotoRecipe,
+    PhotoTask,
+    PhotoTrainable,
+    principal_components,
+)
+from styleplugin.methods.photorealistic.train.start import start_block
 from styleplugin.networks.mobilenet import MobileNet
 from styleplugin.tensorfile import read_weights
-from styleplugin.train import PhotoRecipe, run
+from styleplugin.train import run
 from styleplugin.train.networks.eigenbasis import global_eigenbasis
 from styleplugin.train.recipe.options import PhaseOptions, TeacherOptions
-from styleplugin.train.runs.photorealistic import PHOTO_PHASES, PhotoTask, PhotoTrainable, principal_components
-from styleplugin.train.runs.photorealistic_start import start_block
-
-from ..conftest import stop_at
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """The run of an encoder alone, for the optimization: its linear embeddings must give the teacher's features.
 
 No decoder learns and no picture is made, so that it is by far the cheapest student. At the end its metrics are solved
-for (`runs.feature_metric`) and go into its file.
+for (`feature_metric`) and go into its file.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing_extensions import Doc
 from styleplugin.errors import UsageError
 from styleplugin.loading.build import save_encoder
 from styleplugin.loading.convert.collaborative_distillation import EmbeddedEncoder
+from styleplugin.methods.optimization.train.feature_metric import solve_metrics
 from styleplugin.networks.vgg import VGGSpec, student_spec
 from styleplugin.train.data.augment import random_crops
 from styleplugin.train.loop.logbook import Row
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.teachers import LossNetwork
+from styleplugin.train.pairs.parts import load_part, save_part
+from styleplugin.train.pairs.recipe import IMPORTANCE, RULES, student_widths
+from styleplugin.train.pairs.start import start_student_encoder
 from styleplugin.train.pruning.filters import Keeps, dead_fraction
 from styleplugin.train.recipe.choices import Choices
 from styleplugin.train.recipe.options import PhaseOptions, RunRecipe
-from styleplugin.train.runs.feature_metric import solve_metrics
-from styleplugin.train.runs.pairs.parts import load_part, save_part
-from styleplugin.train.runs.pairs.recipe import IMPORTANCE, RULES, student_widths
-from styleplugin.train.runs.pairs.start import start_student_encoder
 from styleplugin.train.runs.phase import MEASURED, Phase
 from styleplugin.train.runs.run import PhasedRun
 from styleplugin.train.runs.training import SHEET, Training

@@ -16,8 +16,8 @@ from styleplugin.train.networks.autoencoders import (
     TeacherDecoderAutoencoder,
 )
 from styleplugin.train.networks.teachers import LossNetwork
+from styleplugin.train.pairs.tasks import ReconstructionTask, StylizationTask
 from styleplugin.train.pruning.filters import draw_decoder, prune_encoder
-from styleplugin.train.runs.pairs.tasks import ReconstructionTask, StylizationTask
 
 WIDE, NARROW = VGGSpec(level=2, widths=(6, 6, 8)), VGGSpec(level=2, widths=(4, 4, 4))
 LOSSES = dict.fromkeys(WEIGHTS, 0.0) | {

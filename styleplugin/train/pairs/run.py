@@ -31,19 +31,19 @@ from styleplugin.train.networks.autoencoders import (
     StudentPairAutoencoder,
     TeacherDecoderAutoencoder,
 )
-from styleplugin.train.pruning.filters import Keeps, dead_fraction
-from styleplugin.train.recipe.choices import Choices
-from styleplugin.train.recipe.places import Places
-from styleplugin.train.recipe.toml import read_recipe
-from styleplugin.train.runs.pairs.parts import load_part, load_pruned, save_part, save_pruned
-from styleplugin.train.runs.pairs.recipe import RECONSTRUCTION, Recipe, preset
-from styleplugin.train.runs.pairs.start import (
+from styleplugin.train.pairs.parts import load_part, load_pruned, save_part, save_pruned
+from styleplugin.train.pairs.recipe import RECONSTRUCTION, Recipe, preset
+from styleplugin.train.pairs.start import (
     start_pruning,
     start_student_decoder,
     start_student_encoder,
     start_teacher_decoder,
 )
-from styleplugin.train.runs.pairs.tasks import ReconstructionTask, StylizationTask
+from styleplugin.train.pairs.tasks import ReconstructionTask, StylizationTask
+from styleplugin.train.pruning.filters import Keeps, dead_fraction
+from styleplugin.train.recipe.choices import Choices
+from styleplugin.train.recipe.places import Places
+from styleplugin.train.recipe.toml import read_recipe
 from styleplugin.train.runs.phase import Phase
 from styleplugin.train.runs.run import PhasedRun
 from styleplugin.train.runs.training import SHEET, Training

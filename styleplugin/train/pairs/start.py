@@ -14,6 +14,8 @@ from styleplugin.networks.model import load_tensors
 from styleplugin.networks.vgg import CONVS, TEACHER_WIDTHS, Decoder, Encoder, VGGSpec, convs_of_level
 from styleplugin.train.data.pictures import step_generator
 from styleplugin.train.networks.teachers import LossNetwork, teacher_encoder
+from styleplugin.train.pairs.parts import Part, check_spec, load_part
+from styleplugin.train.pairs.recipe import RECONSTRUCTION, Recipe
 from styleplugin.train.pruning.filters import (
     Keeps,
     draw_decoder,
@@ -25,8 +27,6 @@ from styleplugin.train.pruning.filters import (
 from styleplugin.train.pruning.pruned import PrunedAutoencoder
 from styleplugin.train.pruning.reconstruct import reconstruct_decoder, reconstruct_encoder
 from styleplugin.train.recipe.options import RunRecipe
-from styleplugin.train.runs.pairs.parts import Part, check_spec, load_part
-from styleplugin.train.runs.pairs.recipe import RECONSTRUCTION, Recipe
 from styleplugin.transforms.adain import adain
 
 STARTING = 16

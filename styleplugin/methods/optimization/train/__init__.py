@@ -1,0 +1,1 @@
+"""Training the encoders of the optimization."""

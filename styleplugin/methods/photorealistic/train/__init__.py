@@ -1,0 +1,1 @@
+"""Training the photorealistic students."""
