@@ -17,7 +17,6 @@ TEACHERS = {TeacherOptions().vgg, TeacherOptions().mobilenet}
 """Networks trained for recognition, on whose filters students may begin."""
 PAINTERS = {"adain-pair", "wct-pair"}
 EARLIER = {
-    "d6f5b288e1285f19c3ef13bb520c582aa3da177e1d4fc1588af75ad64c786fe7",  # cd-adain.x16
     "c0c97cbf3f8ffb54391ed303c236dd248c0a5e69168f2c7a756f0b9f49009bd7",  # cd-wct.x16
     "5f8b29b481ee4207a5b829742b753ed9da4e24db937642b1ff42de4d3442e2a4",  # kbstyle.200k
     "9b893f193065866d0a13a9e57948bcf9ed89a3ed2fbb912b44facffd63ed948f",  # kbstyle.200k-fp16

@@ -169,9 +169,8 @@ def distill(
     contents = [pictures.content for pictures in (photos, paintings) if pictures]
     digest = hashlib.sha256("\n".join([train.recipe_text(recipe), *contents]).encode()).hexdigest()[:8]
     out = host.runs_folder() / f"{run_name}-{digest}"
-    data = (recipe.pairs[0] if isinstance(recipe, train.BundleRecipe) else recipe).data  # type: ignore[union-attr]
     batch = settings.get("batch") or 16
-    host.make_room(batch * data.crop**2 * BYTES_PER_PIXEL)
+    host.make_room(batch * recipe.crop**2 * BYTES_PER_PIXEL)
     watcher = _Watcher(host, out)
     try:
         target = train.run(

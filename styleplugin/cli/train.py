@@ -67,7 +67,7 @@ def train_command(
 def train_new(
     *,
     output: Annotated[str, arg(aliases=["-o"]), Writes(RECIPE)] = "recipe.toml",
-    method: Literal["wct", "adain", "photorealistic", "kbstyle", "encoder"] | None = None,
+    method: Literal["wct", "adain", "kbstyle", "photorealistic", "encoder"] | None = None,
     photos: UseAppendAction[tuple[Input, ...]] = (),
     paintings: UseAppendAction[tuple[Input, ...]] = (),
     teacher: ModelSource | None = None,
@@ -89,7 +89,7 @@ def train_new(
 
     Args:
         output: Name of the recipe.
-        method: Method: wct, adain, photorealistic, kbstyle, or encoder (for the optimization).
+        method: Method: wct, adain, kbstyle, photorealistic, or encoder (for the optimization).
         photos: Folder or tar of photographs; give it several times for several.
         paintings: Folder or tar of artworks, likewise; for wct photographs do as well, and are taken without it.
         teacher: Teacher: a model by name, or a VGG-19 or MobileNet as file:PATH or hub:OWNER/REPO@REVISION/FILE.

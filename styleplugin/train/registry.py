@@ -50,7 +50,7 @@ def new_recipe(method: str, **choices: Any) -> AnyRecipe:
     """Choose the settings of a training.
 
     Args:
-        method: wct (a pair for each level), adain, photorealistic, kbstyle, or encoder (for the optimization).
+        method: wct (a pair for each level), adain, kbstyle, photorealistic, or encoder (for the optimization).
         **choices: See `Choices`.
 
     Raises:

@@ -19,7 +19,7 @@ from styleplugin.train.evaluation.gate import verdict
 from styleplugin.train.recipe.options import DataOptions, GateOptions, PhaseOptions, RunRecipe, TeacherOptions
 from styleplugin.train.registry import kind_of, methods, run_type_of, run_types
 
-METHODS = ("wct", "adain", "photorealistic", "kbstyle", "encoder")
+METHODS = ("wct", "adain", "kbstyle", "photorealistic", "encoder")
 
 
 def test_the_command_line_offers_the_methods_of_the_registry():

@@ -19,6 +19,11 @@ class AnyRecipe:
     name: str
     minutes: float = 0.0
 
+    @property
+    def crop(self) -> int:
+        """Side of the largest training crops in pixels."""
+        raise NotImplementedError
+
     def relative_to(self, folder: Path) -> Self:
         """Return the recipe as it is read from a file in a folder, from which its paths to other recipes count."""
         return self
@@ -279,6 +284,11 @@ class RunRecipe(AnyRecipe):
             raise UsageError("SP123", f"The crop was {self.data.crop}; it must be a multiple of 16 from 32 on.")
         if min(self.log_every, self.validate_every, self.checkpoint_every) < 1:
             raise UsageError("SP124", "log_every, validate_every and checkpoint_every must be at least 1.")
+
+    @property
+    def crop(self) -> int:
+        """Side of the training crops in pixels."""
+        return self.data.crop
 
     @property
     def phases(self) -> tuple[str, ...]:

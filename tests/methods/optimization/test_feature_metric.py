@@ -55,7 +55,7 @@ def test_metrics_are_listed_and_found_by_their_encoder(recipe, tmp_path, monkeyp
     folder = tmp_path / "weights"
     folder.mkdir()
     (folder / "index.json").write_text('{"models": []}')
-    monkeypatch.setattr(index, "weights_folder", lambda: folder)
+    monkeypatch.setattr(index, "weights_folder", lambda where=None: folder)
     found = run(recipe, tmp_path / "run", device="cpu")
     encoder = load_encoder(recipe.encoder).encoder
     assert index.metrics_of(encoder) is None

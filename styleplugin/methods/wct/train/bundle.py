@@ -46,6 +46,11 @@ class BundleRecipe(AnyRecipe):
                 "Leave the cascade out, or bundle pairs of WCT.",
             )
 
+    @property
+    def crop(self) -> int:
+        """Side of the largest training crops in pixels."""
+        return max(part.crop for part in (*self.pairs, self.cascade) if part)
+
 
 class BundleRun(Run):
     """Pairs that are trained into folders of their own, and packed."""
