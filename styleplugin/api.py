@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import fields
 from typing import Any
 
 from styleplugin.engine.stream import OnStep
-from styleplugin.job import Result
+from styleplugin.errors import UsageError
+from styleplugin.files import has_suffix
+from styleplugin.job import Result, options_from, weighted
+from styleplugin.loading import index
 from styleplugin.methods import registry
+from styleplugin.options import EngineOptions, StylizeOptions
+from styleplugin.style import SUFFIX, Style
+from styleplugin.stylizer import load
+from styleplugin.tensorfile import shortened
+from styleplugin.values import shown
 
 
 def stylize(
@@ -43,3 +53,66 @@ def stylize(
     run = registry.imported(registry.find(method).run)
     chosen = {"method": method, "model": model, "allow_unknown_model": allow_unknown_model}
     return run(content, style, **chosen, mask=mask, label=label, on_step=on_step, **options)
+
+
+def feed_forward(
+    content: Any,
+    style: Any,
+    *,
+    method: str | None = None,
+    model: str | None = None,
+    allow_unknown_model: bool = False,
+    mask: Any = None,
+    label: int | None = None,
+    on_step: OnStep | None = None,
+    **options: Any,
+) -> Result:
+    """Stylize one picture by a feed-forward method; see `styleplugin.stylize`.
+
+    Raises:
+        UsageError: SP108, the model is for another method; others as `load` and `Stylizer`.
+    """
+    known = {f.name for f in fields(EngineOptions)}
+    engine_options = {name: options.pop(name) for name in list(options) if name in known}
+    options_from(StylizeOptions, options)
+    stylizer = load(model or choose_model(method, style), allow_unknown_model=allow_unknown_model, **engine_options)
+    if method is not None and stylizer.info.method != method:
+        raise UsageError(
+            "SP108",
+            f"The model {stylizer.info.name} is for the method {stylizer.info.method}, but `method` was {method}.",
+            "Leave one of them out.",
+        )
+    return stylizer(content, style, mask=mask, label=label, on_step=on_step, **options)
+
+
+def choose_model(method: str | None, style: Any) -> str:
+    """Return the model for a method and styles, where none was named.
+
+    Raises:
+        UsageError: SP102, an unknown method.
+    """
+    if method is None:
+        for part in weighted(style):
+            given = part.style
+            if isinstance(given, (str, os.PathLike)) and has_suffix(given, SUFFIX):
+                given = Style.load(given)
+            if isinstance(given, Style):
+                return _embedded_model_of(given)
+    models = registry.default_models()
+    method = method or next(iter(models))
+    if method not in models:
+        raise UsageError(
+            "SP102", f"`method` was {shown(method)}; it must be one of {', '.join(models)}.", "Use one of these."
+        )
+    return models[method]
+
+
+def _embedded_model_of(style: Style) -> str:
+    """Return the model's name, which nobody typed: a file may not choose what is downloaded or opened."""
+    if not index.NAME.fullmatch(style.model) or style.model.endswith(SUFFIX):
+        raise UsageError(
+            "SP110",
+            f"The style {style.name or 'given'} was prepared with {shortened(style.model)}, no embedded model.",
+            "Name the model with `model=`.",
+        )
+    return style.model

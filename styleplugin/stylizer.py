@@ -6,35 +6,27 @@ import dataclasses
 import math
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from functools import cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from styleplugin.clip import check_reference, no_statistics, paired
+from styleplugin.clip import Clip, check_reference, paired
 from styleplugin.engine.device import pick_device
-from styleplugin.engine.feature_map import StoredMap, extend
 from styleplugin.engine.memory import keep_freed_memory
-from styleplugin.engine.plan import Plan, make_plan
+from styleplugin.engine.plan import Plan
+from styleplugin.engine.retry import with_smaller_tiles
 from styleplugin.engine.stream import Engine, OnStep
-from styleplugin.errors import ResourceError, UsageError
-from styleplugin.files import PathLike, has_suffix
-from styleplugin.finish import OnBand, blended, lab_map, limited, steady
-from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
+from styleplugin.errors import UsageError
+from styleplugin.files import has_suffix
+from styleplugin.guard import guarded
 from styleplugin.job import (
-    MIN_SIDE,
-    PADDING_MULTIPLE,
-    Content,
     Result,
     options_from,
-    part_of,
-    read_content,
     read_style,
     scaled,
     settings_of,
@@ -44,64 +36,19 @@ from styleplugin.loading import index
 from styleplugin.loading.build import ModelInfo
 from styleplugin.methods import registry
 from styleplugin.methods.palette import MEASURED, MODEL, Finish, color_finish, level_finish
-from styleplugin.methods.run import Maps, measure_style, run_stages
-from styleplugin.methods.stage import Method, StyleCode
+from styleplugin.methods.run import measure_style
+from styleplugin.methods.stage import StyleCode
 from styleplugin.networks.model import StyleModel
 from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
 from styleplugin.paths import paths_among
 from styleplugin.regions import has_regions, refuse_regions, stylize_regions
-from styleplugin.report import Report, noted_by
+from styleplugin.report import Report
+from styleplugin.session import Pass, Session, padded, padded_weights, plan_of
 from styleplugin.style import SUFFIX, Style, code_shapes, mix_styles
-from styleplugin.tensorfile import shortened
-from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.moments import Moments
-from styleplugin.values import shown
 
 _PRECISIONS = (torch.float32, torch.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class _Frame:
-    """A content on its way."""
-
-    content: Content
-    report: Report
-    untouched: bool
-    """Whether the content is the result."""
-
-
-@dataclass(eq=False)
-class _Pass:
-    """A method that a shot runs through, and once they are solved, its maps."""
-
-    method: Method
-    code: StyleCode
-    """Of the style."""
-    options: StylizeOptions
-    maps: Maps = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class _Shot:
-    """What frames share."""
-
-    passes: Sequence[_Pass]
-    """The method, and what its palette runs behind it."""
-    options: StylizeOptions
-    files: tuple[PathLike, ...] = ()
-    """Of the style."""
-    label: int | None = None
-    """Of the contents' masks."""
-    is_blank: bool = False
-    """Whether the maps were solved from frames without contrast."""
-    colors: AffineMap | None = None
-    """The map that keeps the content's color statistics."""
-
-    @property
-    def is_solved(self) -> bool:
-        """Whether the maps are there."""
-        return bool(self.passes[0].maps)
 
 
 class Stylizer:
@@ -215,7 +162,7 @@ class Stylizer:
         notes = list(picture.warnings)
         rgb = scaled(picture.rgb, style_scale)
         counted = None if picture.alpha is None else scaled(picture.alpha, style_scale)
-        canvas, weights = self._canvas(rgb), self._weights(counted)
+        canvas, weights = padded(rgb, self._like), padded_weights(counted, self._like)
 
         stages = [*self._method.stages, *(stage for finish in finishes for stage in finish.method.stages)]
         macs = sum(stage.macs_per_pixel for stage in stages) * math.prod(canvas.size)
@@ -227,7 +174,8 @@ class Stylizer:
                 palette |= finish.measure(canvas, weights, engine)
             return code, palette
 
-        code, palette = self._with_smaller_tiles(run, canvas.size, 1, notes.append)
+        plan = plan_of(canvas.size, self._like, self.options)
+        code, palette = with_smaller_tiles(run, plan, canvas.size, notes.append)
         prepared = Style(
             code,
             self.info.name,
@@ -339,46 +287,22 @@ class Stylizer:
         mixed = self._mixed(style, finishes, chosen, report, on_step)
         codes = [mixed.code_for(finish) for finish in finishes]
         report.seconds["prepare"] = time.perf_counter() - started
-        files = paths_among(style)
 
-        def new_shot() -> _Shot:
-            passes = [_Pass(self._method, mixed.code, chosen)]
-            passes += [_Pass(f.method, code, f.options(chosen)) for f, code in zip(finishes, codes, strict=True)]
-            return _Shot(passes, chosen, files, label)
+        def new_session() -> Session:
+            passes = [Pass(self._method, mixed.code, chosen)]
+            passes += [Pass(f.method, code, f.options(chosen)) for f, code in zip(finishes, codes, strict=True)]
+            return Session(passes, chosen, self.options, self._like)
 
-        def run(some: Sequence[tuple[Any, Any]], shot: _Shot, place: int) -> Iterator[Result]:
-            return self._together(some, shot, report, part_of(on_step, place, (count or 1) // len(some)))
-
-        def by_reference() -> Iterator[Result]:
-            shot = new_shot()
-            waiting = deque(islice(pairs, sharing.frame + 1))
-            if not waiting:
-                return
-            check_reference(sharing.frame, len(waiting))
-            (result,) = run([waiting.pop()], shot, 0)
-            if not shot.is_solved and chosen.strength:
-                raise no_statistics(sharing.frame, "is hidden by its mask")
-            if shot.is_blank:
-                waiting.extend(islice(pairs, 1))
-                if waiting:
-                    raise no_statistics(sharing.frame, "has no contrast")
-            for place in range(1, sharing.frame + 1):
-                yield from run([waiting.popleft()], shot, place)
-            yield result
-            for place, pair in enumerate(pairs, sharing.frame + 1):
-                yield from run([pair], shot, place)
-
-        def results() -> Iterator[Result]:
-            if sharing.statistics == "one frame":
-                yield from by_reference()
-            elif sharing.statistics == "whole batch":
-                if together := list(pairs):
-                    yield from run(together, new_shot(), 0)
-            else:
-                for place, pair in enumerate(pairs):
-                    yield from run([pair], new_shot(), place)
-
-        return results()
+        clip = Clip(
+            new_session=new_session,
+            report=report,
+            files=paths_among(style),
+            label=label,
+            max_megapixels=self.options.max_megapixels,
+            count=count,
+            on_step=on_step,
+        )
+        return clip.results(pairs, sharing)
 
     def macs_per_pixel(self, **options: Any) -> float:
         """Return the multiply-adds per picture pixel of a run.
@@ -397,106 +321,7 @@ class Stylizer:
             size: (height, width) of a picture.
             frames: How many share the statistics of the whole batch.
         """
-        return self._plan(size, frames, budget=1 << 62).bytes
-
-    @guarded_steps
-    def _together(
-        self, pairs: Sequence[tuple[Any, Any]], shot: _Shot, report: Report, on_step: OnStep | None
-    ) -> Iterator[Result]:
-        """Stylize contents with their masks, all with the shot's maps; what is not solved yet is solved from them."""
-        started = time.perf_counter()
-        frames = [self._frame(content, mask, shot.label, report) for content, mask in pairs]
-        outputs = self._outputs([frame for frame in frames if not frame.untouched], shot, on_step)
-        seconds = (time.perf_counter() - started) / len(frames)
-        for frame, (content, mask) in zip(frames, pairs, strict=True):
-            started = time.perf_counter()
-            picture, where = frame.content.picture, frame.content.where
-            rgb = picture.rgb
-            if not frame.untouched:
-                rgb = blended(picture, outputs.pop(0), where, shot.options, shot.colors, _tick(on_step))
-            seconds_here = seconds + time.perf_counter() - started
-            frame.report.seconds["stylize"] = seconds_here
-            frame.report.seconds["total"] = report.seconds["prepare"] + seconds_here
-            inputs = paths_among(content, mask, shot.files)
-            yield Result(dataclasses.replace(picture, rgb=rgb, warnings=()), frame.report, inputs)
-
-    def _outputs(self, frames: Sequence[_Frame], shot: _Shot, on_step: OnStep | None) -> list[Tensor]:
-        """Return the networks' outputs for frames, within their range."""
-        if not frames:
-            return []
-        macs = sum(part.method.macs_per_pixel(part.options) for part in shot.passes)
-        # Of one color, as between two scenes, a frame says nothing about the others.
-        telling = [f for f in frames if not f.content.is_blank] or frames
-        pictures = [f.content.picture for f in frames]
-        counted = [
-            f.content.counted if f in telling else torch.zeros_like(f.content.picture.rgb[:, :1]) for f in frames
-        ]
-        weights = [self._weights(part) for part in counted]
-        if not shot.is_solved:
-            shot.is_blank = telling[0].content.is_blank
-
-        def run(plan: Plan) -> list[Tensor]:
-            canvases = [self._canvas(self._method.seen(picture.rgb, shot.options)) for picture in pictures]
-            sizes = [canvas.size for canvas in canvases]
-            total = macs * sum(map(math.prod, sizes))
-            engine = Engine(plan, picture_size=max(sizes, key=math.prod), total_macs=total, on_step=on_step)
-            for frame in frames:
-                frame.report.tile = plan.tile
-            for part in shot.passes:
-                given = (canvases, weights, part.code, part.options, engine, part.maps)
-                canvases, part.maps = run_stages(part.method, *given)
-            return [canvas.tensor for canvas in canvases]
-
-        def note(message: str) -> None:
-            for frame in frames:
-                frame.report.warn(message)
-
-        size = max((picture.size for picture in pictures), key=math.prod)
-        outputs = self._with_smaller_tiles(run, size, len(frames), note)
-        for i, picture in enumerate(pictures):
-            height, width = picture.size
-            output = outputs[i][:, :, :height, :width].float().cpu().contiguous(memory_format=torch.channels_last)
-            outputs[i] = limited(picture, output, shot.options, _tick(on_step))
-        if len(telling) > 1:
-            steady(
-                [f.content.picture.rgb for f in telling],
-                [output for f, output in zip(frames, outputs, strict=True) if f in telling],
-                [f.content.counted for f in telling],
-                _tick(on_step),
-            )
-        if shot.options.keep_color == "lab" and shot.colors is None:
-            rgbs = [picture.rgb for picture in pictures]
-            shot.colors = lab_map(zip(rgbs, outputs, counted, strict=True), _tick(on_step))
-        return outputs
-
-    def _frame(self, content: Any, mask: Any, label: int | None, report: Report) -> _Frame:
-        """Read a content and its mask; the frame's report is a copy of the one given."""
-        report = dataclasses.replace(report, seconds=dict(report.seconds), warnings=list(report.warnings))
-        read = read_content(content, mask, report, label=label, max_megapixels=self.options.max_megapixels)
-        return _Frame(read, report, report.settings["strength"] == 0 or read.is_hidden)
-
-    def _with_smaller_tiles(
-        self, run: Callable[[Plan], Any], size: tuple[int, int], frames: int, note: Callable[[str], None]
-    ) -> Any:
-        """Run within the memory plan; if an allocation fails all the same, with smaller tiles, and say so."""
-        plan: Plan | None = self._plan(size, frames)
-        while plan is not None:
-            try:
-                with noted_by(note):
-                    return run(plan)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                failed, plan = plan, plan.halved()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if plan is not None:
-                note(f"Out of memory with tiles of {failed.tile or 'the whole picture'}; went on with {plan.tile}.")
-        raise ResourceError(
-            "SP502",
-            f"A picture of {size[1]} x {size[0]} does not fit in memory, not even in the smallest tiles.",
-            "Close other programs, use another device, or take a smaller picture.",
-        )
+        return plan_of(size, self._like, self.options, frames=frames, budget=1 << 62).bytes
 
     @guarded()
     def _finishes(self, *palettes: str) -> list[Finish]:
@@ -529,18 +354,6 @@ class Stylizer:
             )
         return mixed
 
-    def _canvas(self, rgb: Tensor) -> StoredMap:
-        return StoredMap(extend(rgb.to(self._like), PADDING_MULTIPLE, MIN_SIDE))
-
-    def _weights(self, weights: Tensor | None) -> Tensor | None:
-        if weights is None or bool((weights == 1).all()):
-            return None
-        return extend(weights.to(self._like), PADDING_MULTIPLE, MIN_SIDE)
-
-    def _plan(self, size: tuple[int, int], frames: int, budget: int | None = None) -> Plan:
-        bytes_per_value = self._like.element_size()
-        return make_plan(size, self.device, self.options, frames=frames, bytes_per_value=bytes_per_value, budget=budget)
-
 
 def load(model: str, *, allow_unknown_model: bool = False, **options: Any) -> Stylizer:
     """Load a model by name or source.
@@ -568,69 +381,6 @@ def _rebuilt(source: str | Path, sha256: str, options: EngineOptions, dtype: tor
     return Stylizer(module, info, options, dtype=dtype, source=source)
 
 
-def run(
-    content: Any,
-    style: Any,
-    *,
-    method: str | None = None,
-    model: str | None = None,
-    allow_unknown_model: bool = False,
-    mask: Any = None,
-    label: int | None = None,
-    on_step: OnStep | None = None,
-    **options: Any,
-) -> Result:
-    """Stylize one picture by a feed-forward method; see `styleplugin.stylize`.
-
-    Raises:
-        UsageError: SP108, the model is for another method; others as `load` and `Stylizer`.
-    """
-    known = {f.name for f in fields(EngineOptions)}
-    engine_options = {name: options.pop(name) for name in list(options) if name in known}
-    options_from(StylizeOptions, options)
-    stylizer = load(model or choose_model(method, style), allow_unknown_model=allow_unknown_model, **engine_options)
-    if method is not None and stylizer.info.method != method:
-        raise UsageError(
-            "SP108",
-            f"The model {stylizer.info.name} is for the method {stylizer.info.method}, but `method` was {method}.",
-            "Leave one of them out.",
-        )
-    return stylizer(content, style, mask=mask, label=label, on_step=on_step, **options)
-
-
-def choose_model(method: str | None, style: Any) -> str:
-    """Return the model for a method and styles, where none was named.
-
-    Raises:
-        UsageError: SP102, an unknown method.
-    """
-    if method is None:
-        for part in weighted(style):
-            given = part.style
-            if isinstance(given, (str, os.PathLike)) and has_suffix(given, SUFFIX):
-                given = Style.load(given)
-            if isinstance(given, Style):
-                return _embedded_model_of(given)
-    models = registry.default_models()
-    method = method or next(iter(models))
-    if method not in models:
-        raise UsageError(
-            "SP102", f"`method` was {shown(method)}; it must be one of {', '.join(models)}.", "Use one of these."
-        )
-    return models[method]
-
-
-def _embedded_model_of(style: Style) -> str:
-    """Return the model's name, which nobody typed: a file may not choose what is downloaded or opened."""
-    if not index.NAME.fullmatch(style.model) or style.model.endswith(SUFFIX):
-        raise UsageError(
-            "SP110",
-            f"The style {style.name or 'given'} was prepared with {shortened(style.model)}, no embedded model.",
-            "Name the model with `model=`.",
-        )
-    return style.model
-
-
 def _finish_of(palette: str, like: Tensor) -> Finish:
     """Return what map, level1 or level2 runs; raises WeightsError SP313 or SP316 if its weights are not there."""
     if palette == "map":
@@ -644,8 +394,3 @@ def _palette_model() -> tuple[PairModel, ModelInfo]:
     model, info = index.load(f"builtin:{MODEL}")
     assert isinstance(model, PairModel)
     return model, info
-
-
-def _tick(on_step: OnStep | None) -> OnBand:
-    """Return what to call while a picture is finished: all is computed, but a stop is still heard."""
-    return (lambda: None) if on_step is None else lambda: on_step(1.0, 1.0, "finish")

@@ -15,7 +15,7 @@ from styleplugin.images.grain import with_grain
 from styleplugin.images.picture import Picture
 from styleplugin.loading import index
 from styleplugin.loading.build import describe
-from styleplugin.methods import wct
+from styleplugin.methods.wct import method as wct
 from styleplugin.networks.model import StyleModel
 from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from styleplugin.api import choose_model
 from styleplugin.errors import StylePluginError, UsageError, WeightsError
 from styleplugin.style import Style, code_shapes
-from styleplugin.stylizer import choose_model
 from styleplugin.tensorfile import STYLE, write_weights
 from styleplugin.transforms.moments import Moments
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import styleplugin
+from styleplugin.api import choose_model
 from styleplugin.engine.feature_map import extend
 from styleplugin.engine.stream import Engine
 from styleplugin.errors import (
@@ -29,7 +30,7 @@ from styleplugin.loading.build import describe
 from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions, StyleWeight
 from styleplugin.style import Style, mix_styles
-from styleplugin.stylizer import Stylizer, choose_model
+from styleplugin.stylizer import Stylizer
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

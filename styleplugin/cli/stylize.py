@@ -196,8 +196,9 @@ def style_save(
         overwrite: Replace an existing file.
         quiet: Show neither progress nor result.
     """
+    from styleplugin.api import choose_model
     from styleplugin.style import check_name
-    from styleplugin.stylizer import choose_model, load
+    from styleplugin.stylizer import load
 
     check_name(output)
     StylizeOptions(style_scale=style_scale)

@@ -25,7 +25,7 @@ class MethodSpec:
     """For people."""
     papers: tuple[str, ...]
     """What it is made after; the last is its source."""
-    run: str = "styleplugin.stylizer:run"
+    run: str = "styleplugin.api:feed_forward"
     """Stylizes one picture; called with what `styleplugin.stylize` gets."""
     method: str = ""
     """The class with its stages and `solve`, made of a model and a tensor like those it computes; none where `run` does
