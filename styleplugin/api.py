@@ -49,6 +49,13 @@ def stylize(
 
     Raises:
         StylePluginError: With a code, see `styleplugin.errors`.
+
+    Example:
+        >>> import numpy as np
+        >>> content, style = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+        >>> result = stylize(content, style, method="adain", strength=0.8)
+        >>> result.picture.size, result.report.settings["model"]
+        ((64, 64), 'cd-adain.x16')
     """
     run = registry.imported(registry.find(method).run)
     chosen = {"method": method, "model": model, "allow_unknown_model": allow_unknown_model}

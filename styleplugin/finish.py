@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from styleplugin.errors import NumericalError
-from styleplugin.images.color import lab_to_rgb, rgb_to_lab, with_luminance_of
+from styleplugin.images.color.conversions import lab_to_rgb, rgb_to_lab, with_luminance_of
+from styleplugin.images.filters.smooth import guided_filter
 from styleplugin.images.picture import Picture
-from styleplugin.images.smooth import guided_filter
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.adain import adain_map
 from styleplugin.transforms.affine import AffineMap

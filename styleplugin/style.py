@@ -50,7 +50,17 @@ def _shapes_of(code: StyleCode) -> CodeShapes:
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """The style code of one model, and what it was made from."""
+    """The style code of one model, and what it was made from.
+
+    Example:
+        >>> import numpy as np
+        >>> import styleplugin
+        >>> picture = np.random.default_rng(0).random((64, 64, 3), np.float32)
+        >>> styleplugin.load("cd-adain.x16", device="cpu").prepare(picture).save("noise.safetensors")
+        >>> style = Style.load("noise.safetensors")
+        >>> style.model, style.size
+        ('cd-adain.x16', (64, 64))
+    """
 
     code: StyleCode
     model: str
@@ -197,6 +207,14 @@ def mix_styles(styles: Iterable[Style] | Style, weights: Sequence[float]) -> Sty
 
     Raises:
         UsageError: SP105 for impossible weights, SP110 for styles of different models.
+
+    Example:
+        >>> import numpy as np
+        >>> import styleplugin
+        >>> stylizer = styleplugin.load("cd-adain.x16", device="cpu")
+        >>> styles = [stylizer.prepare(np.full((32, 32, 3), value, np.uint8)) for value in (50, 200)]
+        >>> mix_styles(styles, [3, 1]).name
+        '0.75 style + 0.25 style'
     """
     styles = [styles] if isinstance(styles, Style) else list(styles)
     shares = normalized_weights(weights)

@@ -64,6 +64,15 @@ class Stylizer:
 
     Raises:
         UsageError: SP102, another dtype. ResourceError: SP510, no such device; SP511, it fails.
+
+    Example:
+        >>> import styleplugin
+        >>> import numpy as np
+        >>> content, style = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+        >>> stylizer = styleplugin.load("cd-adain.x16", device="cpu")
+        >>> prepared = stylizer.prepare(style)
+        >>> [stylizer(picture, prepared).picture.size for picture in (content, content[:48])]
+        [(64, 64), (48, 64)]
     """
 
     @guarded()
@@ -365,6 +374,11 @@ def load(model: str, *, allow_unknown_model: bool = False, **options: Any) -> St
 
     Raises:
         WeightsError: SP3xx; HubError: SP4xx; UsageError: SP1xx; ResourceError: SP510, no such device.
+
+    Example:
+        >>> stylizer = load("cd-adain.x16", device="cpu", tile=512)
+        >>> stylizer.info.method, stylizer.options.tile
+        ('adain', '512')
     """
     engine_options = options_from(EngineOptions, options)
     module, info = index.load(model, allow_unknown=allow_unknown_model)

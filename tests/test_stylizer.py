@@ -23,9 +23,9 @@ from styleplugin.errors import (
     UsageError,
     WeightsError,
 )
-from styleplugin.images.color import rgb_to_lab
+from styleplugin.images.color.conversions import rgb_to_lab
+from styleplugin.images.filters.smooth import guided_filter
 from styleplugin.images.read import to_picture
-from styleplugin.images.smooth import guided_filter
 from styleplugin.loading.build import describe
 from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions, StyleWeight

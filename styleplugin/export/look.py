@@ -15,7 +15,7 @@ from styleplugin.errors import MaskError, UsageError
 from styleplugin.export.lut_fit import fit_lut
 from styleplugin.files import PathLike, has_suffix
 from styleplugin.guard import guarded
-from styleplugin.images.color import delta_e, rgb_to_lab
+from styleplugin.images.color.conversions import delta_e, rgb_to_lab
 from styleplugin.images.looks.cube import write_cube
 from styleplugin.images.looks.hald import write_hald
 from styleplugin.images.looks.read import CUBE_SUFFIX

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from styleplugin.errors import MaskError, TensorInputError
 from styleplugin.guard import guarded
-from styleplugin.images.color import luminance
+from styleplugin.images.color.conversions import luminance
 from styleplugin.images.picture import Picture
 from styleplugin.images.read import to_picture
 from styleplugin.options import DEFAULT_MAX_MEGAPIXELS

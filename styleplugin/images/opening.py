@@ -27,7 +27,7 @@ with suppress(ImportError):  # Before Pillow 11.3 there is none.
     from PIL import AvifImagePlugin  # noqa: F401
 from styleplugin.errors import ImageTooLargeError, InputImageError, StylePluginError
 from styleplugin.guard import is_out_of_memory
-from styleplugin.images.color_space import ColorSpace, adobe_rgb, check_range, transfer_of
+from styleplugin.images.color.spaces import ColorSpace, adobe_rgb, check_range, transfer_of
 from styleplugin.images.formats import heif, jpeg, jxl, png, tiff
 from styleplugin.images.formats.known import EXTENSIONS, PACKAGES, is_readable
 from styleplugin.images.formats.pillow_warnings import pillow_warnings

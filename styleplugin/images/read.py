@@ -15,6 +15,7 @@ from torch import Tensor
 
 from styleplugin.files import PathLike, check_regular_file
 from styleplugin.guard import guarded
+from styleplugin.images.color.profiles import cmyk_or_lab_to_srgb, deep_to_srgb, to_srgb
 from styleplugin.images.formats import bmp, heif, ppm, tiff
 from styleplugin.images.formats.known import EXTENSIONS
 from styleplugin.images.formats.png16 import decode_png16, is_png16
@@ -23,7 +24,6 @@ from styleplugin.images.integers import to_samples
 from styleplugin.images.metadata import metadata_of
 from styleplugin.images.opening import Source, decoding, of_image, open_file, read_bytes
 from styleplugin.images.picture import Picture, check_finite, from_channels
-from styleplugin.images.profiles import cmyk_or_lab_to_srgb, deep_to_srgb, to_srgb
 from styleplugin.options import DEFAULT_MAX_MEGAPIXELS
 
 _LOSSY = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JXL")

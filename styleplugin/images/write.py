@@ -13,13 +13,13 @@ from styleplugin import values
 from styleplugin.errors import OutputError, StylePluginWarning
 from styleplugin.files import PathLike, atomic_write, check_target
 from styleplugin.guard import guarded
+from styleplugin.images.color.profiles import SRGB_PROFILE
 from styleplugin.images.formats import jxl, tiff
 from styleplugin.images.formats.jpeg import MAX_SEGMENT, with_xmp
 from styleplugin.images.formats.known import PACKAGES, is_readable
 from styleplugin.images.formats.png import text_chunk
 from styleplugin.images.formats.png16 import encode_png16
 from styleplugin.images.picture import Picture, to_array, to_pil
-from styleplugin.images.profiles import SRGB_PROFILE
 from styleplugin.kinds import PICTURE
 
 _WRITERS = {

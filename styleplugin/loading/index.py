@@ -90,6 +90,13 @@ def list_models() -> list[ModelEntry]:
 
     Raises:
         WeightsError: SP316, the embedded weights are missing or their list is damaged.
+
+    Example:
+        >>> for model in list_models():
+        ...     print(model.name, model.method)
+        cd-adain.x16 adain
+        cd-wct.x16 wct
+        ...
     """
     return [entry for entry, _ in _known_models().values()]
 
@@ -198,7 +205,13 @@ def admit(located: Located, *, allow_unknown: bool = False) -> Weights:
 
 
 def read_card(source: str | Path) -> dict[str, Any]:
-    """Return the card of one of our own files: what it was trained with, its figures, and the verdict of its gate."""
+    """Return the card of one of our own files: what it was trained with, its figures, and the verdict of its gate.
+
+    Example:
+        >>> card = read_card("cd-adain.x16")
+        >>> card["name"], list(card["pairs"])
+        ('cd-adain.x16', ['4'])
+    """
     return dict(read_weights(resolve(source).path, require_metadata=True).card)
 
 
@@ -347,6 +360,13 @@ def pull(source: str, folder: str | Path | None = None, *, overwrite: bool = Fal
         HubError: The download failed.
         WeightsError: The file is no model that this version knows.
         OutputError: SP601 to SP604, the copy cannot be written.
+
+    Example:
+        >>> pull("hub:ann/styles@v1.0/ink.safetensors", "models")  # doctest: +SKIP
+        PosixPath('models/ann--styles--ink.safetensors')
+        >>> pull("ink.safetensors")
+        Traceback (most recent call last):
+        styleplugin.errors.WeightsError: 'ink.safetensors' is not on the Hub. Write hub:OWNER/REPO@REVISION/FILE.
     """
     if not source.startswith("hub:"):
         raise WeightsError("SP315", f"{source!r} is not on the Hub.", "Write hub:OWNER/REPO@REVISION/FILE.")

@@ -27,6 +27,11 @@ def register(spec: MethodSpec) -> None:
 
     Raises:
         ValueError: The name is taken.
+
+    Example:
+        >>> register(MethodSpec(name="sepia", title="Sepia", papers=("A. Artist, 2024",), run="my_pack.sepia:run"))
+        >>> names()[-1]
+        'sepia'
     """
     if spec.name in names():
         raise ValueError(f"The method {spec.name} is registered already.")
@@ -34,12 +39,22 @@ def register(spec: MethodSpec) -> None:
 
 
 def specs() -> tuple[MethodSpec, ...]:
-    """Return all methods, the default first."""
+    """Return all methods, the default first.
+
+    Example:
+        >>> specs()[0].name
+        'wct'
+    """
     return (*_installed(), *_added.values())
 
 
 def names(capability: Capability | None = None) -> tuple[str, ...]:
-    """Return the names of all methods, or of those with a capability, the default first."""
+    """Return the names of all methods, or of those with a capability, the default first.
+
+    Example:
+        >>> names("iterative")
+        ('optimization',)
+    """
     return tuple(spec.name for spec in specs() if capability is None or capability in spec.capabilities)
 
 
@@ -48,6 +63,10 @@ def find(name: str | None) -> MethodSpec:
 
     Raises:
         UsageError: SP102, there is none of this name.
+
+    Example:
+        >>> find("kbstyle").default_model, find(None).name
+        ('kbstyle.200k', 'wct')
     """
     for spec in specs():
         if name in (None, spec.name):
@@ -58,7 +77,12 @@ def find(name: str | None) -> MethodSpec:
 
 
 def default_models() -> dict[str, str]:
-    """Return the model of each method that has models, when none is named."""
+    """Return the model of each method that has models, when none is named.
+
+    Example:
+        >>> default_models()["adain"]
+        'cd-adain.x16'
+    """
     return {spec.name: spec.default_model for spec in specs() if spec.default_model}
 
 

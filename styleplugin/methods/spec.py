@@ -17,6 +17,11 @@ class MethodSpec:
 
     It imports neither torch nor the method: everything with code in it is a string `module:name`, imported when it is
     used.
+
+    Example:
+        >>> spec = MethodSpec(name="sepia", title="Sepia", papers=("A. Artist, 2024",), run="my_pack.sepia:run")
+        >>> spec.default_model, sorted(spec.capabilities)
+        ('', [])
     """
 
     name: str

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.images.color import luminance
+from styleplugin.images.color.conversions import luminance
 from styleplugin.transforms.moments import Moments
 
 _SSIM_SIGMA, _SSIM_SIDE = 1.5, 11

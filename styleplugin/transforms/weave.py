@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.images.color import luminance
+from styleplugin.images.color.conversions import luminance
 
 SIDE = 32
 """Of a window, in pixels; windows overlap by half."""

@@ -16,7 +16,7 @@ from PIL import Image
 from styleplugin import cli
 from styleplugin.errors import InputImageError
 from styleplugin.files import check_regular_file
-from styleplugin.images.profiles import SRGB_PROFILE
+from styleplugin.images.color.profiles import SRGB_PROFILE
 
 ROOT = Path(__file__).parents[2]
 

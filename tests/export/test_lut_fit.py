@@ -2,7 +2,7 @@ import torch
 from fakes.looks import colors, smooth_look
 
 from styleplugin.export.lut_fit import fit_lut
-from styleplugin.images.color import delta_e, rgb_to_lab
+from styleplugin.images.color.conversions import delta_e, rgb_to_lab
 
 
 def test_a_fit_finds_the_look_again():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from styleplugin.errors import Cancelled
 from styleplugin.networks.vgg import convs_of_level
+from styleplugin.train import run
 from styleplugin.train.pairs.recipe import PHASES, Recipe
 from styleplugin.train.recipe.options import DataOptions, PhaseOptions, TeacherOptions
 
@@ -51,6 +54,20 @@ def stop_at(phase: str, step: int) -> Callable[[dict], None]:
             os.kill(os.getpid(), signal.SIGTERM)
 
     return on_event
+
+
+def killed_while_measured(recipe: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a run as it is while the run's first phase is measured."""
+    killed, out = folder / "killed", folder / "measured"
+
+    def kill(*_: object) -> None:
+        shutil.copytree(out, killed)
+        raise Cancelled("Killed.")
+
+    with monkeypatch.context() as context, pytest.raises(Cancelled):
+        context.setattr("styleplugin.train.runs.phase_loop.measure_speed", kill)
+        run(recipe, out, device="cpu", on_plan=lambda plan: None)
+    return killed
 
 
 @pytest.fixture(scope="session")

@@ -24,11 +24,11 @@ from fakes.tiff import CIELAB, CMYK, DEFLATE, LZW, WHITE_IS_ZERO, tiff
 from PIL import Image, PngImagePlugin
 from torch import nn
 
+from styleplugin.images.color.profiles import SRGB_PROFILE
 from styleplugin.images.formats import jxl
 from styleplugin.images.looks.read import read_lut
 from styleplugin.images.looks.table import LUT
 from styleplugin.images.picture import Picture, from_channels
-from styleplugin.images.profiles import SRGB_PROFILE
 from styleplugin.images.read import picture_size, read_image
 from styleplugin.images.write import image_bytes
 from styleplugin.loading.build import load_model, load_saved_encoder, save_encoder, save_model

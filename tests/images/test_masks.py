@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from styleplugin.errors import InputImageError, MaskError
+from styleplugin.images.color.profiles import SRGB_PROFILE
 from styleplugin.images.formats.png16 import encode_png16
 from styleplugin.images.masks import read_mask
-from styleplugin.images.profiles import SRGB_PROFILE
 from styleplugin.images.read import to_picture
 
 SIDES = st.integers(1, 9)

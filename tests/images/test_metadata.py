@@ -10,9 +10,9 @@ from fakes.tiff import tiff
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from styleplugin.images.color.profiles import SRGB_PROFILE
 from styleplugin.images.formats.jpeg import with_xmp
 from styleplugin.images.formats.png16 import encode_png16
-from styleplugin.images.profiles import SRGB_PROFILE
 from styleplugin.images.read import read_image, to_picture
 from styleplugin.images.write import write_image
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from styleplugin.errors import ImageTooLargeError, InputImageError
+from styleplugin.images.color.profiles import SRGB_PROFILE
 from styleplugin.images.picture import to_array
-from styleplugin.images.profiles import SRGB_PROFILE
 from styleplugin.images.read import from_pil, picture_size, read_image, to_picture
 from styleplugin.images.write import write_image
 

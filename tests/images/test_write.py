@@ -10,8 +10,8 @@ from fakes.pictures import save, scene
 from PIL import Image
 
 from styleplugin.errors import OutputError, StylePluginWarning
+from styleplugin.images.color.profiles import SRGB_PROFILE
 from styleplugin.images.picture import Picture, to_array
-from styleplugin.images.profiles import SRGB_PROFILE
 from styleplugin.images.read import read_image, to_picture
 from styleplugin.images.write import check_output, losses, write_image
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes.training import stop_at
+from fakes.training import killed_while_measured, stop_at
 
 import styleplugin
 from styleplugin.errors import Cancelled, OutputError, ResourceError, UsageError, WeightsError
@@ -47,6 +47,15 @@ def test_a_plan_comes_before_the_first_step_and_changes_nothing(make_recipe, tmp
     assert not list(tmp_path.glob("*/.dry-run*"))
     left = [row["seconds_left"] for row in rows if "seconds_left" in row]
     assert left == sorted(left, reverse=True) or left[0] > left[-1]
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_R02_a_kill_while_a_run_is_measured_leaves_a_folder_for_any_run(planned, make_recipe, tmp_path, monkeypatch):
+    killed = killed_while_measured(make_recipe(), tmp_path, monkeypatch)
+    assert [path.name for path in killed.iterdir() if path.is_dir()] == [".dry-run-0"]
+    recipe = make_recipe(seed=1)
+    weights = run(recipe, killed, device="cpu", on_plan=(lambda plan: None) if planned else None)
+    assert styleplugin.read_card(weights)["seed"] == 1 and not list(killed.glob(".dry-run*"))
 
 
 def test_a_budget_covers_all_pairs_of_a_bundle(make_recipe, tmp_path: Path):

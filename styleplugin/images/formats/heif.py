@@ -11,7 +11,7 @@ import struct
 import numpy as np
 from PIL import Image
 
-from styleplugin.images.color_space import ColorSpace, check_range, space_of_numbers
+from styleplugin.images.color.spaces import ColorSpace, check_range, space_of_numbers
 
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}

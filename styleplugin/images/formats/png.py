@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from styleplugin.images.color_space import ColorSpace, check_range, decode_srgb, gamma, space_of, space_of_numbers
+from styleplugin.images.color.spaces import ColorSpace, check_range, decode_srgb, gamma, space_of, space_of_numbers
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_TEXT = 1 << 20

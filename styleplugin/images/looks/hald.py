@@ -18,7 +18,7 @@ from styleplugin.files import PathLike
 from styleplugin.images.looks.judge import changes_with_red, is_edited, is_smooth, roughness
 from styleplugin.images.looks.table import LUT, MAX_SIZE, unusable
 from styleplugin.images.picture import from_channels
-from styleplugin.images.read import read_image
+from styleplugin.images.read import picture_size, read_image
 from styleplugin.images.write import write_image
 
 _MAX_LEVEL = 16
@@ -45,14 +45,14 @@ def read_hald(path: PathLike) -> LUT:
     """Read a picture of either layout, of 8 or 16 bits; more nodes than a table may have are resampled.
 
     Raises:
-        InputImageError: SP2xx, the picture cannot be read; SP240, it holds no table.
+        InputImageError: SP2xx, the picture cannot be read; SP240, it holds no table. Where its sides show that, no
+            pixel is decoded.
     """
-    picture, file = read_image(path), Path(path)
-    level = round(picture.width ** (1 / 3))
-    if picture.size != (level**3, level**3) or not 2 <= level <= _MAX_LEVEL:
-        raise _no_table(
-            file, f"it is {picture.width} x {picture.height}, and the sides of a HALD are L^3, L from 2 to 16"
-        )
+    file = Path(path)
+    _check_sides(picture_size(path), file)
+    picture = read_image(path)
+    # The file may have been replaced.
+    level = _check_sides(picture.size, file)
     # The sum, since a look may change with red alone, whose neighbors are the same in both.
     arrangements = _hald(picture.rgb, level), _squares(picture.rgb, level)
     table = min(arrangements, key=lambda arrangement: sum(roughness(arrangement)))
@@ -69,6 +69,15 @@ def read_hald(path: PathLike) -> LUT:
         notes.append(f"{file.name} has {lut.size} steps of each color and was resampled to {MAX_SIZE}.")
         lut = _resampled(lut, MAX_SIZE)
     return dataclasses.replace(lut, warnings=tuple(notes))
+
+
+def _check_sides(size: tuple[int, int], file: Path) -> int:
+    """Return the level of a HALD picture of this height and width."""
+    height, width = size
+    level = round(width ** (1 / 3))
+    if size != (level**3, level**3) or not 2 <= level <= _MAX_LEVEL:
+        raise _no_table(file, f"it is {width} x {height}, and the sides of a HALD are L^3, L from 2 to {_MAX_LEVEL}")
+    return level
 
 
 def _hald(rgb: Tensor, level: int) -> Tensor:

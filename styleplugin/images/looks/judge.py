@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from styleplugin.images.color import luminance
+from styleplugin.images.color.conversions import luminance
 from styleplugin.images.looks.table import LUT
 
 _ROUGHEST = 0.17

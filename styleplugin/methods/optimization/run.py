@@ -116,6 +116,17 @@ class Optimization:
         UsageError: SP1xx, an option out of range; SP150, a style file; InputImageError: SP2xx; WeightsError: SP3xx;
         ResourceError: SP503, not enough memory; OutputError: SP6xx, the checkpoint cannot be written or would replace
         something else; CheckpointError: SP801, it is of another run; WeightsError: SP301 to SP310, it is damaged.
+
+    Example:
+        >>> import numpy as np
+        >>> content, style = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+        >>> run = Optimization(content, style, steps=2, scales=1, start="content", device="cpu")
+        >>> for progress in run:
+        ...     print(progress.step, progress.steps, progress.losses.total > 0)
+        1 2 True
+        2 2 True
+        >>> run.result().picture.size
+        (64, 64)
     """
 
     @guarded()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -39,6 +40,8 @@ class Workers:
         group = dist.new_group(backend="gloo") if self.count > 1 else None
         assert not isinstance(group, int)
         self._group = group
+        if self.count > 1:
+            atexit.register(self._leave)
 
     @property
     def is_main(self) -> bool:
@@ -70,7 +73,7 @@ class Workers:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        _meet(dist.all_reduce, flat)
+        self._meet(dist.all_reduce, flat)
         for gradient, mean in zip(gradients, (flat / self.count).split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
@@ -78,7 +81,7 @@ class Workers:
         """Return the mean of a float32 tensor over the processes, on the CPU."""
         values = values.cpu()
         if self.count > 1:
-            _meet(dist.all_reduce, values, group=self._group)
+            self._meet(dist.all_reduce, values, on_cpu=True)
         return values / self.count
 
     def any_process(self, flag: bool) -> bool:
@@ -86,7 +89,7 @@ class Workers:
         if self.count == 1:
             return flag
         number = torch.tensor(float(flag), dtype=torch.float32, device="cpu")
-        _meet(dist.all_reduce, number, dist.ReduceOp.MAX, group=self._group)
+        self._meet(dist.all_reduce, number, dist.ReduceOp.MAX, on_cpu=True)
         return bool(number)
 
     @torch.no_grad()
@@ -94,30 +97,43 @@ class Workers:
         """Give every process the weights of the first one."""
         if self.count > 1:
             for value in module.state_dict().values():
-                _meet(dist.broadcast, value, 0)
+                self._meet(dist.broadcast, value, 0)
 
     def broadcast(self, value: T) -> T:
         """Return what the first process has."""
         values = [value]
         if self.count > 1:
-            _meet(dist.broadcast_object_list, values, 0, group=self._group)
+            self._meet(dist.broadcast_object_list, values, 0, on_cpu=True)
         return values[0]
 
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.count > 1:
-            _meet(dist.barrier, group=self._group)
+            self._meet(dist.barrier, on_cpu=True)
 
+    def _meet(self, operation: Callable[..., Any], *arguments: Any, on_cpu: bool = False) -> None:
+        """Do something together with all processes."""
+        try:
+            operation(*arguments, group=self._group if on_cpu else None)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            # Without its traceback, whose frames hold the group: see `_leave`.
+            raise ResourceError(
+                "SP522",
+                "Another process of this training has ended, or cannot be reached.",
+                "See what it said last, and start the same command again: the run goes on from its last checkpoint.",
+            ) from error.with_traceback(None)
 
-def _meet(operation: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    """Do something together with all processes."""
-    try:
-        operation(*arguments, **options)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        raise ResourceError(
-            "SP522",
-            "Another process of this training has ended, or cannot be reached.",
-            "See what it said last, and start the same command again: the run goes on from its last checkpoint.",
-        ) from error
+    def _leave(self) -> None:
+        """End the threads of the groups; called when the process ends, and waits for nobody.
+
+        A thread of Gloo lets go of the tensors of the last meeting behind the back of the one that met. Where Python
+        has begun to end by then, the process is aborted (SIGABRT): https://github.com/pytorch/pytorch/pull/179291
+        """
+        from torch.distributed.distributed_c10d import _abort_process_group
+
+        # The threads end with the last reference to their group.
+        self._group = None
+        if dist.is_initialized():
+            _abort_process_group()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +17,13 @@ from styleplugin.train.recipe.choices import Choices
 from styleplugin.train.recipe.options import AnyRecipe
 from styleplugin.train.recipe.places import RECIPE, Places, check_places
 from styleplugin.train.recipe.plan import Plan
+from styleplugin.train.runs.phase_loop import BEST, LATEST
 
 if TYPE_CHECKING:
     from styleplugin.train.runs.training import Training
+
+_DRY_RUN = ".dry-run-"
+"""Begins the names of the folders of dry runs, one of each process, in the folder of the run."""
 
 
 class Run:
@@ -42,6 +48,8 @@ class Run:
     def __init__(self, recipe: Any, out: Path, places: Places | None = None) -> None:
         self.places = places or Places()
         self.recipe, self.out = self.places.of(recipe), out
+        self.shared = out.parent
+        """Folder of what runs beside each other share."""
 
     @staticmethod
     def preset(choices: Choices) -> AnyRecipe:
@@ -105,11 +113,30 @@ class PhasedRun(Run):
     """The run at work."""
 
     def dry_run(self, setting: Setting) -> Plan:
-        """Return the phases that have no result yet."""
-        return self.training(self, setting).dry_run()
+        """Return the phases that have no result yet, begun and measured in a folder of their own.
+
+        A kill leaves nothing in the run's folder that only a run may leave, which is noted there later.
+
+        Raises:
+            StylePluginError: Whatever would stop the run: pictures, teacher, shapes, memory.
+        """
+        trial, silent = copy(self), copy(setting)
+        trial.out, silent.on_event = self.out / f"{_DRY_RUN}{setting.workers.rank}", None
+        shutil.rmtree(trial.out, ignore_errors=True)
+        trial.out.mkdir()
+        try:
+            for path in self.out.glob("*.safetensors"):
+                if path.name not in (BEST, LATEST):
+                    shutil.copy(path, trial.out)
+            return self.training(trial, silent).dry_run()
+        finally:
+            shutil.rmtree(trial.out, ignore_errors=True)
 
     def train(self, setting: Setting) -> None:
         """Train the phases that have no result yet, and write the model."""
+        if setting.workers.is_main:
+            for left in self.out.glob(f"{_DRY_RUN}*"):
+                shutil.rmtree(left, ignore_errors=True)
         self.training(self, setting).train()
 
 

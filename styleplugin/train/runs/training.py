@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,7 +92,7 @@ class Training:
         """Load the painter of the recipe, if there is one; the loss network measures the styles of its pictures."""
         if self.recipe.teacher.painter:
             assert self.style is not None
-            painter, folder = load_painter(self.recipe.teacher.painter, self.device), self.run.out.parent
+            painter, folder = load_painter(self.recipe.teacher.painter, self.device), self.run.shared
             self.lessons = Lessons(self.recipe, painter, self.loss_network, self.content, self.style, folder)
 
     def starting_styles(self) -> Tensor | None:
@@ -132,28 +131,14 @@ class Training:
         self.setting.workers.wait()
 
     def dry_run(self) -> Plan:
-        """Begin every phase without a result in a folder of its own, and measure some steps and a checkpoint.
-
-        Raises:
-            StylePluginError: Whatever would stop the run: pictures, teacher, shapes, memory.
-        """
-        self.out = self.run.out / f".dry-run-{self.setting.workers.rank}"
-        shutil.rmtree(self.out, ignore_errors=True)
-        self.out.mkdir()
-        self.log = Logbook(self.out)
+        """Begin every phase without a result, and measure some steps and a checkpoint."""
         plans = []
-        try:
-            with self._backend():
-                for phase in self.phases:
-                    self.setting.check_stop()
-                    finished = self.run.out / phase.result.name
-                    if finished.exists():
-                        shutil.copy(finished, phase.result)
-                    elif plan := PhaseLoop(self, phase).measure():
-                        plans.append(plan)
-            disk = sum(path.stat().st_size for path in self.out.rglob("*.safetensors"))
-        finally:
-            shutil.rmtree(self.out, ignore_errors=True)
+        with self._backend():
+            for phase in self.phases:
+                self.setting.check_stop()
+                if not phase.result.exists() and (plan := PhaseLoop(self, phase).measure()):
+                    plans.append(plan)
+        disk = sum(path.stat().st_size for path in self.out.rglob("*.safetensors"))
         # Two checkpoints are kept while a third one is written.
         return Plan(
             phases=tuple(plans),

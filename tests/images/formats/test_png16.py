@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from styleplugin.errors import InputImageError, StylePluginWarning
+from styleplugin.images.color.profiles import SRGB_PROFILE
 from styleplugin.images.formats.png16 import decode_png16, encode_png16, is_png16
 from styleplugin.images.picture import Picture, to_array
-from styleplugin.images.profiles import SRGB_PROFILE
 from styleplugin.images.read import read_image, to_picture
 from styleplugin.images.write import write_image
 

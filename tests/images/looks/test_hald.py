@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,26 @@ def test_larger_levels_are_resampled_with_a_note(tmp_path, level, squares):
     assert lut.warnings == (f"large.png has {level**2} steps of each color and was resampled to 129.",)
     assert lut.size == 129
     assert_close(lut.apply(colors()), smooth_look(129).apply(colors()), rtol=0, atol=1.5 / 255)
+
+
+@pytest.mark.parametrize(
+    ("sides", "code", "words"),
+    [
+        ((4913, 4913), "SP240", "it is 4913 x 4913"),
+        ((9000, 6000), "SP240", "9000 x 6000"),
+        ((40000, 40000), "SP205", "40000 x 40000"),
+    ],
+)
+def test_a_huge_picture_is_refused_by_its_header(tmp_path, monkeypatch, sides, code, words):
+    write_image(from_channels(torch.rand(1, 3, 8, 8), bits=8), tmp_path / "huge.png")
+    data = bytearray((tmp_path / "huge.png").read_bytes())
+    data[16:24] = struct.pack(">II", *sides)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "huge.png").write_bytes(data)
+    monkeypatch.setattr("styleplugin.images.looks.hald.read_image", lambda path: pytest.fail("it was decoded"))
+    with pytest.raises(InputImageError, match=words) as caught:
+        read_lut(tmp_path / "huge.png")
+    assert caught.value.code == code
 
 
 def test_a_picture_that_is_no_hald_is_refused(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from fakes.networks import drawn
-from fakes.training import stop_at
+from fakes.training import killed_while_measured, stop_at
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
@@ -63,6 +63,18 @@ def make_photo_recipe(data_options, vgg_file, mobilenet_file):
         return PhotoRecipe(**(settings | changes))
 
     return make
+
+
+@pytest.mark.slow
+def test_R02_a_kill_while_a_run_is_measured_leaves_no_bases_of_another_recipe(make_photo_recipe, tmp_path, monkeypatch):
+    recipe = make_photo_recipe()
+    killed = killed_while_measured(recipe, tmp_path, monkeypatch)
+    assert not list(killed.glob("*.safetensors")) and (killed / ".dry-run-0" / "eigenbases.safetensors").exists()
+    rows: list[dict[str, Any]] = []
+    changed = make_photo_recipe(energy=(0.5,) * 4)
+    weights = read_weights(run(changed, killed, device="cpu", on_plan=lambda plan: None, on_event=rows.append))
+    (kept,) = (row for row in rows if row.get("event") == "eigenbases")
+    assert weights.metadata["card"]["metrics"]["variance_kept"] == [round(kept[f"kept{k}"], 4) for k in range(1, 5)]
 
 
 @pytest.mark.slow

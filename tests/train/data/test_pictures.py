@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from styleplugin.errors import InputImageError, StylePluginWarning, UsageError
-from styleplugin.images.profiles import SRGB_PROFILE
+from styleplugin.images.color.profiles import SRGB_PROFILE
 from styleplugin.train.data import pictures
 from styleplugin.train.data.decode import decode
 from styleplugin.train.data.pictures import load_pictures, load_set, step_generator

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from styleplugin.images import smooth
-from styleplugin.images.smooth import guided_filter
+from styleplugin.images.filters import smooth
+from styleplugin.images.filters.smooth import guided_filter
 
 
 def brute_force(guide, picture, radius, flatness):

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 from PIL import Image, ImageCms
 
-from styleplugin.images.color_space import ColorSpace, matrix_space
+from styleplugin.images.color.spaces import ColorSpace, matrix_space
 
 _SRGB = ImageCms.createProfile("sRGB")
 _MADE = bytearray(ImageCms.ImageCmsProfile(_SRGB).tobytes())

@@ -11,9 +11,9 @@ import pytest
 from fakes.tiff import tiff
 from PIL import Image, ImageCms
 
+from styleplugin.images.color.profiles import SRGB_PROFILE
 from styleplugin.images.formats.png16 import encode_png16
 from styleplugin.images.picture import to_array
-from styleplugin.images.profiles import SRGB_PROFILE
 from styleplugin.images.read import read_image
 from styleplugin.images.write import write_image
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styleplugin.images.color import delta_e, lab_to_rgb, luminance, rgb_to_lab, with_luminance_of
+from styleplugin.images.color.conversions import delta_e, lab_to_rgb, luminance, rgb_to_lab, with_luminance_of
 
 
 def colors(count: int = 64, dtype: torch.dtype = torch.float64) -> torch.Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.images.color import luminance
+from styleplugin.images.color.conversions import luminance
 
 DEVIATION = 6 / 255
 """Of each scale of the noise, in [0, 1]."""

@@ -1,0 +1,1 @@
+"""Color: spaces and profiles of files, and conversions of tensors."""

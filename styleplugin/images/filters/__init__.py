@@ -1,0 +1,1 @@
+"""Filters: what a pixel becomes by its place and its neighbors."""
