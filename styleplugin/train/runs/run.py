@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from copy import copy
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _DRY_RUN = ".dry-run-"
 """Begins the names of the folders of dry runs, one of each process, in the folder of the run."""
+
+_FILES = ("init", "start", "grow_from", "encoder")
+"""Keys of recipes that name a file."""
 
 
 class Run:
@@ -138,6 +142,20 @@ class PhasedRun(Run):
             for left in self.out.glob(f"{_DRY_RUN}*"):
                 shutil.rmtree(left, ignore_errors=True)
         self.training(self, setting).train()
+
+
+def recipe_for_card(recipe: Any) -> dict[str, Any]:
+    """Return a recipe as cards show it: files by their names, without the folders of the machine."""
+    shown = recipe.to_dict() | {"data": None, "teacher": None}
+    return {name: _without_folder(name, value) for name, value in shown.items()}
+
+
+def _without_folder(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {inner: _without_folder(inner, part) for inner, part in value.items()}
+    if name in _FILES and isinstance(value, str) and not value.startswith("hub:"):
+        return re.split(r"[/\\:]", value)[-1]
+    return value
 
 
 def identity_of(recipe: dict[str, Any]) -> dict[str, Any]:

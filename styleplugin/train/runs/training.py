@@ -27,7 +27,7 @@ from styleplugin.train.recipe.plan import Plan, peak_memory_mb
 from styleplugin.train.runs.painter import load_painter
 from styleplugin.train.runs.phase import Phase
 from styleplugin.train.runs.phase_loop import BEST, LATEST, PhaseLoop
-from styleplugin.train.runs.run import PhasedRun, identity_of
+from styleplugin.train.runs.run import PhasedRun, identity_of, recipe_for_card
 
 PROBES = 64
 """Pictures for dead channels and validation."""
@@ -169,7 +169,7 @@ class Training:
         """Return what the model was trained with, and its figures: the card, JSON data."""
         return {
             "name": self.recipe.name,
-            "recipe": self.recipe.to_dict() | {"data": None, "teacher": None},
+            "recipe": recipe_for_card(self.recipe),
             "teacher": self.teacher_card() | self._painter_card(),
             "data": self.data_card(),
             "steps": self.steps_done,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from styleplugin.train.pairs.run import PairRun
 from styleplugin.train.recipe.options import PhaseOptions
 from styleplugin.train.recipe.places import Places
 from styleplugin.train.runner import in_order
+from styleplugin.train.runs.run import recipe_for_card
 
 
 @pytest.fixture
@@ -62,3 +64,16 @@ def test_R11_no_pair_grows_from_itself(make_recipe: Callable[..., Recipe], tmp_p
 def test_what_seeds_the_phases_of_kbstyle_never_changes():
     names = {phase.name: phase.seed_name for phase in KBTraining.phase_types}
     assert names == {"teacher_network": "big", "student_network": "small", "fine_tune": "polish"}
+
+
+def test_a_card_names_files_without_the_folders_of_the_machine(make_recipe: Callable[..., Recipe], tmp_path: Path):
+    start = str(tmp_path / "start.safetensors")
+    recipe = make_recipe(grow_from=str(tmp_path / "level1.toml"), student_pair=PhaseOptions(steps=1, init=start))
+    shown = recipe_for_card(recipe)
+    assert str(tmp_path) not in json.dumps(shown)
+    assert shown["student_pair"]["init"] == "start.safetensors" and shown["grow_from"] == "level1.toml"
+    assert (shown["name"], shown["data"], shown["teacher"]) == (recipe.name, None, None)
+    cascade = CascadeRecipe(name="c", start=f"file:{start}", decoders=PhaseOptions(steps=1))
+    assert recipe_for_card(cascade)["start"] == "start.safetensors"
+    hub = CascadeRecipe(name="c", start="hub:a/b@c/d.safetensors", decoders=PhaseOptions(steps=1))
+    assert recipe_for_card(hub)["start"] == "hub:a/b@c/d.safetensors"

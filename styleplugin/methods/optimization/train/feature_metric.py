@@ -27,7 +27,7 @@ from styleplugin.train.loop.logbook import Logbook
 from styleplugin.train.loop.setting import Setting
 from styleplugin.train.networks.teachers import LossNetwork, build_loss_network
 from styleplugin.train.recipe.options import AnyRecipe, DataOptions, TeacherOptions
-from styleplugin.train.runs.run import Run
+from styleplugin.train.runs.run import Run, recipe_for_card
 from styleplugin.transforms.eigen import square_root
 
 _RIDGE = 1e-4
@@ -92,7 +92,7 @@ class MetricRun(Run):
         Logbook(self.out, setting.on_event).write(event="evaluated", **left)
         card = {
             "name": recipe.name,
-            "recipe": recipe.to_dict() | {"data": None, "teacher": None},
+            "recipe": recipe_for_card(recipe),
             "teacher": {"sha256": loss_network.sources},
             "data": {"name": data.name, "pictures": [len(pictures) for pictures in training]},
             "metrics": {"unexplained": left},
