@@ -25,12 +25,12 @@ from styleplugin.errors import (
 )
 from styleplugin.images.color import rgb_to_lab
 from styleplugin.images.read import to_picture
-from styleplugin.images.smooth import guided_filter
 from styleplugin.loading.build import describe
 from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions, StyleWeight
 from styleplugin.style import Style, mix_styles
 from styleplugin.stylizer import Stylizer
+from styleplugin.transforms.guided_filter import guided_filter
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -12,9 +12,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from styleplugin.engine.box import Box
 from styleplugin.engine.compile import segments
 from styleplugin.engine.operations import Operation
+from styleplugin.images.box import Box
 
 
 class FeatureMap(Protocol):

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from styleplugin import kernels
-from styleplugin.engine.box import Box, Span, tiles
 from styleplugin.engine.compile import compile_layers
 from styleplugin.engine.feature_map import LazyMap, StoredMap, extend, through
 from styleplugin.engine.memory import Arena
 from styleplugin.engine.plan import WHOLE, Plan
 from styleplugin.engine.stream import Engine, Measure
 from styleplugin.errors import Cancelled
+from styleplugin.images.box import Box, Span, tiles
 from styleplugin.methods.adain.method import AdaIN
 from styleplugin.methods.kbstyle.method import KBStyle
 from styleplugin.methods.photorealistic.method import Photorealistic

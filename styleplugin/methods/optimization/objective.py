@@ -14,13 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.engine.box import Box, Span, tiles
+from styleplugin.images.box import Tile, bands, tiles_with_halo
 from styleplugin.networks.frozen import freeze
 from styleplugin.networks.vgg import Encoder, convs_of_level, stride_of_level
 from styleplugin.options import StyleLoss
@@ -143,31 +142,6 @@ class Losses:
     total: float
 
 
-class _Tile(NamedTuple):
-    """A part of the picture, and the crop that its features depend on.
-
-    The network pads a crop by reflection as it does a picture. At a cut that is wrong, and reaches as far into the crop
-    as its halo: the tile's own features, and their gradients, know nothing of it.
-    """
-
-    box: Box
-    crop: Box
-
-    @classmethod
-    def cut(cls, size: tuple[int, int], side: int, halo: int) -> list[_Tile]:
-        """Cut a picture of (height, width) into tiles of about `side`; 0 leaves it in one piece."""
-        boxes = tiles(size, side, multiple=ALIGNMENT) if side else [Box.whole(size)]
-        return [cls(box, box.map(lambda span: Span(span.start - halo, span.stop + halo)).clip(size)) for box in boxes]
-
-    def cells(self, stride: int) -> Box:
-        """Return the tile's own cells in a grid of this stride."""
-        return _cells(self.box, stride)
-
-    def own(self, features: Tensor, stride: int) -> Tensor:
-        """Return a view of the tile's own cells in the features of its crop."""
-        return _cells(self.box.relative_to(self.crop), stride).of(features)
-
-
 @dataclass
 class _Sums:
     """Sums over positions at one level, float64 on the CPU; blocks are summed in working precision.
@@ -212,7 +186,7 @@ class Objective:
         self._encoder, self._styles, self._weights, self._loss = encoder, styles, weights, style_loss
         self._place = encoder.levels.index(content_level)
         self._size = (content.shape[2], content.shape[3])
-        self._tiles = _Tile.cut(self._size, tile, encoder.halo)
+        self._tiles = tiles_with_halo(self._size, tile, encoder.halo, multiple=ALIGNMENT)
         self._strides = [stride_of_level(level) for level in encoder.levels]
         self._on_tile = on_tile
         self._counted = [None if counted is None else _pooled(counted, level) for level in encoder.levels]
@@ -236,7 +210,7 @@ class Objective:
                 self._shapes = torch.empty(
                     shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last
                 )
-            tile.cells(stride).of(self._shapes).copy_(features)
+            tile.box.cells(stride).of(self._shapes).copy_(features)
             total += float((self._measured(features) * features).sum())
             self._on_tile()
         self._shapes_size = max(total, torch.finfo(torch.float64).tiny)
@@ -268,15 +242,15 @@ class Objective:
         total = self._weights.content * content + self._weights.style * style + self._weights.smoothness * smoothness
         return Losses(content, style, smoothness, total), gradient
 
-    def _features(self, picture: Tensor, tile: _Tile) -> tuple[Tensor, list[Tensor]]:
+    def _features(self, picture: Tensor, tile: Tile) -> tuple[Tensor, list[Tensor]]:
         crop = tile.crop.of(picture).detach().requires_grad_(torch.is_grad_enabled())
         return crop, self._encoder.features(crop)
 
-    def _sum(self, features: Tensor, tile: _Tile, place: int) -> _Sums:
+    def _sum(self, features: Tensor, tile: Tile, place: int) -> _Sums:
         """Add up a tile's own positions."""
         stride, counted = self._strides[place], self._counted[place]
         rows = tile.own(features, stride).permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-        return _sums(rows, None if counted is None else tile.cells(stride).of(counted).reshape(-1, 1).to(rows))
+        return _sums(rows, None if counted is None else tile.box.cells(stride).of(counted).reshape(-1, 1).to(rows))
 
     def _style(self, sums: Sequence[_Sums]) -> tuple[float, list[tuple[Tensor, Tensor]]]:
         """Return the style loss, and for each level its derivatives by the two sums, weighted."""
@@ -295,7 +269,7 @@ class Objective:
         return loss, derivatives
 
     @torch.no_grad()
-    def _slopes(self, features: Tensor, tile: _Tile, place: int, derivatives: tuple[Tensor, Tensor]) -> Tensor:
+    def _slopes(self, features: Tensor, tile: Tile, place: int, derivatives: tuple[Tensor, Tensor]) -> Tensor:
         """Return the derivative of the loss by the features of a tile's crop: 0 where they are not its own."""
         stride, counted = self._strides[place], self._counted[place]
         own = tile.own(features, stride)
@@ -304,9 +278,9 @@ class Objective:
         values = torch.addmm(by_first, rows.reshape(-1, rows.shape[3]), by_second).reshape(rows.shape)
         values = values.permute(0, 3, 1, 2)
         if counted is not None:
-            values *= tile.cells(stride).of(counted).to(values)
+            values *= tile.box.cells(stride).of(counted).to(values)
         if place == self._place and self._weights.content:
-            difference = own - tile.cells(stride).of(self._shapes)
+            difference = own - tile.box.cells(stride).of(self._shapes)
             values.add_(self._measured(difference), alpha=2 * self._weights.content / self._shapes_size)
         if own.shape == features.shape:
             return values
@@ -314,12 +288,12 @@ class Objective:
         tile.own(slopes, stride).copy_(values)
         return slopes
 
-    def _content(self, features: Sequence[Tensor], tile: _Tile) -> float:
+    def _content(self, features: Sequence[Tensor], tile: Tile) -> float:
         """Return a tile's share of the content loss."""
         if not self._weights.content:
             return 0.0
         stride = self._strides[self._place]
-        difference = tile.own(features[self._place], stride) - tile.cells(stride).of(self._shapes)
+        difference = tile.own(features[self._place], stride) - tile.box.cells(stride).of(self._shapes)
         return float((self._measured(difference) * difference).sum()) / self._shapes_size
 
     def _measured(self, features: Tensor) -> Tensor:
@@ -331,12 +305,9 @@ class Objective:
         if not self._weights.smoothness:
             return 0.0
         total, scale = 0.0, 1 / picture.numel()
-        height = picture.shape[2]
-        step = max(1, (1 << 20) // picture.shape[3])
-        for top in range(0, height, step):
-            bottom = min(top + step, height)
-            for dim, last in ((2, min(bottom + 1, height)), (3, bottom)):
-                band, slope = (x[:, :, top:last] for x in (picture, gradient))
+        for rows in bands(self._size):
+            for dim, last in ((2, rows.stop + 1), (3, rows.stop)):
+                band, slope = (x[:, :, rows.start : last] for x in (picture, gradient))
                 difference = band.diff(dim=dim)
                 total += float(difference.square().sum())
                 difference *= 2 * scale * self._weights.smoothness
@@ -367,11 +338,11 @@ def measure(
     size = (picture.shape[2], picture.shape[3])
     counted = [None if weights is None else _pooled(weights, level) for level in encoder.levels]
     totals: list[Moments] = []
-    for part in _Tile.cut(size, tile, encoder.halo):
+    for part in tiles_with_halo(size, tile, encoder.halo, multiple=ALIGNMENT):
         moments = []
         for feature, level, where in zip(encoder.features(part.crop.of(picture)), encoder.levels, counted, strict=True):
             stride = stride_of_level(level)
-            weight = None if where is None else part.cells(stride).of(where)
+            weight = None if where is None else part.box.cells(stride).of(where)
             moments.append(Moments.of(part.own(feature, stride), weight))
         totals = [a + b for a, b in zip(totals, moments, strict=True)] if totals else moments
         on_tile()
@@ -399,11 +370,6 @@ def _bytes_per_pixel(encoder: Encoder) -> float:
     ]
     values = [count for count, _ in maps]
     return sum(values) + 8 * sum(count for count, is_level in maps if is_level) + 12 * max(values)
-
-
-def _cells(box: Box, stride: int) -> Box:
-    """Return the cells of a grid of this stride that belong to a box of pixels."""
-    return box.map(lambda span: Span(span.start // stride, span.stop // stride))
 
 
 def _pooled(weights: Tensor, level: int) -> Tensor:
