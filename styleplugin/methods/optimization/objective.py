@@ -22,12 +22,10 @@ from torch import Tensor
 from styleplugin.images.box import Tile, bands, tiles_with_halo
 from styleplugin.networks.frozen import freeze
 from styleplugin.networks.vgg import Encoder, convs_of_level, stride_of_level
-from styleplugin.options import StyleLoss
+from styleplugin.options import DEEPEST_STRIDE, StyleLoss
 from styleplugin.transforms.eigen import eigh, spectral_function, square_root
 from styleplugin.transforms.moments import Moments
 
-ALIGNMENT = 16
-"""Cuts between tiles are multiples of the deepest stride."""
 _BLOCK = 1 << 13
 """Positions whose products are summed in working precision; sums over more of them are float64."""
 _RARE = 0.05
@@ -58,7 +56,7 @@ class OptimizationEncoder:
         self.roots = [root.double().cpu() for root in roots or ()]
         """For each level (C, C), float64; empty until they are known."""
         self.halo = _halo(encoder)
-        """Pixels around a tile that its features depend on, a multiple of `ALIGNMENT`."""
+        """Pixels around a tile that its features depend on, a multiple of `DEEPEST_STRIDE`."""
         self.bytes_per_pixel = _bytes_per_pixel(encoder) * like.element_size() / 4
         """What the gradient of a picture takes in memory, beside the picture itself."""
 
@@ -186,7 +184,7 @@ class Objective:
         self._encoder, self._styles, self._weights, self._loss = encoder, styles, weights, style_loss
         self._place = encoder.levels.index(content_level)
         self._size = (content.shape[2], content.shape[3])
-        self._tiles = tiles_with_halo(self._size, tile, encoder.halo, multiple=ALIGNMENT)
+        self._tiles = tiles_with_halo(self._size, tile, encoder.halo, multiple=DEEPEST_STRIDE)
         self._strides = [stride_of_level(level) for level in encoder.levels]
         self._on_tile = on_tile
         self._counted = [None if counted is None else _pooled(counted, level) for level in encoder.levels]
@@ -338,7 +336,7 @@ def measure(
     size = (picture.shape[2], picture.shape[3])
     counted = [None if weights is None else _pooled(weights, level) for level in encoder.levels]
     totals: list[Moments] = []
-    for part in tiles_with_halo(size, tile, encoder.halo, multiple=ALIGNMENT):
+    for part in tiles_with_halo(size, tile, encoder.halo, multiple=DEEPEST_STRIDE):
         moments = []
         for feature, level, where in zip(encoder.features(part.crop.of(picture)), encoder.levels, counted, strict=True):
             stride = stride_of_level(level)
@@ -350,11 +348,11 @@ def measure(
 
 
 def _halo(encoder: Encoder) -> int:
-    """Return how far a feature sees, in pixels, rounded up to `ALIGNMENT`."""
+    """Return how far a feature sees, in pixels, rounded up to `DEEPEST_STRIDE`."""
     reach = 0
     for layer in reversed(encoder.layers()[1:]):
         reach = 2 * reach if layer is encoder.pool else reach + 1
-    return -(-reach // ALIGNMENT) * ALIGNMENT
+    return -(-reach // DEEPEST_STRIDE) * DEEPEST_STRIDE
 
 
 def _bytes_per_pixel(encoder: Encoder) -> float:

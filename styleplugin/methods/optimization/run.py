@@ -23,7 +23,7 @@ from torch import Tensor
 
 from styleplugin import values
 from styleplugin.engine.device import pick_device
-from styleplugin.engine.feature_map import extend
+from styleplugin.engine.feature_map import extend, extended_size
 from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError, WeightsError
@@ -32,8 +32,6 @@ from styleplugin.finish import blended, lab_map, limited
 from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
 from styleplugin.images.picture import Picture, to_pil
 from styleplugin.job import (
-    MIN_SIDE,
-    PADDING_MULTIPLE,
     Result,
     options_from,
     read_content,
@@ -434,7 +432,7 @@ class Optimization:
         return None if counted is None else _resized(counted, size).clamp(0, 1)
 
     def _canvas(self, picture: Tensor) -> Tensor:
-        return extend(picture.to(self._like), PADDING_MULTIPLE, MIN_SIDE)
+        return extend(picture.to(self._like))
 
     def _tick(self) -> None:
         if self._on_step is not None:
@@ -492,7 +490,7 @@ class Optimization:
             raise WeightsError(
                 "SP310", f"{name} does not hold the state of the optimizer {self.options.optimizer}.", "Start anew."
             )
-        height, width = (max(MIN_SIDE, -(-side // PADDING_MULTIPLE) * PADDING_MULTIPLE) for side in self._size(number))
+        height, width = extended_size(self._size(number))
         check_state(saved.tensors, data, shape=(1, 3, height, width), steps=self._shares[number], where=name)
         return saved
 
