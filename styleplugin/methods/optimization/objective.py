@@ -164,7 +164,8 @@ class Objective:
         style_loss: Which style loss.
         content_level: Level of the features that stand for the content.
         counted: (1, 1, H, W), how much each pixel counts in the statistics; None where all count alike.
-        tile: Side of a tile, a multiple of 16; 0 for the whole picture in one piece.
+        tile_side: Of the tiles in which the content's features are computed, a multiple of 16; 0 for the whole picture
+            in one piece.
         on_tile: Called after every tile and pass; raise in it to stop.
     """
 
@@ -178,13 +179,12 @@ class Objective:
         style_loss: StyleLoss = "gram",
         content_level: int = 4,
         counted: Tensor | None = None,
-        tile: int = 0,
+        tile_side: int = 0,
         on_tile: Callable[[], None] = lambda: None,
     ) -> None:
         self._encoder, self._styles, self._weights, self._loss = encoder, styles, weights, style_loss
         self._place = encoder.levels.index(content_level)
         self._size = (content.shape[2], content.shape[3])
-        self._tiles = tiles_with_halo(self._size, tile, encoder.halo, multiple=DEEPEST_STRIDE)
         self._strides = [stride_of_level(level) for level in encoder.levels]
         self._on_tile = on_tile
         self._counted = [None if counted is None else _pooled(counted, level) for level in encoder.levels]
@@ -194,14 +194,14 @@ class Objective:
         self._shapes: Tensor = torch.empty(0, dtype=torch.float32, device="cpu")
         self._shapes_size = 0.0
         if weights.content:
-            self._keep_shapes(content)
+            self._keep_shapes(content, tile_side)
 
     @torch.no_grad()
-    def _keep_shapes(self, content: Tensor) -> None:
+    def _keep_shapes(self, content: Tensor, tile_side: int) -> None:
         """Keep the content's features, whole."""
         stride = self._strides[self._place]
         total = 0.0
-        for tile in self._tiles:
+        for tile in _cut(self._size, tile_side, self._encoder):
             features = tile.own(self._encoder.features(tile.crop.of(content))[self._place], stride)
             if not self._shapes.numel():
                 shape = (1, features.shape[1], *(side // stride for side in self._size))
@@ -214,14 +214,20 @@ class Objective:
         self._shapes_size = max(total, torch.finfo(torch.float64).tiny)
 
     @torch.enable_grad()
-    def __call__(self, picture: Tensor) -> tuple[Losses, Tensor]:
-        """Return the losses of (1, 3, H, W) and the gradient of their total, of the same shape and dtype."""
+    def __call__(self, picture: Tensor, tile_side: int = 0) -> tuple[Losses, Tensor]:
+        """Return the losses of (1, 3, H, W) and the gradient of their total, of the same shape and dtype.
+
+        Args:
+            picture: The picture.
+            tile_side: Of this evaluation: the tiles change rounding only.
+        """
         gradient = torch.zeros_like(picture)
         smoothness = self._smoothness(picture, gradient)
-        alone = len(self._tiles) == 1
+        tiles = _cut(self._size, tile_side, self._encoder)
+        alone = len(tiles) == 1
         sums: list[_Sums] = []
         content, kept = 0.0, None
-        for tile in self._tiles:
+        for tile in tiles:
             with torch.set_grad_enabled(alone):
                 crop, features = self._features(picture, tile)
             with torch.no_grad():
@@ -230,7 +236,7 @@ class Objective:
             kept = (crop, features) if alone else None
             self._on_tile()
         style, derivatives = self._style(sums)
-        for tile in self._tiles:
+        for tile in tiles:
             crop, features = kept or self._features(picture, tile)
             own = [self._slopes(features[i], tile, i, derivatives[i]) for i in range(len(features))]
             torch.autograd.backward(features, own)
@@ -319,9 +325,9 @@ class Objective:
 def measure(
     encoder: OptimizationEncoder,
     picture: Tensor,
-    *,
     weights: Tensor | None = None,
-    tile: int = 0,
+    tile_side: int = 0,
+    *,
     on_tile: Callable[[], None] = lambda: None,
 ) -> list[Moments]:
     """Return the moments of a picture's features at each level.
@@ -330,13 +336,13 @@ def measure(
         encoder: Its metrics do not matter.
         picture: (1, 3, H, W) in [0, 1], sides multiples of 16, at least 32.
         weights: (1, 1, H, W), how much each pixel counts.
-        tile: As for `Objective`.
+        tile_side: As for `Objective`.
         on_tile: The same.
     """
     size = (picture.shape[2], picture.shape[3])
     counted = [None if weights is None else _pooled(weights, level) for level in encoder.levels]
     totals: list[Moments] = []
-    for part in tiles_with_halo(size, tile, encoder.halo, multiple=DEEPEST_STRIDE):
+    for part in _cut(size, tile_side, encoder):
         moments = []
         for feature, level, where in zip(encoder.features(part.crop.of(picture)), encoder.levels, counted, strict=True):
             stride = stride_of_level(level)
@@ -345,6 +351,11 @@ def measure(
         totals = [a + b for a, b in zip(totals, moments, strict=True)] if totals else moments
         on_tile()
     return totals
+
+
+def _cut(size: tuple[int, int], tile_side: int, encoder: OptimizationEncoder) -> list[Tile]:
+    """Cut a picture of (height, width) into tiles with all that their features depend on."""
+    return tiles_with_halo(size, tile_side, encoder.halo, multiple=DEEPEST_STRIDE)
 
 
 def _halo(encoder: Encoder) -> int:
