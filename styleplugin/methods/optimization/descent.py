@@ -101,7 +101,10 @@ class LBFGS:
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015)."""
+    """Adam (Kingma and Ba 2015).
+
+    Not `torch.optim.Adam`: its first step loads torch's compiler, a second and 70 MB for what are four lines.
+    """
 
     def __init__(self) -> None:
         self._mean = self._square = torch.empty(0, dtype=torch.float32, device="cpu")
