@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from styleplugin.engine.device import TILES
 from styleplugin.errors import NumericalError
+from styleplugin.images.box import bands, tiles_with_halo
 from styleplugin.images.color.conversions import lab_to_rgb, rgb_to_lab, with_luminance_of
-from styleplugin.images.filters.smooth import guided_filter
 from styleplugin.images.picture import Picture
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.adain import adain_map
 from styleplugin.transforms.affine import AffineMap
+from styleplugin.transforms.guided_filter import guided_filter
 from styleplugin.transforms.metrics import flicker_of
 from styleplugin.transforms.moments import Moments
 
 OnBand = Callable[[], None]
 """Called after every band of rows; whatever it raises stops the work."""
 
-_PIXELS = 1 << 20
-# Pixels that are finished at once: bounds the memory of color conversions, and the time until a stop is heard.
 _ROUNDS = 4
 
 
@@ -37,7 +37,7 @@ def limited(content: Picture, output: Tensor, options: StylizeOptions, on_band: 
     Raises:
         NumericalError: SP703, a value is not finite.
     """
-    for rows in _bands(output):
+    for rows in bands(output.shape[2:]):
         band = output[:, :, rows]
         if not bool(torch.isfinite(torch.stack(torch.aminmax(band))).all()):
             raise NumericalError(
@@ -47,9 +47,18 @@ def limited(content: Picture, output: Tensor, options: StylizeOptions, on_band: 
             band.clamp_(0, 1)
         on_band()
     if options.smooth:
-        smoothed = guided_filter(content.rgb, output, options.smooth, weights=content.alpha, on_tile=on_band)
-        output = smoothed.clamp_(0, 1)
+        output = _smoothed(content, output, options.smooth, on_band)
     return output
+
+
+def _smoothed(content: Picture, output: Tensor, radius: int, on_band: OnBand) -> Tensor:
+    result = torch.empty_like(output)
+    for tile in tiles_with_halo(content.size, TILES["cpu"], 2 * radius):
+        counted = None if content.alpha is None else tile.crop.of(content.alpha)
+        smoothed = guided_filter(tile.crop.of(content.rgb), tile.crop.of(output), radius, weights=counted)
+        tile.box.of(result).copy_(tile.own(smoothed).clamp_(0, 1))
+        on_band()
+    return result
 
 
 def steady(
@@ -79,14 +88,14 @@ def steady(
         for moments, output in zip(given, outputs, strict=True):
             scale = torch.lerp(deviations, moments.deviations, own / flicker) / moments.deviations.clamp(min=1e-6)
             colors = AffineMap(scale, torch.lerp(mean, moments.mean, own / flicker) - scale * moments.mean)
-            for rows in _bands(output):
+            for rows in bands(output.shape[2:]):
                 output[:, :, rows] = colors.apply(output[:, :, rows]).clamp(0, 1)
                 on_band()
 
 
 def _colors(picture: Tensor, weights: Tensor | None, on_band: OnBand) -> Moments:
     total = Moments.empty(3, diagonal=True)
-    for rows in _bands(picture):
+    for rows in bands(picture.shape[2:]):
         total = total + Moments.of(picture[:, :, rows], None if weights is None else weights[:, :, rows], diagonal=True)
         on_band()
     return total
@@ -101,7 +110,7 @@ def lab_map(parts: Iterable[tuple[Tensor, Tensor, Tensor | None]], on_band: OnBa
     """
     wanted, given = Moments.empty(3, diagonal=True), Moments.empty(3, diagonal=True)
     for content, output, counted in parts:
-        for rows in _bands(output):
+        for rows in bands(output.shape[2:]):
             weights = None if counted is None else counted[:, :, rows]
             wanted = wanted + Moments.of(rgb_to_lab(content[:, :, rows]), weights, diagonal=True)
             given = given + Moments.of(rgb_to_lab(output[:, :, rows]), weights, diagonal=True)
@@ -132,7 +141,7 @@ def blended(
         on_band: See `OnBand`.
     """
     share = 1 - (1 - options.strength) ** 4
-    for rows in _bands(output):
+    for rows in bands(output.shape[2:]):
         before, band = content.rgb[:, :, rows], output[:, :, rows]
         after = band
         if options.keep_color == "luminance":
@@ -148,10 +157,3 @@ def blended(
             band.copy_(after)
         on_band()
     return output
-
-
-def _bands(picture: Tensor) -> Iterator[slice]:
-    height, width = picture.shape[2:]
-    step = max(1, _PIXELS // width)
-    for top in range(0, height, step):
-        yield slice(top, min(top + step, height))

@@ -27,9 +27,6 @@ from styleplugin.options import DEFAULT_MAX_MEGAPIXELS, StyleWeight
 from styleplugin.paths import Written, check_paths
 from styleplugin.report import Report
 
-PADDING_MULTIPLE, MIN_SIDE = 16, 32
-"""Pictures are continued by reflection to sides that the deepest stride divides, with two feature cells at least."""
-
 
 @dataclass(frozen=True, eq=False)
 class Result:

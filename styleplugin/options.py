@@ -40,10 +40,21 @@ StyleLoss = Literal["gram", "wasserstein"]
 Start = Literal["stylized", "content", "noise"]
 Optimizer = Literal["lbfgs", "adam"]
 
+DEEPEST_STRIDE = 16
+"""Pixels of a cell of the deepest features: sides of tiles, and of pictures as networks see them, are multiples."""
 MIN_TILE = 64
 DEFAULT_MAX_MEGAPIXELS = 256.0
 """Room for the photographs of every telephone, which have up to 200."""
-TILE_MULTIPLE = 16
+
+
+def halved_tile(tile: int) -> int | None:
+    """Return the side of a tile to try where there is no memory for this one; None below the smallest.
+
+    Example:
+        >>> halved_tile(384), halved_tile(96), halved_tile(64)
+        (192, 64, None)
+    """
+    return max(MIN_TILE, tile // 2 // DEEPEST_STRIDE * DEEPEST_STRIDE) if tile > MIN_TILE else None
 
 
 def bounds_of(cls: type, name: str) -> Bounds | None:
@@ -303,10 +314,10 @@ class EngineOptions(_Checked):
         object.__setattr__(self, "device", str(self.device))
         if self.tile in ("auto", "whole"):
             return
-        if not self.tile.isdigit() or int(self.tile) < MIN_TILE or int(self.tile) % TILE_MULTIPLE:
+        if not self.tile.isdigit() or int(self.tile) < MIN_TILE or int(self.tile) % DEEPEST_STRIDE:
             raise UsageError(
                 "SP103",
-                f"`tile` was {self.tile!r}; it must be auto, whole, or a multiple of {TILE_MULTIPLE} "
+                f"`tile` was {self.tile!r}; it must be auto, whole, or a multiple of {DEEPEST_STRIDE} "
                 f"that is at least {MIN_TILE}.",
                 "For example `tile=512`.",
             )

@@ -18,7 +18,7 @@ from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.retry import with_smaller_tiles
 from styleplugin.engine.stream import Engine, OnStep
 from styleplugin.finish import OnBand, blended, lab_map, limited, steady
-from styleplugin.job import MIN_SIDE, PADDING_MULTIPLE, Content
+from styleplugin.job import Content
 from styleplugin.methods.run import Maps, run_stages
 from styleplugin.methods.stage import Method, StyleCode
 from styleplugin.options import EngineOptions, StylizeOptions
@@ -113,7 +113,6 @@ class Session:
         weights = [padded_weights(part, self._like) for part in counted]
 
         def run(plan: Plan) -> list[Tensor]:
-            self.tile = plan.tile
             seen = self._passes[0].method.seen
             canvases = [padded(seen(picture.rgb, self._options), self._like) for picture in pictures]
             sizes = [canvas.size for canvas in canvases]
@@ -127,7 +126,8 @@ class Session:
 
         size = max((picture.size for picture in pictures), key=math.prod)
         plan = plan_of(size, self._like, self._engine, frames=len(contents))
-        outputs = with_smaller_tiles(run, plan, size, note)
+        outputs, plan = with_smaller_tiles(run, plan, size, note)
+        self.tile = plan.tile
         for i, picture in enumerate(pictures):
             height, width = picture.size
             output = outputs[i][:, :, :height, :width].float().cpu().contiguous(memory_format=torch.channels_last)
@@ -143,14 +143,14 @@ class Session:
 
 def padded(rgb: Tensor, like: Tensor) -> StoredMap:
     """Return (1, 3, H, W) as a map, continued to sides that the deepest stride divides."""
-    return StoredMap(extend(rgb.to(like), PADDING_MULTIPLE, MIN_SIDE))
+    return StoredMap(extend(rgb.to(like)))
 
 
 def padded_weights(weights: Tensor | None, like: Tensor) -> Tensor | None:
     """Return (1, 1, H, W) continued as the picture is; None where all pixels count alike."""
     if weights is None or bool((weights == 1).all()):
         return None
-    return extend(weights.to(like), PADDING_MULTIPLE, MIN_SIDE)
+    return extend(weights.to(like))
 
 
 def plan_of(

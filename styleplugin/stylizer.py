@@ -184,7 +184,7 @@ class Stylizer:
             return code, palette
 
         plan = plan_of(canvas.size, self._like, self.options)
-        code, palette = with_smaller_tiles(run, plan, canvas.size, notes.append)
+        (code, palette), _ = with_smaller_tiles(run, plan, canvas.size, notes.append)
         prepared = Style(
             code,
             self.info.name,

@@ -11,7 +11,7 @@ from PIL import Image
 import styleplugin
 from benchmarks.evaluation.weave import weave
 from styleplugin import kernels
-from styleplugin.images.filters.grain import with_grain
+from styleplugin.images.grain import with_grain
 from styleplugin.images.picture import Picture
 from styleplugin.loading import index
 from styleplugin.loading.build import describe

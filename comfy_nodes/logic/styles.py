@@ -39,8 +39,8 @@ def ready(host: Host, model: StyleModel, size: tuple[int, int], *, frames: int =
             if not host.is_oom(error):
                 raise
             host.empty_cache()
-            smaller = (tile or 512) // 2 // options.TILE_MULTIPLE * options.TILE_MULTIPLE
-            if smaller < options.MIN_TILE:
+            smaller = options.halved_tile(tile or 512)
+            if smaller is None:
                 raise errors.ResourceError(
                     "SP502",
                     f"{model!r} does not fit in memory with a picture of {size[1]} x {size[0]}.",

@@ -12,9 +12,10 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from styleplugin.engine.box import Box
 from styleplugin.engine.compile import segments
 from styleplugin.engine.operations import Operation
+from styleplugin.images.box import Box
+from styleplugin.options import DEEPEST_STRIDE
 
 
 class FeatureMap(Protocol):
@@ -194,18 +195,24 @@ def through(source: FeatureMap, operations: Sequence[Operation]) -> FeatureMap:
     return feature_map
 
 
-def extend(picture: Tensor, multiple: int, minimum: int) -> Tensor:
-    """Continue (N, C, H, W) to the right and downwards by reflection.
+def extended_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width) of a picture that is continued until the deepest stride divides its sides.
+
+    They have two cells of the deepest features at least: a reflection needs two.
+    """
+    height, width = (max(2, -(-side // DEEPEST_STRIDE)) * DEEPEST_STRIDE for side in size)
+    return height, width
+
+
+def extend(picture: Tensor) -> Tensor:
+    """Continue (N, C, H, W) to the right and downwards by reflection, to its `extended_size`.
 
     Args:
-        picture: Sides of at least one pixel.
-        multiple: Sides of the result are multiples of it.
-        minimum: Smallest side of the result; where a picture is narrower than its own reflection is long, the
-            reflection goes on to and fro, and a single row or column repeats.
+        picture: Sides of at least one pixel; where it is narrower than its own reflection is long, the reflection goes
+            on to and fro, and a single row or column repeats.
     """
-    for dim in (2, 3):
+    for dim, target in zip((2, 3), extended_size((picture.shape[2], picture.shape[3])), strict=True):
         length = picture.shape[dim]
-        target = max(minimum, -(-length // multiple) * multiple)
         if target > length:
             period = max(1, 2 * length - 2)
             index = torch.arange(target, device=picture.device, dtype=torch.int64) % period

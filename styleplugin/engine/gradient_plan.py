@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from styleplugin.engine.memory import free_memory
+from styleplugin.engine.device import TILES
+from styleplugin.engine.plan import budget_of, first_tile
 from styleplugin.errors import ResourceError
-from styleplugin.options import MIN_TILE, TILE_MULTIPLE, EngineOptions
+from styleplugin.options import EngineOptions, halved_tile
 
-TILES = {"cpu": 512, "cuda": 2048, "mps": 1024, "xpu": 2048}
-"""Side of a tile without its halo where a picture is too large for one piece."""
+GRADIENT_TILES = TILES | {"cpu": 512}
+"""Side of a tile without its halo; on a CPU larger than elsewhere, for the halo is that of a whole encoder at once."""
 _PICTURES = 10
 """Pictures in memory at once beside what the optimizer remembers: content, current, best, gradients, and copies."""
 _REMEMBERED_BYTES = 512 << 20
@@ -32,8 +33,8 @@ class GradientPlan:
 
     def halved(self) -> GradientPlan | None:
         """Return the plan to try after an allocation failed, or None below the smallest tile."""
-        tile = (self.tile or 2 * TILES[self.device.type]) // 2 // TILE_MULTIPLE * TILE_MULTIPLE
-        return replace(self, tile=tile) if tile >= MIN_TILE else None
+        tile = halved_tile(self.tile or 2 * GRADIENT_TILES[self.device.type])
+        return None if tile is None else replace(self, tile=tile)
 
 
 def make_gradient_plan(
@@ -58,22 +59,18 @@ def make_gradient_plan(
     Raises:
         ResourceError: SP503, the picture and the optimizer's memory alone need more than there is.
     """
-    limit = options.memory_limit_mb
-    budget = free_memory(device) // 2 if limit is None else limit << 20
-
-    def tile_bytes(tile: int) -> int:
-        height, width = (min(side, tile + 2 * halo) if tile else side for side in size)
-        return int(bytes_per_pixel * height * width)
-
-    tile = TILES[device.type] if options.tile == "auto" else 0 if options.tile == "whole" else int(options.tile)
-    while options.tile == "auto" and tile > MIN_TILE and tile_bytes(tile) > budget // 2:
-        tile //= 2
+    budget = budget_of(device, options)
+    tile = first_tile(device, options, GRADIENT_TILES)
+    tile_bytes = int(bytes_per_pixel * _pixels(size, tile, halo))
+    while options.tile == "auto" and tile_bytes > budget // 2 and (smaller := halved_tile(tile)):
+        tile = smaller
+        tile_bytes = int(bytes_per_pixel * _pixels(size, tile, halo))
     picture = 12 * size[0] * size[1]
     least, most = history
     # No more than its share, and than there is room for.
     remembered = min(most, max(least, _REMEMBERED_BYTES // picture))
-    remembered = min(remembered, (budget - tile_bytes(tile)) // picture - _PICTURES)
-    needed = tile_bytes(tile) + (_PICTURES + max(least, remembered)) * picture
+    remembered = min(remembered, (budget - tile_bytes) // picture - _PICTURES)
+    needed = tile_bytes + (_PICTURES + max(least, remembered)) * picture
     if remembered < least:
         raise ResourceError(
             "SP503",
@@ -83,3 +80,9 @@ def make_gradient_plan(
             {"needed_mb": needed >> 20, "budget_mb": budget >> 20},
         )
     return GradientPlan(device, tile, remembered, needed)
+
+
+def _pixels(size: tuple[int, int], tile: int, halo: int) -> int:
+    """Return the pixels of the largest tile with its halo."""
+    height, width = (min(side, tile + 2 * halo) if tile else side for side in size)
+    return height * width

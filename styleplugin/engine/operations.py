@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.engine.box import Box, Span
+from styleplugin.images.box import Box, Span
 from styleplugin.kernels.last_layer import LastLayerKernel
 from styleplugin.kernels.winograd import STEP, WinogradKernel
 from styleplugin.transforms.affine import AffineMap

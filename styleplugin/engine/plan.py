@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from styleplugin.engine.device import TILES
 from styleplugin.engine.memory import free_memory
 from styleplugin.errors import ResourceError
-from styleplugin.options import MIN_TILE, TILE_MULTIPLE, EngineOptions
+from styleplugin.options import EngineOptions, halved_tile
 
 WHOLE = 0
 """Tile side that means: the whole picture in one tile."""
@@ -47,10 +48,23 @@ class Plan:
 
     def halved(self) -> Plan | None:
         """Return the plan to try after an allocation failed, or None below the smallest tile."""
-        tile = (self.tile or 2 * TILES[self.device.type]) // 2 // TILE_MULTIPLE * TILE_MULTIPLE
+        tile = halved_tile(self.tile or 2 * TILES[self.device.type])
         # Nothing is kept in the end: what is computed twice takes time, but no memory.
         keep = _FEW_FLOATS if self.keep_floats > _FEW_FLOATS else 0.0
-        return replace(self, tile=tile, keep_floats=keep) if tile >= MIN_TILE else None
+        return None if tile is None else replace(self, tile=tile, keep_floats=keep)
+
+
+def budget_of(device: torch.device, options: EngineOptions) -> int:
+    """Return the bytes to plan for: the options' limit, or half of what is free now."""
+    limit = options.memory_limit_mb
+    return free_memory(device) // 2 if limit is None else limit << 20
+
+
+def first_tile(device: torch.device, options: EngineOptions, fastest: Mapping[str, int]) -> int:
+    """Return the side of the tiles that the options ask for: with auto the fastest of the device's type."""
+    if options.tile == "auto":
+        return fastest[device.type]
+    return WHOLE if options.tile == "whole" else int(options.tile)
 
 
 def make_plan(
@@ -76,10 +90,9 @@ def make_plan(
         ResourceError: SP501, even the smallest tile needs more memory than there is.
     """
     if budget is None:
-        limit = options.memory_limit_mb
-        budget = free_memory(device) // 2 if limit is None else limit << 20
+        budget = budget_of(device, options)
     pixels = size[0] * size[1]
-    tile = WHOLE if options.tile == "whole" else TILES[device.type] if options.tile == "auto" else int(options.tile)
+    tile = first_tile(device, options, TILES)
     keep = math.inf if tile == WHOLE else min(_KEPT_FLOATS, _KEPT_BYTES / (frames * pixels * bytes_per_value))
     while True:
         cells = tile * tile if tile else pixels
@@ -89,8 +102,8 @@ def make_plan(
             return Plan(device, tile, keep, needed)
         if keep > _FEW_FLOATS:
             keep = _FEW_FLOATS
-        elif options.tile == "auto" and tile > MIN_TILE:
-            tile = max(MIN_TILE, tile // 2 // TILE_MULTIPLE * TILE_MULTIPLE)
+        elif options.tile == "auto" and (smaller := halved_tile(tile)):
+            tile = smaller
         else:
             raise ResourceError(
                 "SP501",

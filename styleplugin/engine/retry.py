@@ -35,7 +35,9 @@ P = TypeVar("P", bound=TilePlan)
 R = TypeVar("R")
 
 
-def with_smaller_tiles(run: Callable[[P], R], plan: P, size: tuple[int, int], note: Callable[[str], None]) -> R:
+def with_smaller_tiles(
+    run: Callable[[P], R], plan: P, size: tuple[int, int], note: Callable[[str], None]
+) -> tuple[R, P]:
     """Run within a plan; where an allocation fails all the same, within smaller ones, and say so.
 
     Args:
@@ -44,13 +46,16 @@ def with_smaller_tiles(run: Callable[[P], R], plan: P, size: tuple[int, int], no
         size: (height, width) of the picture, for the message.
         note: Takes a warning, those of `run` too.
 
+    Returns:
+        What `run` returned, and the plan that worked: the one to go on with.
+
     Raises:
         ResourceError: SP502, it fails with the smallest tiles as well.
     """
     while True:
         try:
             with noted_by(note):
-                return run(plan)
+                return run(plan), plan
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

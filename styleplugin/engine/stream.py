@@ -15,10 +15,10 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.engine.box import Box, tiles
 from styleplugin.engine.feature_map import FeatureMap, LazyMap, StoredMap
 from styleplugin.engine.memory import Arena
 from styleplugin.engine.plan import Plan
+from styleplugin.images.box import Box, tiles
 from styleplugin.transforms.affine import AffineMap
 from styleplugin.transforms.blocks import BLOCK, Blocks
 from styleplugin.transforms.moments import Moments

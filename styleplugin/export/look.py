@@ -15,6 +15,7 @@ from styleplugin.errors import MaskError, UsageError
 from styleplugin.export.lut_fit import fit_lut
 from styleplugin.files import PathLike, has_suffix
 from styleplugin.guard import guarded
+from styleplugin.images.box import bands
 from styleplugin.images.color.conversions import delta_e, rgb_to_lab
 from styleplugin.images.looks.cube import write_cube
 from styleplugin.images.looks.hald import write_hald
@@ -32,8 +33,6 @@ VISIBLE = 3.0
 """Color difference from which on most people see it."""
 MAP_WHITE = 10.0
 """Color difference that is white in an error map."""
-_PIXELS = 1 << 19
-# Pixels whose errors are computed at once.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,12 +152,11 @@ def fit_look(
     lut = fit_lut(
         before.rgb, after.rgb, size, weights=counted, title=title, on_step=lambda share: tell(share / 2, 1, "fit")
     )
-    rows = max(1, _PIXELS // before.width)
-    parts = []
-    for a, b in zip(before.rgb.split(rows, 2), after.rgb.split(rows, 2), strict=True):
-        parts.append(delta_e(rgb_to_lab(lut.apply(a)), rgb_to_lab(b.clamp(0, 1))))
-        tell(0.5 + 0.5 * min(1.0, len(parts) * rows / before.height), 1, "errors")
-    errors = torch.cat(parts, 2)
+    errors = torch.empty_like(before.rgb[:, :1])
+    for rows in bands(before.size):
+        a, b = lut.apply(before.rgb[:, :, rows]), after.rgb[:, :, rows].clamp(0, 1)
+        errors[:, :, rows] = delta_e(rgb_to_lab(a), rgb_to_lab(b))
+        tell(0.5 + 0.5 * rows.stop / before.height, 1, "errors")
     return Look(lut, _report(size, errors, counted), errors, paths_among(content, stylized, mask))
 
 

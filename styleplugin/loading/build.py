@@ -20,13 +20,13 @@ from styleplugin.methods import registry
 from styleplugin.networks.model import StyleModel, check_pairing, filled, pairing_id
 from styleplugin.networks.pairs import Pair, PairSpec, blank_pairs
 from styleplugin.networks.vgg import CONVS, Decoder, Encoder, VGGSpec
+from styleplugin.options import DEEPEST_STRIDE
 from styleplugin.tensorfile import Weights, parsing_metadata, shortened, write_weights
 
 METRICS = "feature-metrics"
 """Architecture of files that say how much each direction of an encoder's features counts; no model of its own."""
 ENCODER = "feature-encoder"
 """Architecture of files that hold an encoder and its metrics, for the optimization."""
-TILE_MULTIPLE = 16
 _FOREIGN = (collaborative_distillation, pca_distillation)
 """Importers of files without our metadata: each says whether it knows the tensors, and builds a model of them."""
 
@@ -44,7 +44,7 @@ class ModelInfo:
     license: str
     sha256: str
     """Of the weights file."""
-    tile_multiple: int = TILE_MULTIPLE
+    tile_multiple: int = DEEPEST_STRIDE
     """Origins and sides of tiles are multiples of it."""
     min_side: int
     """Smallest picture side in pixels; reflection padding needs two feature cells."""

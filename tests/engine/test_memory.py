@@ -1,5 +1,9 @@
 """Memory of large maps is used again once nobody can see what lies in it, and never before."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -52,3 +56,27 @@ def test_only_failed_allocations_count_as_out_of_memory():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 byte"))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+@pytest.mark.slow
+def test_a_process_that_trains_keeps_its_large_buffers():
+    script = """
+import os, sys
+import torch
+from styleplugin.engine.memory import keep_all_freed_memory
+
+def resident_mb():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+if sys.argv[1] == "keep":
+    keep_all_freed_memory()
+before = resident_mb()
+torch.ones(100 << 20, dtype=torch.uint8)
+print(resident_mb() - before)
+"""
+    kept, given_back = (
+        int(subprocess.run([sys.executable, "-c", script, word], capture_output=True, text=True, check=True).stdout)
+        for word in ("keep", "give back")
+    )
+    assert kept >= 99 and given_back < 50

@@ -41,6 +41,7 @@ def test_tiles_are_as_asked_and_hold_the_same_memory_at_any_width():
     assert plan.side(16) == 512
     assert plan.side(64) == 256
     assert plan.halved() == Plan(CPU, 256, 4.0, plan.bytes)
+    assert Plan(CPU, WHOLE, 0.0).halved() == Plan(CPU, 384, 0.0)
     assert Plan(CPU, MIN_TILE, 4.0).halved() is None
 
 

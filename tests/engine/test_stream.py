@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from styleplugin import kernels
-from styleplugin.engine.box import Box, Span, tiles
 from styleplugin.engine.compile import compile_layers
 from styleplugin.engine.feature_map import LazyMap, StoredMap, extend, through
 from styleplugin.engine.memory import Arena
 from styleplugin.engine.plan import WHOLE, Plan
 from styleplugin.engine.stream import Engine, Measure
 from styleplugin.errors import Cancelled
+from styleplugin.images.box import Box, Span, tiles
 from styleplugin.methods.adain.method import AdaIN
 from styleplugin.methods.kbstyle.method import KBStyle
 from styleplugin.methods.photorealistic.method import Photorealistic
@@ -212,7 +212,7 @@ def test_tiles_cover_every_cell_once(height, width, side):
 @given(height=st.integers(1, 70), width=st.integers(1, 70))
 def test_I10_extension_keeps_the_picture_and_reaches_the_multiple(height, width):
     source = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width)
-    extended = extend(source, 16, 32)
+    extended = extend(source)
     assert extended.shape[2] % 16 == extended.shape[3] % 16 == 0
     assert min(extended.shape[2:]) >= 32
     assert torch.equal(extended[:, :, :height, :width], source)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from styleplugin import kernels
-from styleplugin.engine.box import tiles
+from styleplugin.images.box import tiles
 from styleplugin.transforms.blocks import BLOCK, Blocks
 
 SIZE = (7 * BLOCK + 5, 9 * BLOCK + 3)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from styleplugin.errors import InputImageError
+from styleplugin.images.box import bands
 
 Curve = Callable[[np.ndarray], np.ndarray]
 """From encoded values in [0, 1] to linear light; float64."""
@@ -39,8 +40,6 @@ _PRIMARIES: dict[int, tuple[Point, Point, Point, Point]] = {
     12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), _D65),
 }
 _PQ, _HLG = 16, 18
-_PIXELS = 1 << 20
-# Pixels that are converted at once.
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +58,12 @@ class ColorSpace:
             samples: uint8 or uint16 over their whole range, or floating point where 1 is white. Of floating point,
                 values outside [0, 1] stay outside, by the curves' odd continuation; integers are clamped.
         """
-        height, width, channels = samples.shape
+        channels = samples.shape[2]
         output = np.empty_like(samples)
-        step = max(1, _PIXELS // width)
         whole = None if samples.dtype.kind == "f" else np.iinfo(samples.dtype).max
         tables = None if whole is None else [curve(np.arange(whole + 1) / whole) for curve in self.curves]
-        for top in range(0, height, step):
-            band = samples[top : top + step]
+        for rows in bands(samples.shape[:2]):
+            band = samples[rows]
             if tables is None:
                 planes = [_odd(curve, band[..., i]) for i, curve in enumerate(self.curves)]
             else:
@@ -74,9 +72,9 @@ class ColorSpace:
             if self.to_srgb is not None:
                 linear = linear @ self.to_srgb.T
             if whole is None:
-                output[top : top + step] = _odd(encode_srgb, linear)
+                output[rows] = _odd(encode_srgb, linear)
             else:
-                output[top : top + step] = np.rint(encode_srgb(linear.clip(0, 1)) * whole)
+                output[rows] = np.rint(encode_srgb(linear.clip(0, 1)) * whole)
         return output
 
 

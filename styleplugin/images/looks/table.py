@@ -19,14 +19,13 @@ from torch import Tensor
 from styleplugin import values
 from styleplugin.errors import InputImageError, NumericalError, UsageError
 from styleplugin.guard import guarded
+from styleplugin.images.box import bands
 from styleplugin.images.picture import check_finite
 
 Triple = tuple[float, float, float]
 
 MAX_SIZE = 129
 """Most nodes of an axis that a table may have."""
-_PIXELS = 1 << 20
-"""Pixels that are looked up at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,15 +111,17 @@ class LUT:
             TensorInputError: SP213, NaN or Inf.
         """
         check_finite(rgb, "The picture")
-        pixels = rgb.movedim(1, -1).reshape(-1, 3)
         table = self.table.reshape(-1, 3).to(rgb)
-        output = torch.empty_like(pixels)
-        for part, target in zip(pixels.split(_PIXELS), output.split(_PIXELS), strict=True):
-            shaped = part if self.curves is None else self.curves.apply(part)
-            share, beyond = _place(shaped, self.low, self.high)
-            nodes, weights = tetrahedra(share, self.size)
-            target.copy_(torch.einsum("pkc,pk->pc", table[nodes], weights) + beyond)
-        return output.reshape(*rgb.shape[:1], *rgb.shape[2:], 3).movedim(-1, 1).contiguous()
+        output = torch.empty_like(rgb, memory_format=torch.contiguous_format)
+        for picture, target in zip(rgb.movedim(1, -1), output.movedim(1, -1), strict=True):
+            for rows in bands(picture.shape[:2]):
+                colors = picture[rows].reshape(-1, 3)
+                if self.curves is not None:
+                    colors = self.curves.apply(colors)
+                share, beyond = _place(colors, self.low, self.high)
+                nodes, weights = tetrahedra(share, self.size)
+                target[rows] = (torch.einsum("pkc,pk->pc", table[nodes], weights) + beyond).reshape(target[rows].shape)
+        return output
 
 
 def tetrahedra(colors: Tensor, size: int) -> tuple[Tensor, Tensor]:

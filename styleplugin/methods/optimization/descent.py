@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from styleplugin.errors import NumericalError
+from styleplugin.images.box import AT_ONCE
 from styleplugin.methods.optimization.objective import Losses
 from styleplugin.networks.model import check_shapes
 from styleplugin.options import Optimizer
@@ -20,8 +21,6 @@ HISTORY: dict[Optimizer, tuple[int, int]] = {"lbfgs": (2, 10), "adam": (2, 2)}
 in half precision, or means."""
 MAX_FAILURES = 3
 """So often a diverging run is set back to its best picture, with half the step."""
-_BLOCK = 1 << 20
-"""Values of an inner product that are brought to full precision at once."""
 _GROWTH = 10.0
 """A loss that many times the best one counts as divergence."""
 _AVERAGED = 0.2
@@ -102,7 +101,10 @@ class LBFGS:
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015)."""
+    """Adam (Kingma and Ba 2015).
+
+    Not `torch.optim.Adam`: its first step loads torch's compiler, a second and 70 MB for what are four lines.
+    """
 
     def __init__(self) -> None:
         self._mean = self._square = torch.empty(0, dtype=torch.float32, device="cpu")
@@ -294,7 +296,7 @@ def check_state(tensors: dict[str, Tensor], data: Any, *, shape: tuple[int, ...]
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Return the inner product, in float32 at least, block by block."""
-    parts = zip(a.flatten().split(_BLOCK), b.flatten().split(_BLOCK), strict=True)
+    parts = zip(a.flatten().split(AT_ONCE), b.flatten().split(AT_ONCE), strict=True)
     wide = torch.promote_types(a.dtype, torch.promote_types(b.dtype, torch.float32))
     return torch.stack([torch.dot(x.to(wide), y.to(wide)) for x, y in parts]).sum()
 

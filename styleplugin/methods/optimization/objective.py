@@ -14,21 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleplugin.engine.box import Box, Span, tiles
+from styleplugin.images.box import Tile, bands, tiles_with_halo
 from styleplugin.networks.frozen import freeze
 from styleplugin.networks.vgg import Encoder, convs_of_level, stride_of_level
-from styleplugin.options import StyleLoss
+from styleplugin.options import DEEPEST_STRIDE, StyleLoss
 from styleplugin.transforms.eigen import eigh, spectral_function, square_root
 from styleplugin.transforms.moments import Moments
 
-ALIGNMENT = 16
-"""Cuts between tiles are multiples of the deepest stride."""
 _BLOCK = 1 << 13
 """Positions whose products are summed in working precision; sums over more of them are float64."""
 _RARE = 0.05
@@ -59,7 +56,7 @@ class OptimizationEncoder:
         self.roots = [root.double().cpu() for root in roots or ()]
         """For each level (C, C), float64; empty until they are known."""
         self.halo = _halo(encoder)
-        """Pixels around a tile that its features depend on, a multiple of `ALIGNMENT`."""
+        """Pixels around a tile that its features depend on, a multiple of `DEEPEST_STRIDE`."""
         self.bytes_per_pixel = _bytes_per_pixel(encoder) * like.element_size() / 4
         """What the gradient of a picture takes in memory, beside the picture itself."""
 
@@ -143,31 +140,6 @@ class Losses:
     total: float
 
 
-class _Tile(NamedTuple):
-    """A part of the picture, and the crop that its features depend on.
-
-    The network pads a crop by reflection as it does a picture. At a cut that is wrong, and reaches as far into the crop
-    as its halo: the tile's own features, and their gradients, know nothing of it.
-    """
-
-    box: Box
-    crop: Box
-
-    @classmethod
-    def cut(cls, size: tuple[int, int], side: int, halo: int) -> list[_Tile]:
-        """Cut a picture of (height, width) into tiles of about `side`; 0 leaves it in one piece."""
-        boxes = tiles(size, side, multiple=ALIGNMENT) if side else [Box.whole(size)]
-        return [cls(box, box.map(lambda span: Span(span.start - halo, span.stop + halo)).clip(size)) for box in boxes]
-
-    def cells(self, stride: int) -> Box:
-        """Return the tile's own cells in a grid of this stride."""
-        return _cells(self.box, stride)
-
-    def own(self, features: Tensor, stride: int) -> Tensor:
-        """Return a view of the tile's own cells in the features of its crop."""
-        return _cells(self.box.relative_to(self.crop), stride).of(features)
-
-
 @dataclass
 class _Sums:
     """Sums over positions at one level, float64 on the CPU; blocks are summed in working precision.
@@ -192,7 +164,8 @@ class Objective:
         style_loss: Which style loss.
         content_level: Level of the features that stand for the content.
         counted: (1, 1, H, W), how much each pixel counts in the statistics; None where all count alike.
-        tile: Side of a tile, a multiple of 16; 0 for the whole picture in one piece.
+        tile_side: Of the tiles in which the content's features are computed, a multiple of 16; 0 for the whole picture
+            in one piece.
         on_tile: Called after every tile and pass; raise in it to stop.
     """
 
@@ -206,13 +179,12 @@ class Objective:
         style_loss: StyleLoss = "gram",
         content_level: int = 4,
         counted: Tensor | None = None,
-        tile: int = 0,
+        tile_side: int = 0,
         on_tile: Callable[[], None] = lambda: None,
     ) -> None:
         self._encoder, self._styles, self._weights, self._loss = encoder, styles, weights, style_loss
         self._place = encoder.levels.index(content_level)
         self._size = (content.shape[2], content.shape[3])
-        self._tiles = _Tile.cut(self._size, tile, encoder.halo)
         self._strides = [stride_of_level(level) for level in encoder.levels]
         self._on_tile = on_tile
         self._counted = [None if counted is None else _pooled(counted, level) for level in encoder.levels]
@@ -222,34 +194,40 @@ class Objective:
         self._shapes: Tensor = torch.empty(0, dtype=torch.float32, device="cpu")
         self._shapes_size = 0.0
         if weights.content:
-            self._keep_shapes(content)
+            self._keep_shapes(content, tile_side)
 
     @torch.no_grad()
-    def _keep_shapes(self, content: Tensor) -> None:
+    def _keep_shapes(self, content: Tensor, tile_side: int) -> None:
         """Keep the content's features, whole."""
         stride = self._strides[self._place]
         total = 0.0
-        for tile in self._tiles:
+        for tile in _cut(self._size, tile_side, self._encoder):
             features = tile.own(self._encoder.features(tile.crop.of(content))[self._place], stride)
             if not self._shapes.numel():
                 shape = (1, features.shape[1], *(side // stride for side in self._size))
                 self._shapes = torch.empty(
                     shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last
                 )
-            tile.cells(stride).of(self._shapes).copy_(features)
+            tile.box.cells(stride).of(self._shapes).copy_(features)
             total += float((self._measured(features) * features).sum())
             self._on_tile()
         self._shapes_size = max(total, torch.finfo(torch.float64).tiny)
 
     @torch.enable_grad()
-    def __call__(self, picture: Tensor) -> tuple[Losses, Tensor]:
-        """Return the losses of (1, 3, H, W) and the gradient of their total, of the same shape and dtype."""
+    def __call__(self, picture: Tensor, tile_side: int = 0) -> tuple[Losses, Tensor]:
+        """Return the losses of (1, 3, H, W) and the gradient of their total, of the same shape and dtype.
+
+        Args:
+            picture: The picture.
+            tile_side: Of this evaluation: the tiles change rounding only.
+        """
         gradient = torch.zeros_like(picture)
         smoothness = self._smoothness(picture, gradient)
-        alone = len(self._tiles) == 1
+        tiles = _cut(self._size, tile_side, self._encoder)
+        alone = len(tiles) == 1
         sums: list[_Sums] = []
         content, kept = 0.0, None
-        for tile in self._tiles:
+        for tile in tiles:
             with torch.set_grad_enabled(alone):
                 crop, features = self._features(picture, tile)
             with torch.no_grad():
@@ -258,7 +236,7 @@ class Objective:
             kept = (crop, features) if alone else None
             self._on_tile()
         style, derivatives = self._style(sums)
-        for tile in self._tiles:
+        for tile in tiles:
             crop, features = kept or self._features(picture, tile)
             own = [self._slopes(features[i], tile, i, derivatives[i]) for i in range(len(features))]
             torch.autograd.backward(features, own)
@@ -268,15 +246,15 @@ class Objective:
         total = self._weights.content * content + self._weights.style * style + self._weights.smoothness * smoothness
         return Losses(content, style, smoothness, total), gradient
 
-    def _features(self, picture: Tensor, tile: _Tile) -> tuple[Tensor, list[Tensor]]:
+    def _features(self, picture: Tensor, tile: Tile) -> tuple[Tensor, list[Tensor]]:
         crop = tile.crop.of(picture).detach().requires_grad_(torch.is_grad_enabled())
         return crop, self._encoder.features(crop)
 
-    def _sum(self, features: Tensor, tile: _Tile, place: int) -> _Sums:
+    def _sum(self, features: Tensor, tile: Tile, place: int) -> _Sums:
         """Add up a tile's own positions."""
         stride, counted = self._strides[place], self._counted[place]
         rows = tile.own(features, stride).permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-        return _sums(rows, None if counted is None else tile.cells(stride).of(counted).reshape(-1, 1).to(rows))
+        return _sums(rows, None if counted is None else tile.box.cells(stride).of(counted).reshape(-1, 1).to(rows))
 
     def _style(self, sums: Sequence[_Sums]) -> tuple[float, list[tuple[Tensor, Tensor]]]:
         """Return the style loss, and for each level its derivatives by the two sums, weighted."""
@@ -295,7 +273,7 @@ class Objective:
         return loss, derivatives
 
     @torch.no_grad()
-    def _slopes(self, features: Tensor, tile: _Tile, place: int, derivatives: tuple[Tensor, Tensor]) -> Tensor:
+    def _slopes(self, features: Tensor, tile: Tile, place: int, derivatives: tuple[Tensor, Tensor]) -> Tensor:
         """Return the derivative of the loss by the features of a tile's crop: 0 where they are not its own."""
         stride, counted = self._strides[place], self._counted[place]
         own = tile.own(features, stride)
@@ -304,9 +282,9 @@ class Objective:
         values = torch.addmm(by_first, rows.reshape(-1, rows.shape[3]), by_second).reshape(rows.shape)
         values = values.permute(0, 3, 1, 2)
         if counted is not None:
-            values *= tile.cells(stride).of(counted).to(values)
+            values *= tile.box.cells(stride).of(counted).to(values)
         if place == self._place and self._weights.content:
-            difference = own - tile.cells(stride).of(self._shapes)
+            difference = own - tile.box.cells(stride).of(self._shapes)
             values.add_(self._measured(difference), alpha=2 * self._weights.content / self._shapes_size)
         if own.shape == features.shape:
             return values
@@ -314,12 +292,12 @@ class Objective:
         tile.own(slopes, stride).copy_(values)
         return slopes
 
-    def _content(self, features: Sequence[Tensor], tile: _Tile) -> float:
+    def _content(self, features: Sequence[Tensor], tile: Tile) -> float:
         """Return a tile's share of the content loss."""
         if not self._weights.content:
             return 0.0
         stride = self._strides[self._place]
-        difference = tile.own(features[self._place], stride) - tile.cells(stride).of(self._shapes)
+        difference = tile.own(features[self._place], stride) - tile.box.cells(stride).of(self._shapes)
         return float((self._measured(difference) * difference).sum()) / self._shapes_size
 
     def _measured(self, features: Tensor) -> Tensor:
@@ -331,12 +309,9 @@ class Objective:
         if not self._weights.smoothness:
             return 0.0
         total, scale = 0.0, 1 / picture.numel()
-        height = picture.shape[2]
-        step = max(1, (1 << 20) // picture.shape[3])
-        for top in range(0, height, step):
-            bottom = min(top + step, height)
-            for dim, last in ((2, min(bottom + 1, height)), (3, bottom)):
-                band, slope = (x[:, :, top:last] for x in (picture, gradient))
+        for rows in bands(self._size):
+            for dim, last in ((2, rows.stop + 1), (3, rows.stop)):
+                band, slope = (x[:, :, rows.start : last] for x in (picture, gradient))
                 difference = band.diff(dim=dim)
                 total += float(difference.square().sum())
                 difference *= 2 * scale * self._weights.smoothness
@@ -350,9 +325,9 @@ class Objective:
 def measure(
     encoder: OptimizationEncoder,
     picture: Tensor,
-    *,
     weights: Tensor | None = None,
-    tile: int = 0,
+    tile_side: int = 0,
+    *,
     on_tile: Callable[[], None] = lambda: None,
 ) -> list[Moments]:
     """Return the moments of a picture's features at each level.
@@ -361,29 +336,34 @@ def measure(
         encoder: Its metrics do not matter.
         picture: (1, 3, H, W) in [0, 1], sides multiples of 16, at least 32.
         weights: (1, 1, H, W), how much each pixel counts.
-        tile: As for `Objective`.
+        tile_side: As for `Objective`.
         on_tile: The same.
     """
     size = (picture.shape[2], picture.shape[3])
     counted = [None if weights is None else _pooled(weights, level) for level in encoder.levels]
     totals: list[Moments] = []
-    for part in _Tile.cut(size, tile, encoder.halo):
+    for part in _cut(size, tile_side, encoder):
         moments = []
         for feature, level, where in zip(encoder.features(part.crop.of(picture)), encoder.levels, counted, strict=True):
             stride = stride_of_level(level)
-            weight = None if where is None else part.cells(stride).of(where)
+            weight = None if where is None else part.box.cells(stride).of(where)
             moments.append(Moments.of(part.own(feature, stride), weight))
         totals = [a + b for a, b in zip(totals, moments, strict=True)] if totals else moments
         on_tile()
     return totals
 
 
+def _cut(size: tuple[int, int], tile_side: int, encoder: OptimizationEncoder) -> list[Tile]:
+    """Cut a picture of (height, width) into tiles with all that their features depend on."""
+    return tiles_with_halo(size, tile_side, encoder.halo, multiple=DEEPEST_STRIDE)
+
+
 def _halo(encoder: Encoder) -> int:
-    """Return how far a feature sees, in pixels, rounded up to `ALIGNMENT`."""
+    """Return how far a feature sees, in pixels, rounded up to `DEEPEST_STRIDE`."""
     reach = 0
     for layer in reversed(encoder.layers()[1:]):
         reach = 2 * reach if layer is encoder.pool else reach + 1
-    return -(-reach // ALIGNMENT) * ALIGNMENT
+    return -(-reach // DEEPEST_STRIDE) * DEEPEST_STRIDE
 
 
 def _bytes_per_pixel(encoder: Encoder) -> float:
@@ -399,11 +379,6 @@ def _bytes_per_pixel(encoder: Encoder) -> float:
     ]
     values = [count for count, _ in maps]
     return sum(values) + 8 * sum(count for count, is_level in maps if is_level) + 12 * max(values)
-
-
-def _cells(box: Box, stride: int) -> Box:
-    """Return the cells of a grid of this stride that belong to a box of pixels."""
-    return box.map(lambda span: Span(span.start // stride, span.stop // stride))
 
 
 def _pooled(weights: Tensor, level: int) -> Tensor:

@@ -8,71 +8,41 @@ run.result().save("out.png")
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from styleplugin import values
 from styleplugin.engine.device import pick_device
-from styleplugin.engine.feature_map import extend
 from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
 from styleplugin.engine.stream import OnStep
-from styleplugin.errors import UsageError, WeightsError
+from styleplugin.errors import UsageError
 from styleplugin.files import has_suffix
 from styleplugin.finish import blended, lab_map, limited
-from styleplugin.guard import guarded, guarded_steps, is_out_of_memory
+from styleplugin.guard import guarded, guarded_steps
 from styleplugin.images.picture import Picture, to_pil
-from styleplugin.job import (
-    MIN_SIDE,
-    PADDING_MULTIPLE,
-    Result,
-    options_from,
-    read_content,
-    read_style,
-    scaled,
-    settings_of,
-    weighted,
-)
-from styleplugin.kinds import CHECKPOINT, OPTIMIZATION_STATE
+from styleplugin.job import Result, options_from, read_content, read_style, scaled, settings_of, weighted
+from styleplugin.kinds import CHECKPOINT
 from styleplugin.loading.encoders import load_encoder
 from styleplugin.methods.optimization import SPEC
-from styleplugin.methods.optimization.descent import HISTORY, Descent, check_state
-from styleplugin.methods.optimization.objective import (
-    Losses,
-    Objective,
-    ObjectiveWeights,
-    OptimizationEncoder,
-    StyleTarget,
-    measure,
-)
+from styleplugin.methods.optimization.checkpoint import Checkpoint, Saved, fingerprint
+from styleplugin.methods.optimization.descent import HISTORY, Descent
+from styleplugin.methods.optimization.objective import Losses, ObjectiveWeights, OptimizationEncoder, StyleTarget
+from styleplugin.methods.optimization.scales import Scale, coarse_to_fine, resized
+from styleplugin.methods.optimization.tiled import Sample, TiledEncoder
 from styleplugin.options import EngineOptions, OptimizeOptions, StyleWeight, StylizeOptions
 from styleplugin.paths import Written, check_paths, paths_among, source_paths
 from styleplugin.regions import refuse_regions
-from styleplugin.report import Report, noted_by, silent_reports
+from styleplugin.report import Report, silent_reports
 from styleplugin.style import SUFFIX
 from styleplugin.stylizer import load
-from styleplugin.tensorfile import Limits, Weights, check_identity, parsing_metadata, read_weights, write_weights
-from styleplugin.transforms.moments import Moments, normalized_weights
-
-SMALLEST_SCALE = 128
-"""Shorter side in pixels of the smallest picture that a coarse scale works at."""
-_CHECKPOINT = Limits(header_bytes=1 << 20, file_bytes=1 << 34, value=float("inf"))
-
-
-class _Style(NamedTuple):
-    """A style picture at the size of a scale."""
-
-    rgb: Tensor
-    alpha: Tensor | None
+from styleplugin.transforms.moments import normalized_weights
 
 
 @dataclass(frozen=True)
@@ -150,7 +120,6 @@ class Optimization:
         if checkpoint is not None:
             sources = source_paths(self.options.encoder) + source_paths(self.options.start_model)
             check_paths([*self._inputs, *sources], [Written(checkpoint, CHECKPOINT, overwrite or resume)])
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._device = pick_device(self._engine.device)
         self._like = torch.empty(0, device=self._device, dtype=torch.float32)
         self._on_step, self._unknown = on_step, allow_unknown_model
@@ -167,16 +136,26 @@ class Optimization:
         loaded = load_encoder(self.options.encoder, allow_unknown=allow_unknown_model)
         self.report.model_sha256 = loaded.sha256
         self.report.settings["metric"] = "channel means" if loaded.roots is None else "of the teacher"
-        self._metrics = [_fingerprint(root) for root in loaded.roots or ()]
-        self._encoder = OptimizationEncoder(loaded.encoder, self._like, loaded.roots)
-        self._factors = self._scales()
-        self._shares = _steps_of_scales(self.options.steps, len(self._factors))
+        self._metrics = [fingerprint(root) for root in loaded.roots or ()]
+        encoder = OptimizationEncoder(loaded.encoder, self._like, loaded.roots)
+        size = self.content.picture.size
+        self._encoder = TiledEncoder(
+            encoder, self._planned(encoder), self._like, size=size, note=self.report.warn, on_tile=self._tick
+        )
+        self._scales = coarse_to_fine(size, self.options.scales, self.options.steps)
         self._every = int(values.number("checkpoint_every", checkpoint_every, 1, 1 << 31, whole=True))
         self._resume = resume
         self._descent: Descent | None = None
         self._number = 0
-        self._plan = self._planned()
-        self._earlier()
+        self._checkpoint = None
+        if checkpoint is not None:
+            self._checkpoint = Checkpoint(
+                path=Path(checkpoint),
+                identity=self._identity(),
+                scales=self._scales,
+                optimizer=self.options.optimizer,
+            )
+            self._checkpoint.read()
 
     @guarded_steps
     def __iter__(self) -> Iterator[Progress]:
@@ -184,29 +163,31 @@ class Optimization:
         started = time.perf_counter()
         if self._untouched:
             return
-        saved = self._earlier() if self._resume else None
-        first = saved.metadata["scale"] if saved else 0
-        self._normalize()
-        done_before = None
-        for number in range(first, len(self._factors)):
-            descent = self._begin(number, saved if number == first else None)
-            if done_before is None:
+        saved = self._checkpoint.read() if self._checkpoint and self._resume else None
+        coarsest = self._scales[0]
+        content = Sample(resized(self.content.picture.rgb, coarsest.size), self._counted(coarsest.size))
+        self._encoder.normalize([content, *self._styles(coarsest)])
+        first = saved.number if saved else 0
+        begun, done_before = started, 0.0
+        for number in range(first, len(self._scales)):
+            self._descent, self._number = self._begun(number, saved if number == first else None), number
+            if number == first:
                 begun, done_before = time.perf_counter(), self._done
-            while not descent.is_done:
-                losses = descent.step()
-                if descent.step_number % self._every == 0 or descent.is_done:
+            while not self._descent.is_done:
+                losses = self._descent.step()
+                if self._descent.step_number % self._every == 0 or self._descent.is_done:
                     self.save()
                 now = time.perf_counter()
                 self.report.seconds["stylize"] = now - started
-                left = (now - begun) * (self._total - self._done) / (self._done - done_before)
+                self.report.tile = self._tile
                 yield Progress(
-                    self.steps_done,
-                    sum(self._shares),
-                    self._size(number),
-                    losses,
-                    self._done / self._total,
-                    now - started,
-                    left,
+                    step=self.steps_done,
+                    steps=sum(scale.steps for scale in self._scales),
+                    size=self._scales[number].size,
+                    losses=losses,
+                    share=self._done / self._total,
+                    seconds=now - started,
+                    seconds_left=(now - begun) * (self._total - self._done) / (self._done - done_before),
                 )
         assert self._descent is not None
         self._descent.finish()
@@ -219,7 +200,7 @@ class Optimization:
         report = dataclasses.replace(self.report, seconds=seconds, warnings=list(self.report.warnings))
         picture, rgb = self.content.picture, self.content.picture.rgb
         if not self._untouched and self._descent is not None:
-            output = _resized(self._best(), picture.size).float().cpu().clone(memory_format=torch.channels_last)
+            output = resized(self._best(), picture.size).float().cpu().clone(memory_format=torch.channels_last)
             output = limited(picture, output, self._finish, _nothing)
             colors = None
             if self._finish.keep_color == "lab":
@@ -237,7 +218,7 @@ class Optimization:
         best = self.content.picture.rgb if self._descent is None else self._best()
         scale = min(1.0, side / max(best.shape[2:]))
         height, width = (max(1, round(length * scale)) for length in best.shape[2:])
-        small = _resized(best, (height, width))
+        small = resized(best, (height, width))
         return to_pil(Picture(rgb=small.float().cpu().clamp(0, 1)))
 
     @guarded()
@@ -247,23 +228,26 @@ class Optimization:
         Raises:
             OutputError: SP601 to SP604, it cannot be written.
         """
-        if self._checkpoint is None or self._descent is None:
-            return
-        tensors, data = self._descent.state()
-        metadata = {"architecture": OPTIMIZATION_STATE, "scale": self._number, "descent": data}
-        write_weights(
-            self._checkpoint, tensors, metadata | {"identity": self._identity}, limits=_CHECKPOINT, kind=CHECKPOINT
-        )
+        if self._checkpoint is not None and self._descent is not None:
+            self._checkpoint.write(self._number, self._descent)
 
     @property
     def steps_done(self) -> int:
         """Steps done so far, over all scales."""
-        return 0 if self._descent is None else sum(self._shares[: self._number]) + self._descent.step_number
+        if self._descent is None:
+            return 0
+        return sum(scale.steps for scale in self._scales[: self._number]) + self._descent.step_number
 
     @property
     def memory_needed(self) -> int:
         """Bytes a run needs at most, beside the program and the pictures handed in."""
-        return self._plan.bytes
+        return self._encoder.plan.bytes
+
+    @property
+    def _tile(self) -> int:
+        """Side of a tile of the finest scale; 0 if that is one piece."""
+        tile = self._encoder.plan.tile
+        return tile if max(self.content.picture.size) > tile else 0
 
     @property
     def _untouched(self) -> bool:
@@ -275,125 +259,68 @@ class Optimization:
         """The work that is done, in pixels."""
         if self._descent is None:
             return 0.0
-        whole = sum(self._work(i, self._shares[i]) for i in range(self._number))
-        return whole + self._work(self._number, self._descent.step_number)
+        whole = sum(scale.work(scale.steps) for scale in self._scales[: self._number])
+        return whole + self._scales[self._number].work(self._descent.step_number)
 
     @property
     def _total(self) -> float:
         """All of it."""
-        return sum(self._work(i, steps) for i, steps in enumerate(self._shares))
+        return sum(scale.work(scale.steps) for scale in self._scales)
 
-    def _work(self, number: int, steps: int) -> float:
-        """Return the pixels of some steps at a scale."""
-        height, width = self._size(number)
-        return float(steps * height * width)
-
-    def _size(self, number: int) -> tuple[int, int]:
-        height, width = self.content.picture.size
-        factor = self._factors[number]
-        return (height, width) if factor == 1 else (max(1, round(height * factor)), max(1, round(width * factor)))
-
-    def _scales(self) -> list[float]:
-        """Return the factor of each scale, coarsest first; those too small to show anything are left out."""
-        factors = [0.5**i for i in reversed(range(self.options.scales))]
-        return [f for f in factors if f == 1 or min(self.content.picture.size) * f >= SMALLEST_SCALE]
-
-    def _normalize(self) -> None:
-        """Without metrics, let every channel count by its mean over the pictures of the coarsest scale."""
-        if self._encoder.roots:
-            return
-        content = _Style(_resized(self.content.picture.rgb, self._size(0)), self._counted(self._size(0)))
-        measured = [self._measured(picture) for picture in (content, *self._styles(0))]
-        means = [torch.stack([moments.mean for moments in level]).mean(0) for level in zip(*measured, strict=True)]
-        self._encoder.normalize(means)
-
-    def _begin(self, number: int, saved: Any) -> Descent:
-        """Set up a scale: its start, from the scale before, and its objective."""
-        size = self._size(number)
-        content = _resized(self.content.picture.rgb, size).clamp(0, 1).to(self._like)
-        styles = self._styles(number)
-        targets = list(zip(self._weights, self._targets(styles), strict=True))
-        counted = self._counted(size)
-        if counted is not None:
-            counted = self._canvas(counted)
-        canvas = self._canvas(content)
-        level = min(4, len(self._encoder.levels))
+    def _begun(self, number: int, saved: Saved | None) -> Descent:
+        """Return the descent of a scale, at its start or where it was saved."""
+        scale = self._scales[number]
+        content = resized(self.content.picture.rgb, scale.size).clamp(0, 1).to(self._like)
+        styles = self._styles(scale)
         weights = ObjectiveWeights(
             content=self.options.content_weight,
             style=self.options.style_weight * self._finish.strength,
             smoothness=self.options.smoothness_weight,
         )
-
-        def objective(tile: int) -> Objective:
-            return Objective(
-                self._encoder,
-                canvas,
-                targets,
-                weights,
-                style_loss=self.options.style_loss,
-                content_level=level,
-                counted=counted,
-                tile=tile if max(size) > tile else 0,
-                on_tile=self._tick,
-            )
-
-        current = [objective(self._plan.tile)]
-
-        def evaluate(picture: Tensor) -> tuple[Losses, Tensor]:
-            while True:
-                try:
-                    with noted_by(self.report.warn):
-                        losses, gradient = current[0](picture)
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error) or not self._with_smaller_tiles():
-                        raise
-                    current[0] = objective(self._plan.tile)
-                    continue
-                return losses, gradient if counted is None else gradient.mul_(counted)
-
-        start = canvas if saved else self._start(number, content, styles)
+        evaluate = self._encoder.objective(
+            Sample(content, self._counted(scale.size)), self._targets(styles), weights, self.options.style_loss
+        )
         descent = Descent(
             evaluate,
-            start,
-            steps=self._shares[number],
+            self._encoder.canvas(content if saved else self._start(number, content, styles)),
+            steps=scale.steps,
             optimizer=self.options.optimizer,
             step_size=self.options.step_size,
-            history=self._plan.history,
+            history=self._encoder.plan.history,
             note=self.report.warn,
         )
         if saved:
-            descent.restore(saved.tensors, saved.metadata["descent"])
-        self._descent, self._number = descent, number
-        self.report.tile = self._plan.tile if max(size) > self._plan.tile else 0
+            descent.restore(saved.tensors, saved.data)
         return descent
 
-    def _start(self, number: int, content: Tensor, styles: Sequence[_Style]) -> Tensor:
+    def _start(self, number: int, content: Tensor, styles: Sequence[Sample]) -> Tensor:
         """Return the picture a scale starts from: the coarser scale's best, with the details of the plain start."""
         size = (content.shape[2], content.shape[3])
         if self.options.start == "noise" and self._descent is None:
             generator = torch.Generator().manual_seed(self.options.seed)
             start = torch.rand((1, 3, *size), generator=generator, dtype=torch.float32, device="cpu").to(self._like)
         elif self.options.start == "noise":
-            start = _resized(self._best(), size)
+            start = resized(self._best(), size)
         else:
             start = self._stylized(content, styles) if self.options.start == "stylized" else content
             if self._descent is not None:
-                small = self._size(number - 1)
-                start = start + _resized(self._best() - _resized(start, small), size)
+                small = self._scales[number - 1].size
+                start = start + resized(self._best() - resized(start, small), size)
         if self.content.where is not None:
-            start = torch.lerp(content, start, _resized(self.content.where, size).to(start))
-        return self._canvas(start.clamp(0, 1))
+            start = torch.lerp(content, start, resized(self.content.where, size).to(start))
+        return start.clamp(0, 1)
 
     def _best(self) -> Tensor:
         """Return the best picture of the scale that is running, or was the last to run."""
         assert self._descent is not None
-        return _cropped(self._descent.best, self._size(self._number))
+        height, width = self._scales[self._number].size
+        return self._descent.best[:, :, :height, :width]
 
-    def _stylized(self, content: Tensor, styles: Sequence[_Style]) -> Tensor:
+    def _stylized(self, content: Tensor, styles: Sequence[Sample]) -> Tensor:
         options = dataclasses.asdict(self._engine)
         stylizer = load(self.options.start_model, allow_unknown_model=self._unknown, **options)
         parts = [
-            StyleWeight(style=style.rgb, weight=weight, mask=style.alpha)
+            StyleWeight(style=style.rgb, weight=weight, mask=style.counted)
             for style, weight in zip(styles, self._weights, strict=True)
             if weight
         ]
@@ -410,42 +337,31 @@ class Optimization:
             )
         return result.tensor.to(self._like)
 
-    def _styles(self, number: int) -> list[_Style]:
+    def _styles(self, scale: Scale) -> list[Sample]:
         """Return the style pictures at the size of a scale."""
-        scale = self._finish.style_scale * self._factors[number]
+        factor = self._finish.style_scale * scale.factor
         return [
-            _Style(scaled(picture.rgb, scale), None if picture.alpha is None else scaled(picture.alpha, scale))
+            Sample(scaled(picture.rgb, factor), None if picture.alpha is None else scaled(picture.alpha, factor))
             for picture in self._pictures
         ]
 
-    def _targets(self, styles: Sequence[_Style]) -> list[list[StyleTarget]]:
+    def _targets(self, styles: Sequence[Sample]) -> list[tuple[float, list[StyleTarget]]]:
+        """Return for each style its share and its targets."""
+        self.report.style_sizes = [(style.rgb.shape[2], style.rgb.shape[3]) for style in styles]
         targets = []
-        self.report.style_sizes = []
         for style in styles:
-            moments = self._measured(style)
+            moments = self._encoder.measure(style)
             for level in moments:
                 level.check_finite("style")
             if all(level.is_degenerate for level in moments):
                 self.report.warn("degenerate_style: the style has no contrast; only its color is transferred.")
-            targets.append(
-                [StyleTarget.of(level, root) for level, root in zip(moments, self._encoder.roots, strict=True)]
-            )
-            self.report.style_sizes.append((style.rgb.shape[2], style.rgb.shape[3]))
-        return targets
-
-    def _measured(self, picture: _Style) -> list[Moments]:
-        """Return the moments of what counts of a picture, for each level."""
-        weights = None if picture.alpha is None else self._canvas(picture.alpha)
-        rgb = self._canvas(picture.rgb)
-        return measure(self._encoder, rgb, weights=weights, tile=self._plan.tile, on_tile=self._tick)
+            targets.append(self._encoder.targets(moments))
+        return list(zip(self._weights, targets, strict=True))
 
     def _counted(self, size: tuple[int, int]) -> Tensor | None:
         """Return how much each pixel of the content counts at a size, (1, 1, H, W); None where all count alike."""
         counted = self.content.counted
-        return None if counted is None else _resized(counted, size).clamp(0, 1)
-
-    def _canvas(self, picture: Tensor) -> Tensor:
-        return extend(picture.to(self._like), PADDING_MULTIPLE, MIN_SIDE)
+        return None if counted is None else resized(counted, size).clamp(0, 1)
 
     def _tick(self) -> None:
         if self._on_step is not None:
@@ -464,13 +380,13 @@ class Optimization:
             self.report.warn(f"style: {note}")
         return picture
 
-    def _planned(self) -> GradientPlan:
+    def _planned(self, encoder: OptimizationEncoder) -> GradientPlan:
         plan = make_gradient_plan(
             self.content.picture.size,
             self._device,
             self._engine,
-            halo=self._encoder.halo,
-            bytes_per_pixel=self._encoder.bytes_per_pixel,
+            halo=encoder.halo,
+            bytes_per_pixel=encoder.bytes_per_pixel,
             history=HISTORY[self.options.optimizer],
         )
         most = HISTORY[self.options.optimizer][1]
@@ -478,36 +394,6 @@ class Optimization:
             self.report.warn(f"memory: L-BFGS remembers {plan.history} steps instead of {most}.")
         return plan
 
-    def _with_smaller_tiles(self) -> bool:
-        smaller = self._plan.halved()
-        if smaller is None:
-            return False
-        self.report.warn(
-            f"Out of memory with tiles of {self._plan.tile or 'the whole picture'}; went on with {smaller.tile}."
-        )
-        self._plan = smaller
-        return True
-
-    def _earlier(self) -> Weights | None:
-        """Return the checkpoint that is there, which must be of this run, or None."""
-        if self._checkpoint is None or not self._checkpoint.exists() or not self._checkpoint.stat().st_size:
-            return None
-        saved = read_weights(self._checkpoint, limits=_CHECKPOINT, require_metadata=True)
-        name = saved.path.name
-        with parsing_metadata(name):
-            check_identity(saved.metadata["identity"], self._identity)
-            number, data = saved.metadata["scale"], saved.metadata["descent"]
-            if type(number) is not int or number not in range(len(self._factors)):
-                raise ValueError(f"it has no scale {number!r}")
-        if ("optimizer.count" in saved.tensors) != (self.options.optimizer == "adam"):
-            raise WeightsError(
-                "SP310", f"{name} does not hold the state of the optimizer {self.options.optimizer}.", "Start anew."
-            )
-        height, width = (max(MIN_SIDE, -(-side // PADDING_MULTIPLE) * PADDING_MULTIPLE) for side in self._size(number))
-        check_state(saved.tensors, data, shape=(1, 3, height, width), steps=self._shares[number], where=name)
-        return saved
-
-    @cached_property
     def _identity(self) -> dict[str, Any]:
         """What must be the same to go on."""
         pictures = [self.content.picture, *self._pictures]
@@ -516,9 +402,9 @@ class Optimization:
             "style_scale": self._finish.style_scale,
             "strength": self._finish.strength,
             "weights": self._weights,
-            "pictures": [_fingerprint(picture.rgb) for picture in pictures],
-            "mask": "" if self.content.where is None else _fingerprint(self.content.where),
-            "style_masks": ["" if style.alpha is None else _fingerprint(style.alpha) for style in self._pictures],
+            "pictures": [fingerprint(picture.rgb) for picture in pictures],
+            "mask": "" if self.content.where is None else fingerprint(self.content.where),
+            "style_masks": ["" if style.alpha is None else fingerprint(style.alpha) for style in self._pictures],
             "encoder": self.report.model_sha256,
             "metrics": self._metrics,
         }
@@ -562,29 +448,6 @@ def _sorted(options: dict[str, Any]) -> tuple[OptimizeOptions, StylizeOptions, E
         parts[known.get(name, OptimizeOptions)][name] = value
     optimize, stylize, engine = (options_from(cls, values) for cls, values in parts.items())
     return optimize, stylize, engine
-
-
-def _steps_of_scales(steps: int, scales: int) -> list[int]:
-    """Share out steps: coarse scales, which are cheap, get more; each at least one."""
-    parts = list(range(scales, 0, -1))
-    counts = [max(1, steps * part // sum(parts)) for part in parts]
-    counts[-1] = max(1, steps - sum(counts[:-1]))
-    return counts
-
-
-def _resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (1, C, H, W) to (height, width)."""
-    if picture.shape[2:] == size:
-        return picture
-    return F.interpolate(picture, size=size, mode="bicubic", antialias=True)
-
-
-def _cropped(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    return picture[:, :, : size[0], : size[1]]
-
-
-def _fingerprint(values: Tensor) -> str:
-    return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
 def _nothing() -> None:

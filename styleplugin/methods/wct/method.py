@@ -9,7 +9,7 @@ from torch import Tensor
 
 from styleplugin.engine.stream import Stage
 from styleplugin.errors import UsageError
-from styleplugin.images.filters.grain import with_grain
+from styleplugin.images.grain import with_grain
 from styleplugin.methods.stage import EncoderDecoderStage, Method
 from styleplugin.networks.pairs import PairModel
 from styleplugin.options import StylizeOptions

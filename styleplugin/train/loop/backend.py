@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import torch
+
+from styleplugin.engine.memory import keep_all_freed_memory
 
 
 @contextmanager
@@ -18,23 +19,10 @@ def backend_settings(device: torch.device, *, keep_memory: bool) -> Iterator[Non
         keep_memory: On a CPU, keep freed memory in the process.
     """
     if device.type == "cpu" and keep_memory:
-        _keep_freed_memory()
+        keep_all_freed_memory()
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = device.type == "cuda"
     try:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
-
-
-def _keep_freed_memory() -> None:
-    """Ask glibc not to give large freed blocks back to the system.
-
-    Every step frees and allocates the same tensors; paging them in anew each time took more time than a copy of them.
-    It stays for the process, which does nothing but train. Elsewhere than on Linux there is nothing to ask.
-    """
-    trim_threshold, mmap_threshold, size = -1, -3, 1 << 30
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_threshold, size)
-        libc.mallopt(trim_threshold, size)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from styleplugin.engine.box import Box
+from styleplugin.images.box import Box
 from styleplugin.methods import (
     AffineMap,
     FeatureMap,

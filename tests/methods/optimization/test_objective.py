@@ -101,8 +101,8 @@ def test_tiles_change_nothing(encoder, style_loss, masked):
     counted = picture(240, 272, seed=6)[:, :1] if masked else None
 
     def run(tile: int) -> tuple[float, Tensor]:
-        objective = Objective(encoder, content, styles, WEIGHTS, style_loss=style_loss, counted=counted, tile=tile)
-        losses, gradient = objective(x)
+        objective = Objective(encoder, content, styles, WEIGHTS, style_loss=style_loss, counted=counted, tile_side=tile)
+        losses, gradient = objective(x, tile)
         return losses.total, gradient
 
     loss, gradient = run(0)
@@ -113,7 +113,7 @@ def test_tiles_change_nothing(encoder, style_loss, masked):
 
 def test_measuring_in_tiles_changes_nothing(encoder):
     x = picture(240, 272)
-    for a, b in zip(measure(encoder, x), measure(encoder, x, tile=96), strict=True):
+    for a, b in zip(measure(encoder, x), measure(encoder, x, tile_side=96), strict=True):
         assert a.count == b.count
         torch.testing.assert_close(a.mean, b.mean, rtol=1e-12, atol=0)
         torch.testing.assert_close(a.scatter, b.scatter, rtol=1e-9, atol=1e-9)

@@ -13,6 +13,7 @@ import styleplugin
 from styleplugin.cli import run as cli
 from styleplugin.errors import Cancelled, CheckpointError, ResourceError, UsageError, WeightsError
 from styleplugin.loading.encoders import load_encoder
+from styleplugin.methods.optimization.objective import Objective
 from styleplugin.methods.optimization.run import Optimization
 from styleplugin.options import StyleWeight
 
@@ -107,6 +108,35 @@ def test_tiles_change_the_picture_by_rounding_only():
     # Later a feature may be so near to 0 that rounding decides on which side of its ReLU it is; that shows in one spot.
     late = difference(4)
     assert float(late.mean()) < 1e-4 and float((late > 2e-3).float().mean()) < 1e-3
+
+
+def test_M02_out_of_memory_goes_on_with_smaller_tiles_and_says_so(monkeypatch):
+    content = picture(160, 176)
+    expected = styleplugin.stylize(content, STYLE, method="optimization", **QUICK)
+    calls = iter(range(100))
+    original = Objective.__call__
+
+    def failing(self, *args):
+        if next(calls) in (1, 2, 3):
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes")
+        return original(self, *args)
+
+    monkeypatch.setattr(Objective, "__call__", failing)
+    with pytest.warns(styleplugin.StylePluginWarning):
+        result = styleplugin.stylize(content, STYLE, method="optimization", **QUICK)
+    assert result.report.warnings == [
+        f"Out of memory with tiles of {before}; went on with {after}."
+        for before, after in ((512, 256), (256, 128), (128, 64))
+    ]
+    assert (expected.report.tile, result.report.tile) == (0, 64)
+    assert float((result.tensor - expected.tensor).abs().mean()) < 1e-4
+
+    def always_failing(self, *args):
+        raise MemoryError
+
+    monkeypatch.setattr(Objective, "__call__", always_failing)
+    with pytest.warns(styleplugin.StylePluginWarning), pytest.raises(ResourceError, match="not even in the smallest"):
+        styleplugin.stylize(content, STYLE, method="optimization", **QUICK)
 
 
 def test_stopping_keeps_the_best_picture():

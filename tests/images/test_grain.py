@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from styleplugin.images.filters import grain as module
-from styleplugin.images.filters.grain import DEVIATION, grain, with_grain
+from styleplugin.images import grain as module
+from styleplugin.images.grain import DEVIATION, grain, with_grain
 
 WHOLE = DEVIATION * 3**0.5
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from styleplugin.images.filters import smooth
-from styleplugin.images.filters.smooth import guided_filter
+from styleplugin.transforms.guided_filter import guided_filter
 
 
 def brute_force(guide, picture, radius, flatness):
@@ -39,12 +38,6 @@ def pictures():
 def test_it_is_the_filter_of_the_paper(pictures):
     wanted = brute_force(*pictures, 2, 0.01)
     assert_close(guided_filter(*pictures, 2, flatness=0.01), wanted, rtol=0, atol=1e-5)
-
-
-def test_tiles_give_the_whole_picture(pictures, monkeypatch):
-    whole = guided_filter(*pictures, 3)
-    monkeypatch.setattr(smooth, "_SIDE", 4)
-    assert_close(guided_filter(*pictures, 3), whole, rtol=0, atol=1e-6)
 
 
 def test_the_guide_itself_comes_back_and_noise_in_flat_places_goes(pictures):

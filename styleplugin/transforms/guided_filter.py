@@ -13,20 +13,14 @@ from torch import Tensor
 
 FLATNESS = 4e-4
 """Variance of the guide, in squared units of [0, 1], under which a window counts as flat and is smoothed."""
-_SIDE = 384
-# Side of what is filtered at once.
 
 
 def guided_filter(
-    guide: Tensor,
-    picture: Tensor,
-    radius: int,
-    *,
-    weights: Tensor | None = None,
-    flatness: float = FLATNESS,
-    on_tile: Callable[[], None] = lambda: None,
+    guide: Tensor, picture: Tensor, radius: int, *, weights: Tensor | None = None, flatness: float = FLATNESS
 ) -> Tensor:
     """Smooth a picture where its guide is smooth.
+
+    A value depends on those within two radii on all sides.
 
     Args:
         guide: (1, 3, H, W) in [0, 1].
@@ -34,29 +28,10 @@ def guided_filter(
         radius: Of the square window, in pixels; windows end at the picture's edges.
         weights: (1, 1, H, W), how much each pixel counts in the windows around it; those that do not, change nothing.
         flatness: See `FLATNESS`.
-        on_tile: Called after every tile; whatever it raises stops the work.
 
     Returns:
-        (1, C, H, W); may leave the range of the picture by a little.
+        (1, C, H, W), float32, computed in float64; may leave the range of the picture by a little.
     """
-    height, width = guide.shape[2:]
-    output = torch.empty_like(picture)
-    for top in range(0, height, _SIDE):
-        for left in range(0, width, _SIDE):
-            # With two radii of context on all sides the result is that of the whole picture.
-            first = max(0, top - 2 * radius), max(0, left - 2 * radius)
-            rows = slice(first[0], top + _SIDE + 2 * radius)
-            cols = slice(first[1], left + _SIDE + 2 * radius)
-            counted = None if weights is None else weights[:, :, rows, cols]
-            tile = _filtered(guide[:, :, rows, cols], picture[:, :, rows, cols], counted, radius, flatness)
-            target = output[:, :, top : top + _SIDE, left : left + _SIDE]
-            target.copy_(tile[:, :, top - first[0] :, left - first[1] :][:, :, : target.shape[2], : target.shape[3]])
-            on_tile()
-    return output
-
-
-def _filtered(guide: Tensor, picture: Tensor, weights: Tensor | None, radius: int, flatness: float) -> Tensor:
-    """Filter rows as if there were no others."""
     guide, picture = guide.double(), picture.double()
     mean_of = _means(weights, radius)
     mean, target = mean_of(guide), mean_of(picture)

@@ -1,12 +1,16 @@
-"""Regions of a grid of pixels or feature cells, and the cutting of a grid into tiles."""
+"""Boxes of a grid of pixels or feature cells, and the cutting of a grid into tiles or bands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from torch import Tensor
+
+AT_ONCE = 1 << 20
+"""Pixels, or values of a long sum, that are worked on at once: bounds the memory of what comes in between, and the time
+until a stop is heard."""
 
 
 class Span(NamedTuple):
@@ -60,9 +64,43 @@ class Box(NamedTuple):
             Span(self.rows.start - rows, self.rows.stop - rows), Span(self.cols.start - cols, self.cols.stop - cols)
         )
 
+    def cells(self, stride: int) -> Box:
+        """Return the cells of a grid of this stride that belong to a box of pixels."""
+        return self.map(lambda span: Span(span.start // stride, span.stop // stride))
+
     def of(self, tensor: Tensor) -> Tensor:
         """Return the view of this box of an (N, C, H, W) tensor."""
         return tensor[:, :, self.rows.start : self.rows.stop, self.cols.start : self.cols.stop]
+
+
+class Tile(NamedTuple):
+    """A box of a picture that is computed at once, and the crop that its values depend on.
+
+    At a cut a crop is treated as if the picture ended there. That is wrong, and reaches as far into the crop as the
+    halo: the tile's own values know nothing of it.
+    """
+
+    box: Box
+    crop: Box
+
+    def own(self, values: Tensor, stride: int = 1) -> Tensor:
+        """Return a view of the tile's own cells in what was computed of its crop, on a grid of this stride."""
+        return self.box.relative_to(self.crop).cells(stride).of(values)
+
+
+def bands(size: Sequence[int], cells: int = AT_ONCE) -> Iterator[slice]:
+    """Cut the rows of a grid of (height, width) into bands of about so many cells, at least of one row."""
+    height, width = size
+    step = max(1, cells // max(1, width))
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
+
+
+def tiles_with_halo(size: tuple[int, int], side: int, halo: int, *, multiple: int = 4) -> list[Tile]:
+    """Cut a grid of (height, width) as `tiles` does, and give each tile `halo` cells more on all sides, as far as there
+    are any; a side of 0 leaves the grid in one piece."""
+    boxes = tiles(size, side or max(size), multiple=multiple)
+    return [Tile(box, box.map(lambda span: Span(span.start - halo, span.stop + halo)).clip(size)) for box in boxes]
 
 
 def tiles(size: tuple[int, int], side: int, *, multiple: int = 4) -> Iterator[Box]:

@@ -1,1 +1,0 @@
-"""Filters: what a pixel becomes by its place and its neighbors."""
