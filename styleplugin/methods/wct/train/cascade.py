@@ -268,7 +268,7 @@ class CascadeTraining(Training):
 
     def _write(self, target: Path, model: StyleModel, pairs: dict[str, Any], card: dict[str, Any]) -> None:
         save_model(self.out / PAIRS, model, license=self.recipe.license, card={"pairs": pairs, "cascade": card})
-        bundle([self.out / PAIRS], target, self.recipe.license, name=self.recipe.name)
+        bundle([self.out / PAIRS], target, self.recipe.license, name=self.recipe.name, overwrite=True)
 
     def _pair_card(self, level: int, metrics: dict[str, float]) -> dict[str, Any]:
         """Return the card of a pair with its new figures, and the verdicts on it alone and in the row."""
