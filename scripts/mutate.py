@@ -45,7 +45,7 @@ COVERED_BY = {
     "styleplugin/finish.py": ("tests/test_formulas.py", "tests/test_stylizer.py", "tests/test_frames.py"),
     "styleplugin/transforms/losses.py": (
         "tests/transforms/test_losses.py",
-        "tests/train/tasks/test_pairs.py",
+        "tests/train/pairs/test_tasks.py",
         "tests/train/test_faults.py",
     ),
     "styleplugin/train/loop/fit.py": ("tests/train/loop/test_fit.py", "tests/train/test_faults.py"),
