@@ -11,17 +11,19 @@ from PIL import Image
 
 import styleplugin
 
-FOLDER = Path(__file__).parents[1] / "docs" / "images"
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "styleplugin" / "samples"
+GALLERY = ROOT / "docs" / "images" / "gallery.jpg"
 STYLES = ("swirls", "waves", "dots")
 METHODS: dict[str, dict] = {"wct": {}, "adain": {}, "kbstyle": {}, "optimization": {"steps": 150}}
 CELL, GAP = 400, 6
 
 
 def main() -> None:
-    content = FOLDER / "samples" / "lake.jpg"
+    content = SAMPLES / "lake.jpg"
     columns = [[thumbnail(Image.open(content))] + [None] * len(METHODS)]
     for name in STYLES:
-        style = FOLDER / "samples" / f"{name}.jpg"
+        style = SAMPLES / f"{name}.jpg"
         results = [styleplugin.stylize(content, style, method=m, **options).image for m, options in METHODS.items()]
         columns.append([thumbnail(Image.open(style)), *map(thumbnail, results)])
     rows = range(1 + len(METHODS))
@@ -33,7 +35,7 @@ def main() -> None:
             if cell:
                 sheet.paste(cell, (i * (CELL + GAP) + (CELL - cell.width) // 2, top))
             top += height + GAP
-    sheet.save(FOLDER / "gallery.jpg", quality=88)
+    sheet.save(GALLERY, quality=88)
 
 
 def thumbnail(image: Image.Image) -> Image.Image:

@@ -16,7 +16,6 @@ from styleplugin.options import EngineOptions, StylizeOptions
 from styleplugin.style import SUFFIX, Style
 from styleplugin.stylizer import load
 from styleplugin.tensorfile import shortened
-from styleplugin.values import shown
 
 
 def stylize(
@@ -58,29 +57,28 @@ def stylize(
         ((64, 64), 'cd-adain.x16')
     """
     run = registry.imported(registry.find(method).run)
-    chosen = {"method": method, "model": model, "allow_unknown_model": allow_unknown_model}
-    return run(content, style, **chosen, mask=mask, label=label, on_step=on_step, **options)
+    asked = {"model": model, "allow_unknown_model": allow_unknown_model, "options": options}
+    return run(content, style, method, **asked, mask=mask, label=label, on_step=on_step)
 
 
 def feed_forward(
     content: Any,
     style: Any,
+    method: str | None,
     *,
-    method: str | None = None,
-    model: str | None = None,
-    allow_unknown_model: bool = False,
-    mask: Any = None,
-    label: int | None = None,
-    on_step: OnStep | None = None,
-    **options: Any,
+    model: str | None,
+    allow_unknown_model: bool,
+    options: dict[str, Any],
+    **given: Any,
 ) -> Result:
-    """Stylize one picture by a feed-forward method; see `styleplugin.stylize`.
+    """Stylize one picture by a feed-forward method: what `MethodSpec.run` is by default.
 
     Raises:
         UsageError: SP108, the model is for another method; others as `load` and `Stylizer`.
     """
     known = {f.name for f in fields(EngineOptions)}
-    engine_options = {name: options.pop(name) for name in list(options) if name in known}
+    engine_options = {name: value for name, value in options.items() if name in known}
+    options = {name: value for name, value in options.items() if name not in known}
     options_from(StylizeOptions, options)
     stylizer = load(model or choose_model(method, style), allow_unknown_model=allow_unknown_model, **engine_options)
     if method is not None and stylizer.info.method != method:
@@ -89,7 +87,7 @@ def feed_forward(
             f"The model {stylizer.info.name} is for the method {stylizer.info.method}, but `method` was {method}.",
             "Leave one of them out.",
         )
-    return stylizer(content, style, mask=mask, label=label, on_step=on_step, **options)
+    return stylizer(content, style, **given, **options)
 
 
 def choose_model(method: str | None, style: Any) -> str:
@@ -105,13 +103,7 @@ def choose_model(method: str | None, style: Any) -> str:
                 given = Style.load(given)
             if isinstance(given, Style):
                 return _embedded_model_of(given)
-    models = registry.default_models()
-    method = method or next(iter(models))
-    if method not in models:
-        raise UsageError(
-            "SP102", f"`method` was {shown(method)}; it must be one of {', '.join(models)}.", "Use one of these."
-        )
-    return models[method]
+    return registry.default_model(method)
 
 
 def _embedded_model_of(style: Style) -> str:

@@ -25,7 +25,7 @@ OnBand = Callable[[], None]
 _ROUNDS = 4
 
 
-def limited(content: Picture, output: Tensor, options: StylizeOptions, on_band: OnBand) -> Tensor:
+def limit(content: Picture, output: Tensor, options: StylizeOptions, on_band: OnBand) -> Tensor:
     """Check a network's output and bring it into range, smoothed along the content's edges if that is asked for.
 
     Args:
@@ -72,7 +72,7 @@ def steady(
 
     Args:
         contents: (1, 3, H, W) each.
-        outputs: The same, from `limited`; written to.
+        outputs: The same, from `limit`; written to.
         counted: How much each pixel counts, (1, 1, H, W), or None where all count alike.
         on_band: See `OnBand`.
     """
@@ -118,7 +118,7 @@ def lab_map(parts: Iterable[tuple[Tensor, Tensor, Tensor | None]], on_band: OnBa
     return adain_map(given, wanted)
 
 
-def blended(
+def blend(
     content: Picture,
     output: Tensor,
     where: Tensor | None,
@@ -134,7 +134,7 @@ def blended(
 
     Args:
         content: The picture it belongs to.
-        output: (1, 3, H, W) from `limited`; written to.
+        output: (1, 3, H, W) from `limit`; written to.
         where: The mask (1, 1, H, W), or None where it is white.
         options: Those of the run.
         colors: From `lab_map`, if the content's colors are kept by their statistics.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from styleplugin.engine.feature_map import StoredMap, extend
 from styleplugin.engine.plan import Plan, make_plan
 from styleplugin.engine.retry import with_smaller_tiles
 from styleplugin.engine.stream import Engine, OnStep
-from styleplugin.finish import OnBand, blended, lab_map, limited, steady
+from styleplugin.finish import OnBand, blend, lab_map, limit, steady
 from styleplugin.job import Content
 from styleplugin.methods.run import Maps, run_stages
 from styleplugin.methods.stage import Method, StyleCode
@@ -84,17 +85,21 @@ class Session:
         Raises:
             ResourceError: SP501 or SP502, not enough memory; NumericalError: SP7xx; Cancelled.
         """
-        telling = [content for content in contents if not content.is_blank] or list(contents)
-        self.is_blank = telling[0].is_blank
-        outputs = self._run(contents, [_counted(content, content in telling) for content in contents], note)
-        found = dict(zip(contents, outputs, strict=True))
-        if len(telling) > 1:
-            counted = [content.counted for content in telling]
-            steady([*map(_rgb, telling)], [found[content] for content in telling], counted, self._tick)
+        self.is_blank = all(content.is_blank for content in contents)
+        telling = [self.is_blank or not content.is_blank for content in contents]
+        counted = [_counted(*part) for part in zip(contents, telling, strict=True)]
+        outputs = self._run(contents, counted, note)
+        rgbs = [content.picture.rgb for content in contents]
+        if sum(telling) > 1:
+            steady(
+                list(compress(rgbs, telling)),
+                list(compress(outputs, telling)),
+                list(compress(counted, telling)),
+                self._tick,
+            )
         if self._options.keep_color == "lab":
-            counted = (_counted(content, content in telling) for content in contents)
-            self._colors = lab_map(zip(map(_rgb, contents), outputs, counted, strict=True), self._tick)
-        self._outputs |= found
+            self._colors = lab_map(zip(rgbs, outputs, counted, strict=True), self._tick)
+        self._outputs |= dict(zip(contents, outputs, strict=True))
 
     def render(self, content: Content, note: Note) -> Tensor:
         """Return a content's finished picture, (1, 3, H, W), through the maps that are solved.
@@ -105,16 +110,16 @@ class Session:
         output = self._outputs.pop(content, None)
         if output is None:
             (output,) = self._run([content], [content.counted], note)
-        return blended(content.picture, output, content.where, self._options, self._colors, self._tick)
+        return blend(content.picture, output, content.where, self._options, self._colors, self._tick)
 
     def _run(self, contents: Sequence[Content], counted: Sequence[Tensor | None], note: Note) -> list[Tensor]:
         """Return the networks' outputs for contents, within their range; what is not solved yet is solved from them."""
         pictures = [content.picture for content in contents]
-        weights = [padded_weights(part, self._like) for part in counted]
+        weights = [pad_weights(part, self._like) for part in counted]
 
         def run(plan: Plan) -> list[Tensor]:
             seen = self._passes[0].method.seen
-            canvases = [padded(seen(picture.rgb, self._options), self._like) for picture in pictures]
+            canvases = [pad(seen(picture.rgb, self._options), self._like) for picture in pictures]
             sizes = [canvas.size for canvas in canvases]
             macs = sum(part.method.macs_per_pixel(part.options) for part in self._passes) * sum(map(math.prod, sizes))
             engine = Engine(plan, picture_size=max(sizes, key=math.prod), total_macs=macs, on_step=self.on_step)
@@ -131,7 +136,7 @@ class Session:
         for i, picture in enumerate(pictures):
             height, width = picture.size
             output = outputs[i][:, :, :height, :width].float().cpu().contiguous(memory_format=torch.channels_last)
-            outputs[i] = limited(picture, output, self._options, self._tick)
+            outputs[i] = limit(picture, output, self._options, self._tick)
         return outputs
 
     @property
@@ -141,12 +146,12 @@ class Session:
         return (lambda: None) if on_step is None else lambda: on_step(1.0, 1.0, "finish")
 
 
-def padded(rgb: Tensor, like: Tensor) -> StoredMap:
+def pad(rgb: Tensor, like: Tensor) -> StoredMap:
     """Return (1, 3, H, W) as a map, continued to sides that the deepest stride divides."""
     return StoredMap(extend(rgb.to(like)))
 
 
-def padded_weights(weights: Tensor | None, like: Tensor) -> Tensor | None:
+def pad_weights(weights: Tensor | None, like: Tensor) -> Tensor | None:
     """Return (1, 1, H, W) continued as the picture is; None where all pixels count alike."""
     if weights is None or bool((weights == 1).all()):
         return None
@@ -163,7 +168,3 @@ def plan_of(
 def _counted(content: Content, is_telling: bool) -> Tensor | None:
     """Return how much each pixel of a content counts: not at all where the content says nothing."""
     return content.counted if is_telling else torch.zeros_like(content.picture.rgb[:, :1])
-
-
-def _rgb(content: Content) -> Tensor:
-    return content.picture.rgb

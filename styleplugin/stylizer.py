@@ -44,7 +44,7 @@ from styleplugin.options import EngineOptions, FrameOptions, StylizeOptions
 from styleplugin.paths import paths_among
 from styleplugin.regions import has_regions, refuse_regions, stylize_regions
 from styleplugin.report import Report
-from styleplugin.session import Pass, Session, padded, padded_weights, plan_of
+from styleplugin.session import Pass, Session, pad, pad_weights, plan_of
 from styleplugin.style import SUFFIX, Style, code_shapes, mix_styles
 from styleplugin.transforms.moments import Moments
 
@@ -171,7 +171,7 @@ class Stylizer:
         notes = list(picture.warnings)
         rgb = scaled(picture.rgb, style_scale)
         counted = None if picture.alpha is None else scaled(picture.alpha, style_scale)
-        canvas, weights = padded(rgb, self._like), padded_weights(counted, self._like)
+        canvas, weights = pad(rgb, self._like), pad_weights(counted, self._like)
 
         stages = [*self._method.stages, *(stage for finish in finishes for stage in finish.method.stages)]
         macs = sum(stage.macs_per_pixel for stage in stages) * math.prod(canvas.size)

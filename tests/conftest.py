@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fakes.stylizers import adain, stylizer, wct
 from torch import nn
 
 from styleplugin.loading.build import save_model
@@ -20,6 +21,8 @@ from styleplugin.networks.vgg import VGGSpec, convs_of_level
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+
+__all__ = ["adain", "stylizer", "wct"]
 
 
 class _PlainRoot:

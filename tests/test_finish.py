@@ -4,7 +4,7 @@ import torch
 from torch.testing import assert_close
 
 from styleplugin import finish
-from styleplugin.finish import limited
+from styleplugin.finish import limit
 from styleplugin.images.picture import Picture
 from styleplugin.options import StylizeOptions
 from styleplugin.transforms.guided_filter import guided_filter
@@ -17,6 +17,6 @@ def test_smoothing_in_tiles_gives_that_of_the_whole_picture(monkeypatch):
     expected = guided_filter(content, output, 3, weights=alpha).clamp(0, 1)
     monkeypatch.setitem(finish.TILES, "cpu", 8)
     calls = []
-    found = limited(Picture(rgb=content, alpha=alpha), output, StylizeOptions(smooth=3), lambda: calls.append("called"))
+    found = limit(Picture(rgb=content, alpha=alpha), output, StylizeOptions(smooth=3), lambda: calls.append("called"))
     assert_close(found, expected, rtol=0, atol=1e-6)
     assert len(calls) == 1 + 5 * 4

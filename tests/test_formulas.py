@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from styleplugin.errors import StylePluginWarning
-from styleplugin.finish import blended, steady
+from styleplugin.finish import blend, steady
 from styleplugin.images.picture import Picture, to_pil
 from styleplugin.loading.build import describe
 from styleplugin.methods.kbstyle.model import KBModel
@@ -129,7 +129,7 @@ def test_the_last_blend_is_by_its_share_and_the_mask():
     output = picture(8, 12, 1)
     half = torch.linspace(0, 1, 12, dtype=torch.float32, device="cpu").expand(1, 1, 8, 12)
     for where in (None, half):
-        found = blended(content, output.clone(), where, StylizeOptions(strength=0.5), None, lambda: None)
+        found = blend(content, output.clone(), where, StylizeOptions(strength=0.5), None, lambda: None)
         weight = 0.9375 if where is None else 0.9375 * where
         torch.testing.assert_close(found, content.rgb + weight * (output - content.rgb), rtol=0, atol=1e-6)
 

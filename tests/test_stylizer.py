@@ -4,6 +4,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from fakes.stylizers import CONTENT, LEVELS, OTHER, STYLE, bytes_of, picture, stylizer_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,57 +17,17 @@ from styleplugin.errors import (
     Cancelled,
     ImageTooLargeError,
     InputImageError,
-    MaskError,
     ResourceError,
     StylePluginWarning,
     TensorInputError,
     UsageError,
     WeightsError,
 )
-from styleplugin.images.color.conversions import rgb_to_lab
-from styleplugin.images.read import to_picture
 from styleplugin.loading.build import describe
 from styleplugin.networks.pairs import PairModel
 from styleplugin.options import EngineOptions, StyleWeight
 from styleplugin.style import Style, mix_styles
 from styleplugin.stylizer import Stylizer
-from styleplugin.transforms.guided_filter import guided_filter
-
-
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A smooth picture with some noise, uint8."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
-    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
-    return np.clip(smooth + rng.integers(-20, 21, smooth.shape), 0, 255).astype(np.uint8)
-
-
-def stylizer_of(model: PairModel, name: str = "tiny", **options) -> Stylizer:
-    info = describe(model, name=name, license="MIT", sha256="0" * 64)
-    return Stylizer(model, info, EngineOptions(device="cpu", **options))
-
-
-@pytest.fixture(scope="module")
-def wct(make_pair) -> Stylizer:
-    return stylizer_of(PairModel("wct", [make_pair(level, seed=level) for level in (1, 2, 3)]))
-
-
-@pytest.fixture(scope="module")
-def adain(make_pair) -> Stylizer:
-    return stylizer_of(PairModel("adain", [make_pair(4, final_relu=False)]), "tiny-adain")
-
-
-@pytest.fixture(params=["wct", "adain"])
-def stylizer(request, wct, adain) -> Stylizer:
-    return {"wct": wct, "adain": adain}[request.param]
-
-
-CONTENT, STYLE, OTHER = picture(70, 90), picture(50, 60, 1), picture(40, 64, 2)
-LEVELS = {"levels": (3, 2, 1)}
-
-
-def bytes_of(result: styleplugin.Result) -> np.ndarray:
-    return np.asarray(result.image)
 
 
 def test_the_output_has_the_size_of_the_content_and_differs_from_it(stylizer):
@@ -121,39 +82,6 @@ def test_M01_tiles_give_the_file_of_the_whole_picture(make_pair, tile):
     tiled = bytes_of(stylizer_of(model, tile=tile)(content, STYLE, **LEVELS))
     # Random networks amplify rounding far more than trained ones; `test_weights.py` asks for 0.9999 of these.
     assert (whole == tiled).mean() >= 0.999
-
-
-def test_T14_a_black_mask_keeps_the_bytes_and_a_white_one_changes_nothing(stylizer):
-    mask = np.zeros(CONTENT.shape[:2], dtype=np.uint8)
-    mask[:, 45:] = 255
-    out = bytes_of(stylizer(CONTENT, STYLE, mask=mask, **LEVELS))
-    assert np.array_equal(out[:, :45], CONTENT[:, :45])
-    assert not np.array_equal(out[:, 45:], CONTENT[:, 45:])
-    full = bytes_of(stylizer(CONTENT, STYLE, mask=np.full_like(mask, 255), **LEVELS))
-    assert np.array_equal(full, bytes_of(stylizer(CONTENT, STYLE, **LEVELS)))
-    with pytest.warns(StylePluginWarning, match="empty_mask"):
-        nothing = stylizer(CONTENT, STYLE, mask=np.zeros_like(mask), **LEVELS)
-    assert np.array_equal(bytes_of(nothing), CONTENT)
-    assert any("empty_mask" in note for note in nothing.report.warnings)
-
-
-def test_a_soft_mask_blends_and_a_mask_measures_only_what_is_white(wct):
-    mask = np.full(CONTENT.shape[:2], 128, dtype=np.uint8)
-    mask[0, 0] = 255  # without white it would be a picture of labels
-    soft = bytes_of(wct(CONTENT, STYLE, mask=mask, **LEVELS)).astype(float)
-    full = bytes_of(wct(CONTENT, STYLE, **LEVELS)).astype(float)
-    # Half the weights are half the positions, so the unbiased covariance differs a little.
-    assert np.abs(soft - (CONTENT + (full - CONTENT) * 128 / 255)).mean() < 1
-    tiny = np.zeros_like(mask)
-    tiny[3, 3] = 255
-    assert np.isfinite(bytes_of(wct(CONTENT, STYLE, mask=tiny, **LEVELS))).all()
-
-
-def test_T13_a_mask_of_another_size_is_resized_with_a_warning(wct):
-    with pytest.warns(StylePluginWarning, match="mask was resized"):
-        wct(CONTENT, STYLE, mask=np.full((7, 9), 255, dtype=np.uint8), **LEVELS)
-    with pytest.raises(MaskError):
-        wct(CONTENT, STYLE, mask=torch.full((70, 90), float("nan")), **LEVELS)
 
 
 def test_N10_a_mix_with_one_weight_at_1_equals_that_style_alone(stylizer):
@@ -258,29 +186,6 @@ def test_N03_a_constant_content_gives_a_finite_picture(stylizer):
     with pytest.warns(StylePluginWarning, match="blank_content"):
         result = stylizer(flat, STYLE, **LEVELS)
     assert bytes_of(result).shape == flat.shape and "blank_content" in result.report.warnings[0]
-
-
-def test_only_what_can_be_seen_makes_a_content_blank(wct):
-    alpha = np.zeros((*CONTENT.shape[:2], 1), dtype=np.uint8)
-    alpha[10:30, 20:40] = 255
-    flat = CONTENT.copy()
-    flat[10:30, 20:40] = 99
-    for options in ({"mask": alpha[..., 0]}, {}):
-        content = flat if options else np.concatenate([flat, alpha], 2)
-        with pytest.warns(StylePluginWarning, match="blank_content"):
-            wct(content, STYLE, **options, **LEVELS)
-
-
-def test_T12_alpha_comes_back_and_hidden_colors_have_no_influence(wct):
-    alpha = np.zeros((*CONTENT.shape[:2], 1), dtype=np.uint8)
-    alpha[10:60, 20:80] = 255
-    rgba = np.concatenate([CONTENT, alpha], 2)
-    hidden = rgba.copy()
-    hidden[..., :3][alpha[..., 0] == 0] = 7
-    a, b = (bytes_of(wct(x, STYLE, **LEVELS)) for x in (rgba, hidden))
-    assert np.array_equal(a[..., 3], alpha[..., 0])
-    assert np.array_equal(a, b)
-    assert np.array_equal(bytes_of(wct(CONTENT, rgba, **LEVELS)), bytes_of(wct(CONTENT, hidden, **LEVELS)))
 
 
 def test_I15_16_bit_pictures_stay_16_bit_and_come_back_exactly_at_strength_0(wct, tmp_path):
@@ -406,22 +311,6 @@ def test_same_inputs_give_the_same_bytes(stylizer):
     assert np.array_equal(bytes_of(stylizer(CONTENT, STYLE, **LEVELS)), bytes_of(stylizer(CONTENT, STYLE, **LEVELS)))
 
 
-def test_stylize_and_load_find_models(tiny_weights):
-    source = f"file:{tiny_weights}"
-    with pytest.warns(StylePluginWarning, match="not in the list"):
-        result = styleplugin.stylize(
-            CONTENT, STYLE, model=source, allow_unknown_model=True, tile=64, device="cpu", **LEVELS
-        )
-    assert result.tensor.shape == (1, 3, 70, 90)
-    with pytest.warns(StylePluginWarning), pytest.raises(UsageError, match="is for the method wct"):
-        styleplugin.stylize(CONTENT, STYLE, model=source, allow_unknown_model=True, method="adain")
-    with pytest.raises(UsageError, match="`method` was 'gatys'"):
-        styleplugin.stylize(CONTENT, STYLE, method="gatys")
-    with pytest.raises(UsageError, match="no option"):
-        styleplugin.load("cd-wct.x16", tyle=64)
-    assert choose_model(None, STYLE) == "cd-wct.x16"
-
-
 def test_keep_luminance_changes_colors_alone(wct):
     plain, kept = (bytes_of(wct(CONTENT, STYLE, keep_luminance=keep, **LEVELS)).astype(float) for keep in (False, True))
     content, weights = np.asarray(CONTENT).astype(float), np.array([0.299, 0.587, 0.114])
@@ -467,60 +356,6 @@ def test_N06_what_happens_deep_inside_stands_in_the_report(monkeypatch):
     result = stylizer(picture, picture.flip(3))
     assert any(note.startswith("eigen:") for note in result.report.warnings)
     assert result.tensor.isfinite().all()
-
-
-def test_kept_colors_count_what_can_be_seen_only(wct):
-    """A cut-out figure on a large transparent canvas, or under a mask, has the colors it has alone."""
-    canvas = np.zeros((96, 128, 4), np.uint8)
-    canvas[:70, :90, :3], canvas[:70, :90, 3] = CONTENT, 255
-    mask = canvas[..., 3]
-    garish = canvas[..., :3].copy()
-    garish[mask == 0] = (255, 0, 255)
-    shallow = {"levels": (1,), "keep_color": "lab"}
-    results = [wct(canvas, STYLE, **shallow), wct(garish, STYLE, mask=mask, **shallow)]
-    wanted = rgb_to_lab(wct(CONTENT, STYLE, **shallow).tensor.double()).mean((2, 3))
-    for result in results:
-        seen = rgb_to_lab(result.tensor[:, :, :70, :90].double()).mean((2, 3))
-        assert float((seen - wanted).abs().max()) < 1
-
-
-def test_smoothing_looks_only_at_what_can_be_seen(wct):
-    canvas = np.zeros((*CONTENT.shape[:2], 4), np.uint8)
-    canvas[..., :3], canvas[10:60, 20:80, 3] = CONTENT, 255
-    weights = to_picture(canvas).alpha
-    # Of little contrast: edges would keep the hidden colors out by themselves.
-    rgb = 0.4 + 0.02 * torch.rand(1, 3, 70, 90, generator=torch.Generator().manual_seed(0))
-    other = torch.where(weights > 0, rgb, rgb + 0.03)
-    first, second = (guided_filter(x, x, 8, weights=weights) for x in (rgb, other))
-    assert (first - second)[:, :, 10:60, 20:80].abs().max() < 1e-5
-    assert (guided_filter(rgb, rgb, 8) - guided_filter(other, other, 8))[:, :, 10:60, 20:80].abs().max() > 1e-3
-
-
-def test_a_label_of_a_mask_is_stylized(wct):
-    labels = np.zeros(CONTENT.shape[:2], np.int32)
-    labels[:, 30:60], labels[:, 60:] = 1, 5
-    with pytest.raises(MaskError, match="label=N"):
-        wct(CONTENT, STYLE, mask=labels, **LEVELS)
-    named = bytes_of(wct(CONTENT, STYLE, mask=labels, label=5, **LEVELS))
-    assert np.array_equal(named, bytes_of(wct(CONTENT, STYLE, mask=labels == 5, **LEVELS)))
-    assert np.array_equal(named[:, :60], CONTENT[:, :60])
-
-
-def test_style_masks_and_trimming_leave_bars_out(wct):
-    framed = np.zeros((100, 110, 3), np.uint8)
-    framed[20:70, 10:70] = STYLE[:50, :60]
-    inner = bytes_of(wct(CONTENT, STYLE[:50, :60], **LEVELS)).astype(int)
-    with pytest.warns(StylePluginWarning, match="left out, in pixels: top 20, bottom 30, left 10, right 40"):
-        trimmed = bytes_of(wct(CONTENT, framed, trim_style=True, **LEVELS))
-    assert np.array_equal(trimmed, inner)
-    with pytest.warns(StylePluginWarning, match="top 20.*`trim_style`"):
-        plain = bytes_of(wct(CONTENT, framed, **LEVELS))
-    assert np.abs(plain - inner).mean() > 5
-    mask = np.zeros((100, 110), np.uint8)
-    mask[20:70, 10:70] = 255
-    masked = bytes_of(wct(CONTENT, StyleWeight(style=framed, mask=mask), **LEVELS))
-    # The features at the edges still see the bars.
-    assert np.abs(masked - inner).mean() < 0.7 * np.abs(plain - inner).mean()
 
 
 def test_the_limit_of_pixels_is_an_option_of_the_engine(make_pair, tmp_path):

@@ -131,12 +131,13 @@ def model_card(weights: Weights, method: str, pictures: Sequence[str], *, repo: 
     )
     teacher, data = (_facts(card, key) for key in ("teacher", "data"))
     spec = registry.find(method)
+    papers = "; ".join(spec.papers)
     option = f"--encoder SOURCE --method {method}" if "iterative" in spec.capabilities else "--model SOURCE"
     figures = [f"| {_text(key)} | {_text(value)} |" for key, value in sorted(_flat(card["metrics"]).items())]
     parts = [
         front,
         f"# {_text(card.get('name', file))}",
-        f"A student for `{method}` style transfer, trained with [styleplugin]. Paper: {'; '.join(spec.papers)}.",
+        f"A student for `{method}` ({spec.title.lower()}), trained with [styleplugin]. Paper: {papers}.",
         *(f"![Validation pictures and results]({name})" for name in pictures),
         "## Use",
         f"```\nstyleplugin stylize PHOTO PAINTING -o OUT.png {option}\n```",

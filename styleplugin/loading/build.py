@@ -17,7 +17,7 @@ from torch import Tensor
 from styleplugin.errors import WeightsError
 from styleplugin.loading.convert import collaborative_distillation, pca_distillation
 from styleplugin.methods import registry
-from styleplugin.networks.model import StyleModel, check_pairing, filled, pairing_id
+from styleplugin.networks.model import StyleModel, build_filled, check_pairing, pairing_id
 from styleplugin.networks.pairs import Pair, PairSpec, blank_pairs
 from styleplugin.networks.vgg import CONVS, Decoder, Encoder, VGGSpec
 from styleplugin.options import DEEPEST_STRIDE
@@ -184,7 +184,7 @@ def load_saved_encoder(weights: Weights) -> tuple[Encoder, tuple[Tensor, ...]]:
             found = "missing" if root is None else f"of the shape {tuple(root.shape)}"
             raise WeightsError("SP310", f"{name} of {where} is {found}; ({width}, {width}) is needed.")
     own = {name.removeprefix("encoder."): value for name, value in weights.tensors.items() if name not in roots}
-    encoder = filled(lambda: Encoder(spec), own, where)
+    encoder = build_filled(lambda: Encoder(spec), own, where)
     return encoder, tuple(weights.tensors[name].float() for name in roots)
 
 
@@ -219,7 +219,7 @@ def join_halves(encoder: Weights, decoder: Weights) -> Pair:
     where = f"{encoder.path.name} and {decoder.path.name}"
     tensors = {f"encoder.{name}": value for name, value in encoder.tensors.items()}
     tensors |= {f"decoder.{name}": value for name, value in decoder.tensors.items()}
-    pair = filled(lambda: blank_pairs([spec], where)[0], tensors, where)
+    pair = build_filled(lambda: blank_pairs([spec], where)[0], tensors, where)
     expected = decoder.metadata.get("pairing")
     check_pairing(f"level-{pair.level} decoder", pairing_id(pair.encoder), expected, decoder.path.name)
     return pair

@@ -6,6 +6,7 @@ A package offers methods by entry points of the group `styleplugin.methods`, eac
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -68,12 +69,8 @@ def find(name: str | None) -> MethodSpec:
         >>> find("kbstyle").default_model, find(None).name
         ('kbstyle.200k', 'wct')
     """
-    for spec in specs():
-        if name in (None, spec.name):
-            return spec
-    raise UsageError(
-        "SP102", f"`method` was {shown(name)}; it must be one of {', '.join(names())}.", "Use one of these."
-    )
+    known = {spec.name: spec for spec in specs()}
+    return known[_checked(name, known)]
 
 
 def default_models() -> dict[str, str]:
@@ -84,6 +81,27 @@ def default_models() -> dict[str, str]:
         'cd-adain.x16'
     """
     return {spec.name: spec.default_model for spec in specs() if spec.default_model}
+
+
+def default_model(method: str | None) -> str:
+    """Return the model of a method, None is the default, when none is named.
+
+    Raises:
+        UsageError: SP102, there is no method of this name, or it has no models.
+    """
+    known = default_models()
+    return known[_checked(method, known)]
+
+
+def _checked(name: str | None, known: Iterable[str]) -> str:
+    """Return a name that is known, the first one for None."""
+    known = list(known)
+    name = known[0] if name is None else name
+    if name not in known:
+        raise UsageError(
+            "SP102", f"`method` was {shown(name)}; it must be one of {', '.join(known)}.", "Use one of these."
+        )
+    return name
 
 
 @cache

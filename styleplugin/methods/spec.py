@@ -31,7 +31,8 @@ class MethodSpec:
     papers: tuple[str, ...]
     """What it is made after; the last is its source."""
     run: str = "styleplugin.api:feed_forward"
-    """Stylizes one picture; called with what `styleplugin.stylize` gets."""
+    """Stylizes one picture: called with content, style and method, and by name with `model`, `allow_unknown_model`, the
+    dict `options`, and `mask`, `label` and `on_step`, as `styleplugin.stylize` gets them."""
     method: str = ""
     """The class with its stages and `solve`, made of a model and a tensor like those it computes; none where `run` does
     without."""

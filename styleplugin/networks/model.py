@@ -56,12 +56,12 @@ def build_single(weights: Weights, read_spec: Callable[[dict[str, Any]], Any], m
     where = weights.path.name
     with parsing_metadata(where):
         spec, pairing = read_spec(weights.metadata["spec"]), weights.metadata["pairing"]
-    model = filled(lambda: make(spec), weights.tensors, where)
+    model = build_filled(lambda: make(spec), weights.tensors, where)
     check_pairing("decoder", model.encoder_ids[0], pairing, where)
     return model
 
 
-def filled(build: Callable[[], M], tensors: Mapping[str, Tensor], where: str) -> M:
+def build_filled(build: Callable[[], M], tensors: Mapping[str, Tensor], where: str) -> M:
     """Build a network and fill it as `load_tensors` does; nothing of its size is made for a file that does not fit.
 
     Args:

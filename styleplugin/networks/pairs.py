@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from styleplugin.errors import WeightsError
-from styleplugin.networks.model import StyleModel, check_pairing, check_size, filled, pairing_id
+from styleplugin.networks.model import StyleModel, build_filled, check_pairing, check_size, pairing_id
 from styleplugin.networks.vgg import Decoder, Encoder, VGGSpec
 from styleplugin.tensorfile import Weights, parsing_metadata
 
@@ -139,7 +139,7 @@ def build(weights: Weights) -> PairModel:
             raise ValueError(f"more than {LEVELS} pairs")
         specs = [PairSpec.from_dict(data) for data in metadata["pairs"]]
         ids = {data["level"]: data["pairing"] for data in metadata["pairs"]}
-    model = filled(lambda: PairModel(metadata["method"], blank_pairs(specs, where)), weights.tensors, where)
+    model = build_filled(lambda: PairModel(metadata["method"], blank_pairs(specs, where)), weights.tensors, where)
     for level in model.levels:
         check_pairing(f"level-{level} decoder", pairing_id(model.pair(level).encoder), ids.get(level), where)
     return model

@@ -19,7 +19,7 @@ from styleplugin.errors import WeightsError
 from styleplugin.loading.convert.compact import compact_pair, probe_images
 from styleplugin.loading.convert.front import absorb_front
 from styleplugin.loading.convert.source import Source, read_source
-from styleplugin.networks.model import filled
+from styleplugin.networks.model import build_filled
 from styleplugin.networks.pairs import Pair, PairModel, PairSpec, blank_pairs
 from styleplugin.networks.vgg import Encoder, VGGSpec, convs_of_level
 from styleplugin.tensorfile import Weights
@@ -121,7 +121,7 @@ def _pair(halves: Mapping[str, Mapping[str, Tensor]], level: int, where: str) ->
     tensors = {f"encoder.{name}": value for name, value in encoder.items()}
     tensors |= {f"decoder.{name}": value for name, value in _renamed(halves[f"d{level}"]).items()}
     where = f"e{level} and d{level} of {where}"
-    return filled(lambda: blank_pairs([PairSpec(encoder=spec, decoder=spec)], where)[0], tensors, where)
+    return build_filled(lambda: blank_pairs([PairSpec(encoder=spec, decoder=spec)], where)[0], tensors, where)
 
 
 def _encoder(tensors: Mapping[str, Tensor], level: int, where: str) -> tuple[VGGSpec, dict[str, Tensor]]:

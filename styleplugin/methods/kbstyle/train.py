@@ -30,7 +30,7 @@ from styleplugin.train.recipe.choices import Choices
 from styleplugin.train.recipe.options import PhaseOptions, RunRecipe
 from styleplugin.train.runs.phase import Phase
 from styleplugin.train.runs.run import PhasedRun
-from styleplugin.train.runs.training import SHEET, Training, filled
+from styleplugin.train.runs.training import SHEET, Training, fill
 from styleplugin.transforms.losses import (
     content_error,
     grid_error,
@@ -224,12 +224,12 @@ class KBPhase(Phase):
         """Return the teacher, if the phase learns from it."""
         if not self.options.learns_from_teacher:
             return None
-        return filled(KBModel(self.training.recipe.teacher_spec), self.training.result_of(TeacherNetwork))
+        return fill(KBModel(self.training.recipe.teacher_spec), self.training.result_of(TeacherNetwork))
 
     def model(self) -> KBModel:
         """Return what is trained: drawn at random, or a finished file."""
         model = KBModel(self.spec)
-        return filled(model, self.options.init) if self.options.init else model
+        return fill(model, self.options.init) if self.options.init else model
 
     def begin(self) -> KBTrainable:
         """Give the model its teacher, if it learns from it."""
@@ -251,7 +251,7 @@ class KBPhase(Phase):
 
     def student(self, trainable: KBTrainable) -> KBModel | None:
         """Return a copy of the student."""
-        return filled(KBModel(self.training.recipe.spec), trainable.model)
+        return fill(KBModel(self.training.recipe.spec), trainable.model)
 
     def write(self, path: Path, trainable: KBTrainable, card: dict[str, Any]) -> None:
         """Write the model; the embeddings are dropped."""
@@ -290,7 +290,7 @@ class FineTune(KBPhase):
 
     def model(self) -> KBModel:
         """Return the student from where it got to."""
-        return filled(KBModel(self.spec), self.training.result_of(StudentNetwork))
+        return fill(KBModel(self.spec), self.training.result_of(StudentNetwork))
 
 
 class KBTraining(Training):
@@ -316,7 +316,7 @@ class KBTraining(Training):
 
     def write_model(self, target: Path) -> None:
         """Write the student with its figures, and beside it the same in half precision."""
-        model = filled(KBModel(self.recipe.spec), self.phases[-1].result).to(self.device)
+        model = fill(KBModel(self.recipe.spec), self.phases[-1].result).to(self.device)
         metrics = self.figures(model)
         self.write_student(target, model.cpu(), self.evaluated(metrics))
 

@@ -24,7 +24,7 @@ from styleplugin.engine.gradient_plan import GradientPlan, make_gradient_plan
 from styleplugin.engine.stream import OnStep
 from styleplugin.errors import UsageError
 from styleplugin.files import has_suffix
-from styleplugin.finish import blended, lab_map, limited
+from styleplugin.finish import blend, lab_map, limit
 from styleplugin.guard import guarded, guarded_steps
 from styleplugin.images.picture import Picture, to_pil
 from styleplugin.job import Result, options_from, read_content, read_style, scaled, settings_of, weighted
@@ -201,11 +201,11 @@ class Optimization:
         picture, rgb = self.content.picture, self.content.picture.rgb
         if not self._untouched and self._descent is not None:
             output = resized(self._best(), picture.size).float().cpu().clone(memory_format=torch.channels_last)
-            output = limited(picture, output, self._finish, _nothing)
+            output = limit(picture, output, self._finish, _nothing)
             colors = None
             if self._finish.keep_color == "lab":
                 colors = lab_map([(rgb, output, self.content.counted)], _nothing)
-            rgb = blended(picture, output, self.content.where, self._finish, colors, _nothing)
+            rgb = blend(picture, output, self.content.where, self._finish, colors, _nothing)
         return Result(dataclasses.replace(picture, rgb=rgb, warnings=()), report, self._inputs)
 
     @guarded()
@@ -395,7 +395,7 @@ class Optimization:
         return plan
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same to go on."""
+        """Return what must be the same to go on."""
         pictures = [self.content.picture, *self._pictures]
         return {
             "options": dataclasses.asdict(self.options),
@@ -413,18 +413,19 @@ class Optimization:
 def stylize(
     content: Any,
     style: Any,
+    method: str | None,
     *,
-    method: str | None = None,
-    model: str | None = None,
-    **options: Any,
+    model: str | None,
+    options: dict[str, Any],
+    **given: Any,
 ) -> Result:
-    """Optimize a picture to the end; see `styleplugin.stylize`.
+    """Optimize a picture to the end: what `MethodSpec.run` is here.
 
     Raises:
         UsageError: SP152, a model was named; others as `Optimization`.
     """
     refuse_model(model)
-    run = Optimization(content, style, **options)
+    run = Optimization(content, style, **given, **options)
     for _ in run:
         pass
     return run.result()

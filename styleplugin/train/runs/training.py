@@ -112,7 +112,6 @@ class Training:
 
     def autocast(self) -> torch.autocast:
         """Return the precision of the forward pass."""
-        # Accelerate's own has one precision for the whole process; the pairs of a bundle may differ.
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def train(self) -> None:
@@ -206,7 +205,7 @@ class Training:
         return sorted({read_weights(init, limits=TEACHER).sha256 for init in inits})
 
 
-def filled(model: Network, weights: nn.Module | str | Path) -> Network:
+def fill(model: Network, weights: nn.Module | str | Path) -> Network:
     """Fill a model, on the CPU in float32, with the weights of another one of its architecture, or of a file.
 
     Raises:

@@ -32,7 +32,7 @@ from styleplugin.train.recipe.choices import Choices
 from styleplugin.train.recipe.options import PhaseOptions, RunRecipe, TeacherOptions
 from styleplugin.train.runs.phase import Phase
 from styleplugin.train.runs.run import PhasedRun
-from styleplugin.train.runs.training import SHEET, Training, filled
+from styleplugin.train.runs.training import SHEET, Training, fill
 from styleplugin.transforms.losses import feature_distance, mse, weigh
 from styleplugin.transforms.moments import Moments
 
@@ -182,9 +182,9 @@ class PhotoPhase(Phase):
         training, number = self.training, self.number
         model = PhotoModel(training.recipe.spec)
         if self.options.init:
-            filled(model, self.options.init)
+            fill(model, self.options.init)
         elif number:
-            filled(model, training.out / f"{PHOTO_PHASES[number - 1]}.safetensors")
+            fill(model, training.out / f"{PHOTO_PHASES[number - 1]}.safetensors")
         model.to(training.device)
         if number == len(model.encoder.blocks):
             return PhotoTrainable(model, range(number))
@@ -212,7 +212,7 @@ class PhotoPhase(Phase):
     def student(self, trainable: PhotoTrainable) -> PhotoModel | None:
         """Return a copy once all blocks are there."""
         model = PhotoModel(self.training.recipe.spec)
-        return filled(model, trainable.model) if self.number >= len(model.encoder.blocks) - 1 else None
+        return fill(model, trainable.model) if self.number >= len(model.encoder.blocks) - 1 else None
 
     def write(self, path: Path, trainable: PhotoTrainable, card: dict[str, Any]) -> None:
         """Write the student as far as it is trained."""
@@ -274,7 +274,7 @@ class PhotoTraining(Training):
 
     def write_model(self, target: Path) -> None:
         """Write the student with its figures."""
-        model = filled(PhotoModel(self.recipe.spec), self.phases[-1].result)
+        model = fill(PhotoModel(self.recipe.spec), self.phases[-1].result)
         images = self.validation.cpu()
         metrics = {
             "psnr": round(reconstruction_psnr(model, images), 4),
